@@ -1,0 +1,280 @@
+"""The snapshot's manifest: what a snapshot folder holds, with checksums, recall evidence and planner calibration.
+
+Pure models and their canonical JSON; reading one distrusts it. Serving imports this module, so nothing here may need
+FAISS. Checking the files that a manifest names lives in `verify.py`.
+
+A snapshot folder::
+
+    manifest.json                   written last; a folder without one does not exist
+    coarse.faiss                    ivf only: the coarse quantizer that all shards share
+    scale.npy                       sq8 only: float32 (2, d), rows are minimum and step of each dimension
+    shards/0000/docs.parquet        rows in row_id order: row_id int64 0..n-1, list_id int32, row_check int64, input columns
+    shards/0000/index.faiss         inner product; ids are row_ids (ivf: IVFPQFastScan, flat: IndexFlatIP over f32 rows)
+    shards/0000/refine.bin          n x d row-major, uint8 (sq8) or little-endian float16 (f16), no header
+    shards/0000/lists.npy           int64 (nlist + 1,): rows lists[l]:lists[l+1] are inverted list l (flat: [0, n])
+    side/{name}/00000.parquet       optional side tables: accounts, history, aliases, posts
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from index_build.spec import IndexSpec
+from lakehouse.errors import IntegrityError, SchemaError
+
+FORMAT_VERSION: Literal[1] = 1
+"""Raised when an older reader would misread a snapshot."""
+
+MANIFEST_NAME = "manifest.json"
+
+MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+"""A manifest is some kB; refuse to parse anything absurd."""
+
+ID_LENGTH = 16
+"""Hex digits of a snapshot id: 64 bits, no collision among any number of snapshots a lake can hold."""
+
+
+def safe_path(path: str) -> str:
+    """Return `path` if it is relative, normalised POSIX and stays inside the snapshot folder.
+
+    Raises:
+        ValueError: it does not.
+    """
+    parts = PurePosixPath(path).parts
+    if not parts or path != "/".join(parts) or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
+        raise ValueError(f"unsafe path {path!r}")
+    return path
+
+
+SafePath = Annotated[str, AfterValidator(safe_path)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+SnapshotId = Annotated[str, Field(pattern=rf"^[0-9a-f]{{{ID_LENGTH}}}$")]
+Ratio = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FileEntry(_Model):
+    """One file of the snapshot; `rows` where the file has rows."""
+
+    path: SafePath
+    sha256: Sha256
+    size_bytes: Count
+    rows: Count | None = None
+
+
+class ShardEntry(_Model):
+    """One shard: a creator is in shard `placement.shard_of(creator_id, shards_count)`. All files are in row_id order."""
+
+    shard: Count
+    rows: Count
+    docs: FileEntry
+    index: FileEntry
+    refine: FileEntry
+    lists: FileEntry
+
+    def files(self) -> tuple[FileEntry, ...]:
+        """Files of the shard."""
+        return (self.docs, self.index, self.refine, self.lists)
+
+
+class IndexShape(_Model):
+    """How to read the index: `refine` says how a stored row is decoded (sq8: minimum + step * code; f16: as is)."""
+
+    kind: Literal["flat", "ivf"]
+    metric: Literal["inner_product"] = "inner_product"
+    dimensions: Annotated[int, Field(ge=1)]
+    lists_count: Annotated[int, Field(ge=1)]
+    subquantizers_count: Count = 0
+    refine: Literal["sq8", "f16"]
+
+
+class SideTable(_Model):
+    """Optional table beside the docs, copied from the export."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z_]+$")]
+    rows: Count
+    files: tuple[FileEntry, ...]
+
+
+class SourceTable(_Model):
+    """A lake table that the export was made of, with its version."""
+
+    name: str
+    version: int
+
+
+class RecallPoint(_Model):
+    """One measured cell: `filter_kind` none, independent or directional; means are per query and shard."""
+
+    filter_kind: Literal["none", "independent", "directional"]
+    plan: Literal["exact", "probe"]
+    selectivity: Ratio
+    matches_target: Count = 0
+    k_factor: Count = 0
+    recall: Ratio
+    queries_count: Count
+    codes_scanned_mean: Annotated[float, Field(ge=0.0)]
+
+
+class RecallReport(_Model):
+    """Recall@k against exact float32 search. `minimum` is over all cells run with the calibrated constants."""
+
+    k: Count
+    target: Ratio
+    unfiltered: Ratio
+    minimum: Ratio
+    queries_count: Count
+    points: tuple[RecallPoint, ...] = Field(description="the calibrated constants, end to end over all shards")
+    curve: tuple[RecallPoint, ...] = Field(default=(), description="what the constants were chosen from")
+
+
+class Band(_Model):
+    """Planner constants for selectivities in (previous band's maximum, `max_selectivity`]; bands ascend, last is 1.0."""
+
+    max_selectivity: Ratio
+    matches_target: Annotated[int, Field(ge=1, description="T: probe lists until they hold this many matching rows")]
+    k_factor: Annotated[int, Field(ge=1, description="refine k * k_factor candidates")]
+    recall: Ratio
+
+
+class Calibration(_Model):
+    """Per-shard planner constants. A filter with at most `exact_max_matches` matches in a shard is scored exactly."""
+
+    exact_max_matches: Annotated[int, Field(ge=0, description="B")]
+    bands: Annotated[tuple[Band, ...], Field(min_length=1)]
+
+    def band(self, selectivity: float) -> Band:
+        """Band that holds `selectivity` (matches / rows of the shard, 0-1)."""
+        return next((band for band in self.bands if selectivity <= band.max_selectivity), self.bands[-1])
+
+    @model_validator(mode="after")
+    def _bands_ascend(self) -> Calibration:
+        edges = [band.max_selectivity for band in self.bands]
+        if edges != sorted(set(edges)) or edges[-1] != 1.0:
+            raise ValueError("bands must ascend and end at 1.0")
+        return self
+
+
+class Manifest(_Model):
+    """A published snapshot. `snapshot_id` is derived from everything but itself and `created_at`."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    snapshot_id: SnapshotId
+    created_at: Annotated[str, Field(description="ISO time, UTC; not part of the id")]
+    export_id: str
+    as_of: Annotated[str, Field(description="state of the inputs: ISO time, or empty when not stated")] = ""
+    rows_count: Annotated[int, Field(ge=1)]
+    creators_count: Annotated[int, Field(ge=1)]
+    model_id: Annotated[str, Field(description="encoder of the vectors; empty when not stated")] = ""
+    shape: IndexShape
+    spec: IndexSpec
+    shared: tuple[FileEntry, ...] = Field(default=(), description="coarse.faiss, scale.npy")
+    shards: Annotated[tuple[ShardEntry, ...], Field(min_length=1)]
+    side_tables: tuple[SideTable, ...] = ()
+    source_tables: tuple[SourceTable, ...] = ()
+    recall: RecallReport
+    calibration: Calibration
+
+    def files(self) -> tuple[FileEntry, ...]:
+        """Every file of the snapshot but the manifest itself."""
+        shards = [file for shard in self.shards for file in shard.files()]
+        side = [file for table in self.side_tables for file in table.files]
+        return (*self.shared, *shards, *side)
+
+    def side_table(self, name: str) -> SideTable | None:
+        """Side table by name."""
+        return next((table for table in self.side_tables if table.name == name), None)
+
+    def to_json(self) -> bytes:
+        """Canonical JSON: sorted keys, no insignificant space, newline at the end."""
+        return _canonical(self.model_dump(mode="json")) + b"\n"
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Manifest:
+        problems = [*_count_problems(self), *_file_problems(self)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def derive_id(fields: dict[str, Any]) -> str:
+    """Snapshot id of manifest fields in JSON form: sha256 over all of them but `snapshot_id` and `created_at`."""
+    content = {name: value for name, value in fields.items() if name not in {"snapshot_id", "created_at"}}
+    return hashlib.sha256(_canonical(content)).hexdigest()[:ID_LENGTH]
+
+
+def seal(draft: Manifest) -> Manifest:
+    """Copy of `draft` whose snapshot_id is the one derived from its content."""
+    return draft.model_copy(update={"snapshot_id": derive_id(draft.model_dump(mode="json"))})
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Parse and check a manifest.
+
+    Raises:
+        SchemaError: not a manifest of this format version.
+        IntegrityError: the content does not match its snapshot id.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise SchemaError(f"The manifest has {len(data)} bytes, more than any real one.")
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise SchemaError(f"The manifest is not valid: {_first_problem(error)}") from error
+    if derive_id(manifest.model_dump(mode="json")) != manifest.snapshot_id:
+        raise IntegrityError(f"The manifest's content does not match its snapshot id {manifest.snapshot_id}.")
+    return manifest
+
+
+def created_at(manifest: Manifest) -> datetime:
+    """`created_at` as an aware time."""
+    return datetime.fromisoformat(manifest.created_at)
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+
+
+def _count_problems(manifest: Manifest) -> list[str]:
+    checks = {
+        "shard rows do not add up": sum(shard.rows for shard in manifest.shards) == manifest.rows_count,
+        "shards are not numbered 0..n-1": [s.shard for s in manifest.shards] == list(range(len(manifest.shards))),
+        "more creators than rows": manifest.creators_count <= manifest.rows_count,
+        "docs rows differ": all(shard.docs.rows == shard.rows for shard in manifest.shards),
+        "index rows differ": all(shard.index.rows == shard.rows for shard in manifest.shards),
+        "refine size differs": all(s.refine.size_bytes == _refine_bytes(manifest, s) for s in manifest.shards),
+    }
+    return [problem for problem, is_fine in checks.items() if not is_fine]
+
+
+def _file_problems(manifest: Manifest) -> list[str]:
+    paths = [file.path for file in manifest.files()]
+    shared = {file.path for file in manifest.shared}
+    needed = {"coarse.faiss"} if manifest.shape.kind == "ivf" else set()
+    needed |= {"scale.npy"} if manifest.shape.refine == "sq8" else set()
+    checks = {
+        "a path occurs twice": len(paths) == len(set(paths)),
+        "a file is named like the manifest": MANIFEST_NAME not in paths,
+        f"shared files are not {sorted(needed)}": shared == needed,
+    }
+    return [problem for problem, is_fine in checks.items() if not is_fine]
+
+
+def _refine_bytes(manifest: Manifest, shard: ShardEntry) -> int:
+    item_bytes = 1 if manifest.shape.refine == "sq8" else 2
+    return shard.rows * manifest.shape.dimensions * item_bytes
