@@ -1,0 +1,1 @@
+"""All domain logic and Spark/Delta. Knows nothing of Dagster, FAISS or FastAPI."""

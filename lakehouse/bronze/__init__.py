@@ -1,0 +1,1 @@
+"""Landing objects into append-only Delta: payload plus envelope, nothing interpreted."""

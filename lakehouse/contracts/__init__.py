@@ -1,0 +1,1 @@
+"""Pure declarations (stdlib, pyarrow, pydantic): columns, tables, vocabularies, layout. Importable by every package."""

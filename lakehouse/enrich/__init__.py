@@ -1,0 +1,1 @@
+"""What we derive about an account: embeddings, niche, risk, engagement, quality and anomaly, each with its reasons."""

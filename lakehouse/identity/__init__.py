@@ -1,0 +1,1 @@
+"""Accounts into creators: blocking keys, scored edges with evidence, clusters, stable creator ids."""

@@ -1,0 +1,1 @@
+"""How steps run: progress, reports, crash points. No domain rules."""

@@ -1,0 +1,1 @@
+"""Structural checks derived from the contracts and expectations on silver and gold."""

@@ -1,0 +1,113 @@
+"""Settings of the pipeline: frozen, typed, read from `CREATORLAKE_*` once. The only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lakehouse.errors import SettingsError
+
+DEFAULT_HOME = ".creatorlake"
+PEPPER_FILE = "email_pepper"
+JARS_POINTER = "creatorlake-jars"
+"""File in the virtual environment that names the jar folder; written by the set-up."""
+AUTO_MODEL = "use-multilingual"
+
+
+class Settings(BaseSettings):
+    """Everything a run can be told. Each field is `CREATORLAKE_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="CREATORLAKE_", frozen=True, extra="ignore")
+
+    home: Path = Field(Path(DEFAULT_HOME), description="Folder for the local lake, Dagster's files and caches")
+    lake: str = Field("", description="Lake root: a folder or s3://bucket/prefix; empty means `{home}/lake`")
+    input: Path | None = Field(None, description="Folder of raw files; empty means the synthetic world")
+    mappings_dir: Path | None = Field(None, description="Folder with further file mappings")
+    spark_master: str = Field("local[2]", description="Spark master URL")
+    spark_driver_memory: str = Field("3g", description="Driver heap; executors' too when embedded")
+    spark_jars: Path | None = Field(None, description="Folder with the Delta and S3 jars; empty means the set-up's")
+    spark_extra: dict[str, str] = Field(default_factory=dict, description="Further Spark settings, as JSON")
+    shuffle_partitions: int = Field(4, ge=1, description="Shuffle partitions when embedded")
+    s3_endpoint: str = Field("", description="S3 endpoint of a non-AWS store, for example http://127.0.0.1:4566")
+    s3_region: str = Field("us-east-1", description="S3 region")
+    s3_access_key_id: SecretStr | None = Field(None, description="S3 key; empty means the default AWS chain")
+    s3_secret_access_key: SecretStr | None = Field(None, description="S3 secret")
+    encoder_model: str = Field(AUTO_MODEL, description="use-multilingual, minilm or a sentence-transformers folder")
+    encoder_device: str = Field("auto", description="auto, cpu or cuda")
+    email_pepper: SecretStr | None = Field(None, description="Secret for hashing e-mail addresses; empty means a file")
+    snapshots_kept: int = Field(3, ge=2, description="Published snapshots to keep")
+    simulate_creators: int = Field(3500, ge=10, description="Creators of the synthetic world")
+    simulate_seed: int = Field(7, description="Seed of the synthetic world")
+
+    @field_validator("home", "input", "mappings_dir", "spark_jars")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().resolve() if value is not None else None
+
+    @property
+    def lake_root(self) -> str:
+        """Absolute local path or `s3://bucket/prefix`, no trailing slash."""
+        if self.lake.startswith(("s3://", "s3a://")):
+            return "s3://" + self.lake.split("://", 1)[1].rstrip("/")
+        if "://" in self.lake:
+            raise SettingsError(f"The lake must be a folder or an s3:// URI, not {self.lake!r}.")
+        return str(Path(self.lake).expanduser().resolve()) if self.lake else str(self.home / "lake")
+
+    @property
+    def dagster_home(self) -> Path:
+        """Folder of Dagster's run storage."""
+        return self.home / "dagster"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Folder for downloaded snapshots and other things that can be fetched again."""
+        return self.home / "cache"
+
+    def pepper(self) -> bytes:
+        """Secret for e-mail hashes: the setting, or a random one kept in `{home}` with mode 0600."""
+        if self.email_pepper is not None:
+            return self.email_pepper.get_secret_value().encode()
+        return _kept_secret(self.home / PEPPER_FILE)
+
+    def jars(self) -> list[Path]:
+        """Jar files that Spark needs, sorted.
+
+        Raises:
+            SettingsError: the set-up has not put them there.
+        """
+        folder = self.spark_jars or _jars_folder()
+        found = sorted(folder.glob("*.jar")) if folder else []
+        if not found:
+            raise SettingsError("Spark's Delta and S3 jars are missing: run `make setup`, or set CREATORLAKE_SPARK_JARS.")
+        return found
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment with `overrides` on top; None means "not given"."""
+    return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _jars_folder() -> Path | None:
+    pointer = Path(sys.prefix) / JARS_POINTER
+    return Path(pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else None
+
+
+def _kept_secret(path: Path) -> bytes:
+    """Create once, exclusively, then read: two processes agree on one secret."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_hex(32), encoding="ascii")
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_bytes()

@@ -1,0 +1,1 @@
+"""Normalised accounts, posts, metrics and links. Text and number rules live here; identity does not."""

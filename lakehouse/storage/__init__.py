@@ -1,0 +1,1 @@
+"""The only Spark configuration, the only Delta caller, and the object store."""

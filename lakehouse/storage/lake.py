@@ -1,0 +1,164 @@
+"""The only Delta caller: every read and write of a table, with the schema of its `TableSpec` enforced.
+
+The write mode is visible at the call: `append` (idempotent by batch), `merge` (upsert by key), `sync` (make the table
+equal to a frame, touching only what differs), `replace_where` (rebuild a slice), `replace` (rebuild all).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from lakehouse.contracts.layout import Layout, table_key
+from lakehouse.contracts.tables import TABLES, TableSpec
+from lakehouse.errors import SchemaError
+from lakehouse.settings import Settings
+from lakehouse.storage.objects import ObjectStore
+from lakehouse.storage.session import spark_session
+
+if TYPE_CHECKING:
+    from delta.tables import DeltaMergeBuilder
+    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+    from pyspark.sql.types import StructType
+
+_COMMIT = re.compile(r"_delta_log/(\d{20})\.json$")
+_CHECKPOINT = re.compile(r"_delta_log/(\d{20})\.checkpoint.*\.parquet$")
+
+
+class Lake:
+    """Tables and objects under one root. Spark starts at the first table access, not before."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the lake named by the settings; a local folder is created."""
+        self.settings = settings
+        self.layout = Layout(settings.lake_root)
+        self.objects = ObjectStore.open(settings)
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """The process's Spark session."""
+        return spark_session(self.settings)
+
+    def version(self, name: str) -> int | None:
+        """Newest committed version of a table, None before its first write. Lists the log; needs no Spark."""
+        keys = [info.key for info in self.objects.list(f"{table_key(TABLES[name])}/_delta_log")]
+        found = [match for key in keys if (match := _COMMIT.search(key) or _CHECKPOINT.search(key))]
+        return max((int(match.group(1)) for match in found), default=None)
+
+    def read(self, spec: TableSpec, *, version: int | None = None) -> DataFrame:
+        """The table at its newest or a given version; an empty frame of its schema before the first write."""
+        if self.version(spec.name) is None:
+            return self.spark.createDataFrame([], self.spark_schema(spec))
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        return reader.load(self.layout.table_uri(spec)).select(*spec.columns)
+
+    def append(self, spec: TableSpec, df: DataFrame, *, batch_seq: int) -> None:
+        """Add rows; the same `batch_seq` again (or an older one) is a no-op.
+
+        Raises:
+            SchemaError: columns differ from the declaration.
+        """
+        writer = self._writer(spec, df).mode("append")
+        writer.option("txnAppId", spec.name).option("txnVersion", batch_seq).save(self.layout.table_uri(spec))
+
+    def merge(self, spec: TableSpec, df: DataFrame) -> None:
+        """Upsert by key: new keys are inserted, rows that differ are updated, equal rows are left alone.
+
+        Raises:
+            SchemaError: columns differ from the declaration.
+        """
+        self._upsert(spec, df, delete_absent=False)
+
+    def sync(self, spec: TableSpec, df: DataFrame) -> None:
+        """Make the table equal to `df`: upsert by key and delete keys that `df` lacks.
+
+        Raises:
+            SchemaError: columns differ from the declaration.
+        """
+        self._upsert(spec, df, delete_absent=True)
+
+    def replace_where(self, spec: TableSpec, df: DataFrame, *, predicate: str) -> None:
+        """Replace the rows that satisfy an SQL predicate; `df` may hold only such rows.
+
+        Raises:
+            SchemaError: columns differ from the declaration.
+        """
+        writer = self._writer(spec, df).mode("overwrite").option("replaceWhere", predicate)
+        writer.save(self.layout.table_uri(spec))
+
+    def replace(self, spec: TableSpec, df: DataFrame) -> None:
+        """Replace the whole content.
+
+        Raises:
+            SchemaError: columns differ from the declaration.
+        """
+        self._writer(spec, df).mode("overwrite").save(self.layout.table_uri(spec))
+
+    def max_value(self, spec: TableSpec, column: str) -> int:
+        """Largest value of an integer column, 0 for an empty table; answered from file statistics where possible."""
+        if self.version(spec.name) is None:
+            return 0
+        row = self.read(spec).agg({column: "max"}).first()
+        return int(row[0]) if row is not None and row[0] is not None else 0
+
+    def spark_schema(self, spec: TableSpec) -> StructType:
+        """Spark schema derived from the declaration."""
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        return from_arrow_schema(spec.arrow_schema())
+
+    def conform(self, spec: TableSpec, df: DataFrame) -> DataFrame:
+        """The frame in declared column order; a null in a required column fails the job and names the column.
+
+        Raises:
+            SchemaError: a column is missing, undeclared or of another type.
+        """
+        from pyspark.sql import functions as F  # noqa: N812
+
+        self._check_schema(spec, df)
+        columns = []
+        for name in spec.columns:
+            column = F.col(name)
+            if name in spec.not_null:
+                message = F.lit(f"{spec.name}.{name} is null")
+                column = F.when(column.isNull(), F.raise_error(message)).otherwise(column).alias(name)
+            columns.append(column)
+        return df.select(*columns)
+
+    def _check_schema(self, spec: TableSpec, df: DataFrame) -> None:
+        declared = {f.name: f.dataType.simpleString() for f in self.spark_schema(spec).fields}
+        given = {f.name: f.dataType.simpleString() for f in df.schema.fields}
+        problems = [f"missing {name}" for name in declared if name not in given]
+        problems += [f"undeclared {name}" for name in given if name not in declared]
+        problems += [
+            f"{name} is {given[name]}, not {kind}"
+            for name, kind in declared.items()
+            if name in given and given[name] != kind
+        ]
+        if problems:
+            raise SchemaError(f"{spec.name}: {'; '.join(problems)}.")
+
+    def _writer(self, spec: TableSpec, df: DataFrame) -> DataFrameWriter:
+        writer = self.conform(spec, df).write.format("delta")
+        return writer.partitionBy(*spec.partition_by) if spec.partition_by else writer
+
+    def _upsert(self, spec: TableSpec, df: DataFrame, *, delete_absent: bool) -> None:
+        if self.version(spec.name) is None:
+            self._writer(spec, df).mode("append").save(self.layout.table_uri(spec))
+            return
+        merge = self._merge_builder(spec, df)
+        if delete_absent:
+            merge = merge.whenNotMatchedBySourceDelete()
+        merge.execute()
+
+    def _merge_builder(self, spec: TableSpec, df: DataFrame) -> DeltaMergeBuilder:
+        from delta.tables import DeltaTable
+
+        same_key = " AND ".join(f"t.`{name}` = s.`{name}`" for name in spec.key)
+        differs = " OR ".join(f"NOT (t.`{name}` <=> s.`{name}`)" for name in spec.columns if name not in spec.key)
+        table = DeltaTable.forPath(self.spark, self.layout.table_uri(spec))
+        merge = table.alias("t").merge(self.conform(spec, df).alias("s"), same_key)
+        return merge.whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll()
