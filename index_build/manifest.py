@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -73,7 +74,7 @@ class FileEntry(_Model):
 
 
 class ShardEntry(_Model):
-    """One shard: a creator is in shard `placement.shard_of(creator_id, shards_count)`. All files are in row_id order."""
+    """One shard: a creator is in shard `shard_of(creator_id, len(shards))`. All files are in row_id order."""
 
     shard: Count
     rows: Count
@@ -234,6 +235,16 @@ def parse_manifest(data: bytes) -> Manifest:
     if derive_id(manifest.model_dump(mode="json")) != manifest.snapshot_id:
         raise IntegrityError(f"The manifest's content does not match its snapshot id {manifest.snapshot_id}.")
     return manifest
+
+
+def creator_hash(creator_id: str) -> int:
+    """32-bit hash that places a creator: CRC-32 of the UTF-8 id, the same in every language."""
+    return zlib.crc32(creator_id.encode())
+
+
+def shard_of(creator_id: str, shards_count: int) -> int:
+    """Shard that holds a creator."""
+    return creator_hash(creator_id) % shards_count
 
 
 def created_at(manifest: Manifest) -> datetime:

@@ -1,0 +1,294 @@
+"""Filtered search inside one opened shard: count-aware probing, exact scoring, refinement. Serving reuses this module.
+
+The rule (fixed nprobe loses most matches under a filter): rank lists by centroid similarity, drop lists without a
+matching row, probe until the probed lists hold at least T matching rows, refine the best candidates with the stored
+rows. Rows are in list order, so an exact count per list is a popcount of a word range. Which plan to take, ranking by
+other signals and merging shards belong to the planner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from index_build.manifest import IndexShape, Manifest, ShardEntry
+from index_build.refine import FloatArray, IdArray, RefineRows
+from lakehouse.errors import IntegrityError
+
+WORD_BITS = 64
+FIRST_LISTS = 64
+"""Lists ranked in the first round; doubled until they hold enough matches."""
+
+FLAT_K_FACTOR = 2
+"""Flat candidates per result: float32 order and float16 order differ only in near-ties."""
+
+WordArray = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Best rows by stored similarity, best first, ties by row_id; and what it took to find them."""
+
+    row_ids: IdArray
+    similarities: FloatArray
+    lists_considered: int = 0
+    lists_dropped: int = 0
+    lists_probed: int = 0
+    codes_scanned: int = 0
+    refined_count: int = 0
+
+
+class RowFilter:
+    """A set of rows of one shard: bitmap words, matches per list, and the FAISS selector over them. Immutable, cacheable."""
+
+    def __init__(self, words: WordArray, lists: IdArray) -> None:
+        """Wrap packed words (see `pack_mask`); `lists` are the shard's row offsets of lists (nlist + 1,)."""
+        self.words = np.ascontiguousarray(words)
+        self.list_counts = count_matches(self.words, lists)
+        self.total = int(self.list_counts.sum())
+        self.selector = faiss.IDSelectorBitmap(self.words.nbytes, faiss.swig_ptr(self.words.view(np.uint8)))
+
+    def row_ids(self) -> IdArray:
+        """Matching rows, ascending."""
+        return unpack_row_ids(self.words)
+
+
+class ShardIndex:
+    """One opened shard. Read-only and safe for several threads: every call carries its own parameters."""
+
+    def __init__(self, *, shape: IndexShape, index: faiss.Index, coarse: faiss.Index | None, refine: RefineRows, lists: IdArray) -> None:
+        """Wrap opened parts; `coarse` is None for a flat index."""
+        self.shape = shape
+        self.index = index
+        self.coarse = coarse
+        self.refine = refine
+        self.lists = lists
+        self.rows = int(lists[-1])
+        self.list_sizes = np.diff(lists)
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Manifest, shard: ShardEntry, *, coarse: faiss.Index | None) -> ShardIndex:
+        """Open a shard of a snapshot folder by memory map; `coarse` comes from `open_coarse`, once per snapshot.
+
+        Raises:
+            IntegrityError: a file cannot be read or has other dimensions or rows than the manifest says.
+        """
+        scale = open_scale(folder, manifest)
+        try:
+            index = faiss.read_index(str(folder / shard.index.path), faiss.IO_FLAG_MMAP_IFC)
+            lists = np.load(folder / shard.lists.path, allow_pickle=False)
+            refine = RefineRows.open(
+                folder / shard.refine.path, code=manifest.shape.refine, dimensions=manifest.shape.dimensions, scale=scale
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise IntegrityError(f"Shard {shard.shard} of snapshot {manifest.snapshot_id} cannot be opened: {error}") from error
+        _require_shape(manifest.shape, shard, index=index, lists=lists, refine=refine)
+        return cls(shape=manifest.shape, index=index, coarse=coarse, refine=refine, lists=lists)
+
+    def filter(self, words: WordArray) -> RowFilter:
+        """Filter over this shard's rows."""
+        return RowFilter(words, self.lists)
+
+    def exact(self, query: FloatArray, row_ids: IdArray, *, k: int) -> Candidates:
+        """Best `k` of `row_ids` by stored similarity to `query` (d,), every one scored."""
+        return self._refined(query, row_ids, k=k, cost=Candidates(row_ids, np.empty(0, np.float32)))
+
+    def probe(
+        self, query: FloatArray, *, k: int, matches_target: int, k_factor: int, rows: RowFilter | None = None
+    ) -> Candidates:
+        """Best `k` rows among `rows` (all rows when None) by count-aware probing.
+
+        Returns min(k, matching rows) candidates, always.
+
+        Args:
+            query: unit vector (d,).
+            k: results wanted.
+            matches_target: T; the probed lists hold at least max(T, k * k_factor) matching rows, or all of them.
+            k_factor: candidates refined per result.
+            rows: allowed rows.
+        """
+        wanted = k * k_factor
+        counts = self.list_sizes if rows is None else rows.list_counts
+        if self.coarse is None:
+            return self._scan(query, k=k, rows=rows)
+        lists, considered = choose_lists(self.coarse, query, counts, max(matches_target, wanted))
+        matches = int(counts[lists].sum())
+        row_ids = self._search_lists(query, lists, k=min(wanted, matches), rows=rows)
+        cost = Candidates(
+            row_ids,
+            np.empty(0, np.float32),
+            lists_considered=considered,
+            lists_dropped=int((counts == 0).sum()),
+            lists_probed=len(lists),
+            codes_scanned=int(self.list_sizes[lists].sum()),
+        )
+        return self._refined(query, row_ids, k=k, cost=cost)
+
+    def _search_lists(self, query: FloatArray, lists: IdArray, *, k: int, rows: RowFilter | None) -> IdArray:
+        """Row ids of the best `k` codes in `lists`; `search` cannot take the lists, so the C++ call is used as is."""
+        if not k:
+            return np.empty(0, np.int64)
+        similarities, row_ids = np.empty(k, np.float32), np.empty(k, np.int64)
+        unused, vector = np.zeros(len(lists), np.float32), np.ascontiguousarray(query, np.float32)
+        parameters = faiss.SearchParametersIVF(sel=None if rows is None else rows.selector, nprobe=len(lists))
+        self.index.search_preassigned_c(
+            1,
+            faiss.swig_ptr(vector),
+            k,
+            faiss.swig_ptr(lists),
+            faiss.swig_ptr(unused),
+            faiss.swig_ptr(similarities),
+            faiss.swig_ptr(row_ids),
+            False,
+            parameters,
+        )
+        return row_ids[row_ids >= 0]
+
+    def _scan(self, query: FloatArray, *, k: int, rows: RowFilter | None) -> Candidates:
+        """Whole flat shard."""
+        matches = self.rows if rows is None else rows.total
+        wanted = min(k * FLAT_K_FACTOR, matches)
+        if not wanted:
+            return Candidates(np.empty(0, np.int64), np.empty(0, np.float32))
+        parameters = None if rows is None else faiss.SearchParameters(sel=rows.selector)
+        _, row_ids = self.index.search(query[None, :], wanted, params=parameters)
+        cost = Candidates(row_ids[0], np.empty(0, np.float32), lists_considered=1, lists_probed=1, codes_scanned=self.rows)
+        return self._refined(query, row_ids[0], k=k, cost=cost)
+
+    def _refined(self, query: FloatArray, row_ids: IdArray, *, k: int, cost: Candidates) -> Candidates:
+        similarities = self.refine.similarities(query, row_ids)
+        best = best_order(similarities, row_ids, k=k)
+        return Candidates(
+            row_ids[best],
+            similarities[best],
+            lists_considered=cost.lists_considered,
+            lists_dropped=cost.lists_dropped,
+            lists_probed=cost.lists_probed,
+            codes_scanned=cost.codes_scanned,
+            refined_count=len(row_ids),
+        )
+
+
+def open_coarse(folder: Path, manifest: Manifest) -> faiss.Index | None:
+    """The coarse quantizer that all shards share, None for a flat snapshot.
+
+    Raises:
+        IntegrityError: it cannot be read or has another shape than the manifest says.
+    """
+    if manifest.shape.kind == "flat":
+        return None
+    try:
+        coarse = faiss.read_index(str(folder / "coarse.faiss"))
+    except RuntimeError as error:
+        raise IntegrityError(f"The coarse quantizer of snapshot {manifest.snapshot_id} cannot be read: {error}") from error
+    if (coarse.d, coarse.ntotal) != (manifest.shape.dimensions, manifest.shape.lists_count):
+        raise IntegrityError(f"The coarse quantizer of snapshot {manifest.snapshot_id} has another shape than its manifest says.")
+    return coarse
+
+
+def open_scale(folder: Path, manifest: Manifest) -> FloatArray | None:
+    """SQ8 scale (2, d), None for float16 rows.
+
+    Raises:
+        IntegrityError: it cannot be read or has another shape.
+    """
+    if manifest.shape.refine != "sq8":
+        return None
+    try:
+        scale = np.load(folder / "scale.npy", allow_pickle=False)
+    except (ValueError, OSError) as error:
+        raise IntegrityError(f"The scale of snapshot {manifest.snapshot_id} cannot be read: {error}") from error
+    if scale.shape != (2, manifest.shape.dimensions) or scale.dtype != np.float32 or not np.isfinite(scale).all():
+        raise IntegrityError(f"The scale of snapshot {manifest.snapshot_id} has another shape than its manifest says.")
+    return np.asarray(scale, dtype=np.float32)
+
+
+def choose_lists(coarse: faiss.Index, query: FloatArray, counts: IdArray, matches_target: int) -> tuple[IdArray, int]:
+    """Nearest non-empty lists that together hold `matches_target` matches (or all), nearest first.
+
+    Returns:
+        The lists, int64, and how many lists were ranked.
+    """
+    lists_count = len(counts)
+    total = int(counts.sum())
+    wanted = min(matches_target, total)
+    ranked_count = min(lists_count, FIRST_LISTS)
+    while True:
+        _, found = coarse.search(query[None, :], ranked_count)
+        ranked = found[0][found[0] >= 0]
+        ranked = ranked[counts[ranked] > 0]
+        reached = np.cumsum(counts[ranked])
+        if len(reached) and reached[-1] >= wanted:
+            return np.ascontiguousarray(ranked[: int(np.searchsorted(reached, wanted)) + 1]), ranked_count
+        if ranked_count == lists_count:
+            return np.concatenate([ranked, _missing_lists(ranked, counts)]), ranked_count
+        ranked_count = min(lists_count, ranked_count * 2)
+
+
+def _missing_lists(ranked: IdArray, counts: IdArray) -> IdArray:
+    """Lists with matches that a graph search did not reach."""
+    has_matches = counts > 0
+    has_matches[ranked] = False
+    return np.flatnonzero(has_matches).astype(np.int64)
+
+
+def best_order(similarities: FloatArray, row_ids: IdArray, *, k: int) -> npt.NDArray[np.int64]:
+    """Positions of the `k` best by (similarity descending, row_id ascending)."""
+    if len(similarities) > k > 0:
+        least = np.partition(similarities, len(similarities) - k)[len(similarities) - k]
+        kept = np.flatnonzero(similarities >= least)
+    else:
+        kept = np.arange(len(similarities))
+    return np.asarray(kept[np.lexsort((row_ids[kept], -similarities[kept]))][:k], dtype=np.int64)
+
+
+def pack_mask(mask: npt.NDArray[np.bool_]) -> WordArray:
+    """Bitmap words of a row mask (n,): bit i of the little-endian stream is row i; padded to whole words."""
+    packed = np.packbits(mask, bitorder="little")
+    padding = -len(packed) % (WORD_BITS // 8)
+    return np.pad(packed, (0, padding)).view(np.uint64)
+
+
+def unpack_row_ids(words: WordArray) -> IdArray:
+    """Row ids of the set bits, ascending, int64; untouched words cost nothing but a compare."""
+    used = np.flatnonzero(words)
+    bits = np.unpackbits(words[used].view(np.uint8), bitorder="little").reshape(len(used), WORD_BITS)
+    positions = np.nonzero(bits)
+    return used[positions[0]] * WORD_BITS + positions[1]
+
+
+def count_matches(words: WordArray, lists: IdArray) -> IdArray:
+    """Set bits in each row range lists[l]:lists[l+1], int64 (nlist,), by popcount of whole words."""
+    before = np.concatenate([[0], np.cumsum(np.bitwise_count(words), dtype=np.int64)])
+    word, bit = np.divmod(lists, WORD_BITS)
+    padded = np.append(words, np.uint64(0))
+    partial = padded[word] & ((np.uint64(1) << bit.astype(np.uint64)) - np.uint64(1))
+    ranks = before[word] + np.bitwise_count(partial)
+    return np.diff(ranks)
+
+
+def _require_shape(shape: IndexShape, shard: ShardEntry, *, index: faiss.Index, lists: IdArray, refine: RefineRows) -> None:
+    """Refuse parts that do not fit together, before any of their numbers is used as an address.
+
+    Raises:
+        IntegrityError: naming the first misfit.
+    """
+    kind = faiss.IndexIVFPQFastScan if shape.kind == "ivf" else faiss.IndexFlat
+    expected_lists = shape.lists_count + 1
+    checks = {
+        "kind": isinstance(index, kind),
+        "dimensions": index.d == shape.dimensions,
+        "metric": index.metric_type == faiss.METRIC_INNER_PRODUCT,
+        "rows": index.ntotal == shard.rows == len(refine.stored),
+        "lists": lists.shape == (expected_lists,) and lists.dtype == np.int64 and lists[0] == 0,
+        "list order": bool((np.diff(lists) >= 0).all()) and int(lists[-1]) == shard.rows,
+    }
+    for name, is_fine in checks.items():
+        if not is_fine:
+            raise IntegrityError(f"Shard {shard.shard} does not fit its manifest: {name} differ.")
+    if shape.kind == "ivf" and index.nlist != shape.lists_count:
+        raise IntegrityError(f"Shard {shard.shard} does not fit its manifest: lists differ.")
