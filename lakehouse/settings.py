@@ -83,7 +83,9 @@ class Settings(BaseSettings):
         folder = self.spark_jars or _jars_folder()
         found = sorted(folder.glob("*.jar")) if folder else []
         if not found:
-            raise SettingsError("Spark's Delta and S3 jars are missing: run `make setup`, or set CREATORLAKE_SPARK_JARS.")
+            raise SettingsError(
+                "Spark's Delta and S3 jars are missing: run `make setup`, or set CREATORLAKE_SPARK_JARS."
+            )
         return found
 
 

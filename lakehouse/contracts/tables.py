@@ -224,7 +224,15 @@ EDGES = TableSpec(
 CREATOR_IDS = TableSpec(
     name="silver_identity__creator_ids",
     description="Which creator an account belongs to; ids never change meaning",
-    columns=(*_ACCOUNT, "creator_id", "confidence_score", "cluster_size_count", "is_anchor", "first_seen_at", "model_version"),
+    columns=(
+        *_ACCOUNT,
+        "creator_id",
+        "confidence_score",
+        "cluster_size_count",
+        "is_anchor",
+        "first_seen_at",
+        "model_version",
+    ),
     key=_ACCOUNT,
     required=("creator_id", "confidence_score", "cluster_size_count", "is_anchor", "first_seen_at"),
 )

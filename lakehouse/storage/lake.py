@@ -116,7 +116,7 @@ class Lake:
         Raises:
             SchemaError: a column is missing, undeclared or of another type.
         """
-        from pyspark.sql import functions as F  # noqa: N812
+        from pyspark.sql import functions as F
 
         self._check_schema(spec, df)
         columns = []

@@ -63,7 +63,9 @@ class ObjectStore:
             obstore.put(self._store, key, data, mode="create")
         except AlreadyExistsError as error:
             if self.sha256(key) != digest:
-                raise IntegrityError(f"{self.layout.uri(key)} exists with other content; objects are written once.") from error
+                raise IntegrityError(
+                    f"{self.layout.uri(key)} exists with other content; objects are written once."
+                ) from error
         return digest
 
     def replace(self, key: str, data: bytes) -> None:

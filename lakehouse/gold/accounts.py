@@ -1,0 +1,75 @@
+"""One row per account with everything derived about it, and one per account and metric day. Joins only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from lakehouse.contracts.tables import (
+    ACCOUNT_METRICS,
+    ACCOUNTS,
+    CREATOR_IDS,
+    DOCS,
+    ENGAGEMENT,
+    GOLD_ACCOUNTS,
+    GOLD_METRICS,
+    NICHES,
+    RISKS,
+    SCORES,
+    TableSpec,
+)
+from lakehouse.ops.steps import Report, StepContext
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+KEY = ["platform", "platform_account_id"]
+
+TAKEN: tuple[tuple[TableSpec, tuple[str, ...]], ...] = (
+    (CREATOR_IDS, ("creator_id", "confidence_score")),
+    (DOCS, ("content_hash",)),
+    (
+        ENGAGEMENT,
+        (
+            "er_followers_ratio",
+            "er_views_ratio",
+            "median_views_count",
+            "posts_per_week",
+            "last_post_at",
+            "growth_90d_ratio",
+            "statistic_code",
+            "window_days",
+            "posts_count",
+            "null_reason_code",
+        ),
+    ),
+    (NICHES, ("niche_code", "niche_score", "niches")),
+    (RISKS, ("risks", "risk_codes")),
+    (SCORES, ("quality_score", "anomaly_score", "score_reasons")),
+)
+"""What each table adds to an account. Every account has a creator; the rest may be missing."""
+
+
+def build_gold_accounts(ctx: StepContext) -> Report:
+    """Join everything known about each account into `gold_creator__accounts`."""
+    accounts = ctx.lake.read(ACCOUNTS)
+    joined = accounts
+    for spec, columns in TAKEN:
+        how = "inner" if spec is CREATOR_IDS else "left"
+        joined = joined.join(ctx.lake.read(spec).select(*KEY, *columns), KEY, how)
+    ctx.lake.sync(GOLD_ACCOUNTS, joined.select(*GOLD_ACCOUNTS.columns))
+    return _report(accounts, ctx.lake.read(GOLD_ACCOUNTS))
+
+
+def build_gold_metrics(ctx: StepContext) -> Report:
+    """Daily metrics with the creator of each account into `gold_creator__metrics_daily`."""
+    metrics = ctx.lake.read(ACCOUNT_METRICS)
+    creators = ctx.lake.read(CREATOR_IDS).select(*KEY, "creator_id")
+    ctx.lake.sync(GOLD_METRICS, metrics.join(creators, KEY).select(*GOLD_METRICS.columns))
+    return _report(metrics, ctx.lake.read(GOLD_METRICS))
+
+
+def _report(before: DataFrame, after: DataFrame) -> Report:
+    counted = before.agg(F.count(F.lit(1)).alias("n")).union(after.agg(F.count(F.lit(1)).alias("n"))).collect()
+    return Report(rows_in=counted[0]["n"], rows_out=counted[1]["n"], conserves=True)

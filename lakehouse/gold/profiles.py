@@ -1,0 +1,186 @@
+"""One row per creator: accounts folded into profiles, profiles into a person. Pure Spark expressions, two shuffles.
+
+An account that a source knows only by its handle or name and the same account known by its id are two silver rows of
+one creator; here they fold into one profile (same platform and handle, or same name where a row has no handle).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from lakehouse.contracts.fields import PROFILE
+from lakehouse.contracts.tables import GOLD_ACCOUNTS, GOLD_PROFILES
+from lakehouse.ops.steps import Report, StepContext
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+NICHES_KEPT = 5
+"""Niches of a creator that are stored; the tail is noise."""
+CATEGORIES_KEPT = 12
+"""Source categories of a creator that are stored."""
+FOLDED = (
+    "handle",
+    "display_name",
+    "profile_url",
+    "bio",
+    "followers_count",
+    "following_count",
+    "content_count",
+    "er_followers_ratio",
+    "er_views_ratio",
+    "avg_views_count",
+    "avg_likes_count",
+    "avg_comments_count",
+    "is_verified",
+    "is_private",
+    "account_type_code",
+    "country_code",
+    "language_code",
+    "quality_score",
+    "anomaly_score",
+    "growth_90d_ratio",
+    "posts_per_week",
+    "last_post_at",
+    "score_reasons",
+)
+"""Columns of which a profile shows the newest non-null value of the accounts folded into it."""
+
+
+def build_gold_profiles(ctx: StepContext) -> Report:
+    """Fold `gold_creator__accounts` into one row per creator in `gold_creator__profiles`."""
+    accounts = ctx.lake.read(GOLD_ACCOUNTS)
+    creators = _creators(_profiles(accounts)).join(_labels(accounts), "creator_id", "left")
+    ctx.lake.sync(GOLD_PROFILES, creators.select(*GOLD_PROFILES.columns))
+    return Report(
+        rows_in=accounts.count(),
+        rows_out=ctx.lake.read(GOLD_PROFILES).count(),
+        metadata={"note": "rows in are accounts, rows out are creators"},
+    )
+
+
+def _profile_key() -> Column:
+    """Handle of the row; a row without one takes the handle of the creator's equally named profile on the platform."""
+    same_name = Window.partitionBy("creator_id", "platform", F.lower(F.col("display_name")))
+    named = F.max("handle_key").over(same_name)
+    return F.coalesce("handle_key", F.when(F.col("display_name").isNotNull(), named), "platform_account_id")
+
+
+def _newest(name: str) -> Column:
+    return F.max_by(name, F.when(F.col(name).isNotNull(), F.struct("observed_at", "platform_account_id"))).alias(name)
+
+
+def _profiles(accounts: DataFrame) -> DataFrame:
+    keyed = accounts.withColumn("_profile_key", _profile_key())
+    has_id = ~F.substring("platform_account_id", 1, 1).isin("@", "~")
+    best_id = F.max_by("platform_account_id", F.struct(has_id, "observed_at", "platform_account_id"))
+    return keyed.groupBy("creator_id", "platform", "_profile_key").agg(
+        best_id.alias("platform_account_id"),
+        *[_newest(name) for name in FOLDED],
+        F.max("observed_at").alias("observed_at"),
+        F.min("first_seen_at").alias("first_seen_at"),
+        F.min("confidence_score").alias("identity_confidence_score"),
+        F.max("has_email").alias("has_email"),
+    )
+
+
+def _creators(profiles: DataFrame) -> DataFrame:
+    size = F.coalesce(F.col("followers_count"), F.lit(-1))
+    profile = F.struct(*[F.col(field.name) for field in PROFILE])
+    order = F.struct(size, "observed_at", "platform", "platform_account_id")
+    row = F.struct(
+        (-size).alias("s"), F.col("platform"), F.col("platform_account_id").alias("i"), profile.alias("profile")
+    )
+    sorted_rows = F.sort_array(F.collect_list(row))
+    return profiles.groupBy("creator_id").agg(
+        F.max_by("display_name", F.when(F.col("display_name").isNotNull(), order)).alias("display_name"),
+        F.max_by("bio", F.when(F.length("bio") > 0, order)).alias("bio"),
+        F.sort_array(F.collect_set("platform")).alias("platforms"),
+        F.count_distinct("platform").cast("int").alias("platforms_count"),
+        F.sort_array(F.collect_set(F.lower("handle"))).alias("handles"),
+        F.sum("followers_count").alias("followers_total_count"),
+        F.max("followers_count").alias("followers_max_count"),
+        F.transform(sorted_rows, lambda item: item["profile"]).alias("profiles"),
+        F.sort_array(F.collect_set("country_code")).alias("country_codes"),
+        F.sort_array(F.collect_set("language_code")).alias("language_codes"),
+        _by_size("er_followers_ratio"),
+        _by_size("er_views_ratio"),
+        _by_size("quality_score"),
+        F.max("anomaly_score").alias("anomaly_score"),
+        F.max_by("score_reasons", F.when(F.size("score_reasons") > 0, order)).alias("score_reasons"),
+        F.max_by("growth_90d_ratio", F.when(F.col("growth_90d_ratio").isNotNull(), order)).alias("growth_90d_ratio"),
+        F.sum("posts_per_week").alias("posts_per_week"),
+        F.max("last_post_at").alias("last_post_at"),
+        F.coalesce(F.max("is_verified"), F.lit(value=False)).alias("is_verified"),
+        F.coalesce(F.max("has_email"), F.lit(value=False)).alias("has_email"),
+        F.min("identity_confidence_score").alias("identity_confidence_score"),
+        F.min("first_seen_at").alias("first_seen_at"),
+        F.max("observed_at").alias("observed_at"),
+    )
+
+
+def _by_size(name: str) -> Column:
+    """Mean weighted by followers; profiles without the value or without followers do not count."""
+    weight = F.when(F.col(name).isNotNull(), F.greatest(F.col("followers_count"), F.lit(1)))
+    return (F.sum(F.col(name) * weight) / F.sum(weight)).alias(name)
+
+
+def _labels(accounts: DataFrame) -> DataFrame:
+    """Niches (mean over accounts, weight ln(2 + followers)), risks and source categories per creator."""
+    weight = F.log(F.lit(2.0) + F.greatest(F.coalesce("followers_count", F.lit(0)), F.lit(0)))
+    total = (
+        accounts.withColumn("_weight", weight)
+        .groupBy("creator_id")
+        .agg(
+            F.sum(F.when(F.size("niches") > 0, F.col("_weight"))).alias("_total"),
+            F.flatten(
+                F.collect_list(
+                    F.transform(
+                        "niches",
+                        lambda x: F.struct(x["code"].alias("code"), (x["score"] * F.col("_weight")).alias("score")),
+                    )
+                )
+            ).alias("_votes"),
+            F.flatten(F.collect_list("risks")).alias("_risks"),
+            F.array_distinct(
+                F.flatten(F.collect_list(F.when(F.size("category_labels") > 0, F.col("category_labels"))))
+            ).alias("_categories"),
+        )
+    )
+    codes = F.array_distinct(F.transform("_votes", lambda x: x["code"]))
+    scored = F.transform(codes, lambda code: F.struct(_vote_sum(code).alias("score"), code.alias("code")))
+    ranked = F.slice(F.sort_array(scored, asc=False), 1, NICHES_KEPT)
+    labels = total.withColumn(
+        "niches", F.transform(ranked, lambda x: F.struct(x["code"].alias("code"), x["score"].alias("score")))
+    )
+    return labels.select(
+        "creator_id",
+        "niches",
+        F.get("niches", F.lit(0))["code"].alias("niche_code"),
+        F.get("niches", F.lit(0))["score"].alias("niche_score"),
+        F.transform("niches", lambda x: x["code"]).alias("niche_codes"),
+        _worst_risks().alias("risks"),
+        F.sort_array(F.array_distinct(F.transform("_risks", lambda x: x["code"]))).alias("risk_codes"),
+        F.slice(F.sort_array("_categories"), 1, CATEGORIES_KEPT).alias("category_labels"),
+    )
+
+
+def _vote_sum(code: Column) -> Column:
+    mine = F.filter("_votes", lambda vote: vote["code"] == code)
+    return F.aggregate(mine, F.lit(0.0), lambda total, vote: total + vote["score"]) / F.col("_total")
+
+
+def _worst_risks() -> Column:
+    """Per risk code the hit with the highest score."""
+    codes = F.sort_array(F.array_distinct(F.transform("_risks", lambda x: x["code"])))
+    return F.transform(
+        codes,
+        lambda code: F.array_max(F.transform(F.filter("_risks", lambda x: x["code"] == code), _score_first))["risk"],
+    )
+
+
+def _score_first(risk: Column) -> Column:
+    return F.struct(risk["score"].alias("score"), risk.alias("risk"))
