@@ -30,16 +30,23 @@ WordArray = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
-    """Best rows by stored similarity, best first, ties by row_id; and what it took to find them."""
+class Work:
+    """What a search did: lists ranked, lists without a match, lists scanned, codes in them."""
 
-    row_ids: IdArray
-    similarities: FloatArray
     lists_considered: int = 0
     lists_dropped: int = 0
     lists_probed: int = 0
     codes_scanned: int = 0
-    refined_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Best rows by stored similarity, best first, ties by row_id; `refined_count` rows were scored to find them."""
+
+    row_ids: IdArray
+    similarities: FloatArray
+    refined_count: int
+    work: Work
 
 
 class RowFilter:
@@ -95,7 +102,7 @@ class ShardIndex:
 
     def exact(self, query: FloatArray, row_ids: IdArray, *, k: int) -> Candidates:
         """Best `k` of `row_ids` by stored similarity to `query` (d,), every one scored."""
-        return self._refined(query, row_ids, k=k, cost=Candidates(row_ids, np.empty(0, np.float32)))
+        return self._refined(query, row_ids, k=k, work=Work())
 
     def probe(
         self, query: FloatArray, *, k: int, matches_target: int, k_factor: int, rows: RowFilter | None = None
@@ -116,20 +123,13 @@ class ShardIndex:
         if self.coarse is None:
             return self._scan(query, k=k, rows=rows)
         lists, considered = choose_lists(self.coarse, query, counts, max(matches_target, wanted))
-        matches = int(counts[lists].sum())
-        row_ids = self._search_lists(query, lists, k=min(wanted, matches), rows=rows)
-        cost = Candidates(
-            row_ids,
-            np.empty(0, np.float32),
-            lists_considered=considered,
-            lists_dropped=int((counts == 0).sum()),
-            lists_probed=len(lists),
-            codes_scanned=int(self.list_sizes[lists].sum()),
-        )
-        return self._refined(query, row_ids, k=k, cost=cost)
+        row_ids = self.scan_lists(query, lists, k=min(wanted, int(counts[lists].sum())), rows=rows)
+        dropped = int((counts == 0).sum())
+        work = Work(considered, dropped, lists_probed=len(lists), codes_scanned=int(self.list_sizes[lists].sum()))
+        return self._refined(query, row_ids, k=k, work=work)
 
-    def _search_lists(self, query: FloatArray, lists: IdArray, *, k: int, rows: RowFilter | None) -> IdArray:
-        """Row ids of the best `k` codes in `lists`; `search` cannot take the lists, so the C++ call is used as is."""
+    def scan_lists(self, query: FloatArray, lists: IdArray, *, k: int, rows: RowFilter | None) -> IdArray:
+        """Row ids of the best `k` codes in `lists`, best code first. FAISS' Python form takes no lists beside a selector."""
         if not k:
             return np.empty(0, np.int64)
         similarities, row_ids = np.empty(k, np.float32), np.empty(k, np.int64)
@@ -153,24 +153,15 @@ class ShardIndex:
         matches = self.rows if rows is None else rows.total
         wanted = min(k * FLAT_K_FACTOR, matches)
         if not wanted:
-            return Candidates(np.empty(0, np.int64), np.empty(0, np.float32))
+            return self._refined(query, np.empty(0, np.int64), k=k, work=Work())
         parameters = None if rows is None else faiss.SearchParameters(sel=rows.selector)
         _, row_ids = self.index.search(query[None, :], wanted, params=parameters)
-        cost = Candidates(row_ids[0], np.empty(0, np.float32), lists_considered=1, lists_probed=1, codes_scanned=self.rows)
-        return self._refined(query, row_ids[0], k=k, cost=cost)
+        return self._refined(query, row_ids[0], k=k, work=Work(1, lists_probed=1, codes_scanned=self.rows))
 
-    def _refined(self, query: FloatArray, row_ids: IdArray, *, k: int, cost: Candidates) -> Candidates:
+    def _refined(self, query: FloatArray, row_ids: IdArray, *, k: int, work: Work) -> Candidates:
         similarities = self.refine.similarities(query, row_ids)
         best = best_order(similarities, row_ids, k=k)
-        return Candidates(
-            row_ids[best],
-            similarities[best],
-            lists_considered=cost.lists_considered,
-            lists_dropped=cost.lists_dropped,
-            lists_probed=cost.lists_probed,
-            codes_scanned=cost.codes_scanned,
-            refined_count=len(row_ids),
-        )
+        return Candidates(row_ids[best], similarities[best], len(row_ids), work)
 
 
 def open_coarse(folder: Path, manifest: Manifest) -> faiss.Index | None:

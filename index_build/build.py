@@ -1,0 +1,192 @@
+"""Builds a snapshot folder from an export: sample, train, encode, calibrate, validate, manifest last.
+
+The order of the stages is the whole content of this file; each stage lives in its own module. The folder is built
+beside its final name and renamed when complete, so a killed build leaves nothing that looks like a snapshot.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from index_build.calibrate import Fitted, calibrate
+from index_build.encode import EncodedShard, encode
+from index_build.export import Export, open_export, parquet_rows
+from index_build.manifest import (
+    MANIFEST_NAME,
+    FileEntry,
+    Manifest,
+    RecallReport,
+    ShardEntry,
+    SideTable,
+    SourceTable,
+    seal,
+)
+from index_build.probe import ShardIndex
+from index_build.queries import ExactRows
+from index_build.refine import FloatArray, RefineRows
+from index_build.sample import draw_sample
+from index_build.spec import IndexSpec
+from index_build.train import Trained, require_one_faiss, train
+from index_build.validate import OpenShard, validate
+from lakehouse.errors import PermanentError
+from lakehouse.storage.objects import sha256_file
+
+QUERY_SAMPLE_ROWS = 20_000
+"""Rows that calibration queries are combined from: enough that no query repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What calibration and validation found."""
+
+    fitted: Fitted
+    report: RecallReport
+
+
+def build_snapshot(export_dir: Path, out_dir: Path, spec: IndexSpec, *, log: Callable[[str], None] = print) -> Manifest:
+    """Build the snapshot of an export folder in `out_dir`, which must be absent or empty.
+
+    A snapshot whose recall misses the target is written too, for a look at its report; publishing refuses it.
+
+    Raises:
+        NotFoundError: the export has no documents.
+        SchemaError: the export breaks a rule (see `export.py`).
+        PermanentError: `out_dir` holds something.
+    """
+    return build_from(open_export(export_dir), out_dir, spec, log=log)
+
+
+def build_from(export: Export, out_dir: Path, spec: IndexSpec, *, log: Callable[[str], None] = print) -> Manifest:
+    """As `build_snapshot`, for an opened export."""
+    require_one_faiss()
+    if out_dir.exists() and any(out_dir.iterdir()):
+        raise PermanentError(f"{out_dir} is not empty; a snapshot is built into a new folder.")
+    draft, work = (out_dir.with_name(f"{out_dir.name}.{suffix}") for suffix in ("draft", "work"))
+    for folder in (draft, work):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    try:
+        manifest = _build(export, draft, work, spec=spec, log=log)
+        draft.replace(out_dir)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
+    return manifest
+
+
+def _build(export: Export, draft: Path, work: Path, *, spec: IndexSpec, log: Callable[[str], None]) -> Manifest:
+    rows = export.rows_count
+    log(f"index: sampling {rows:,} rows of {export.dimensions} dimensions")
+    wanted = max(QUERY_SAMPLE_ROWS, spec.train_rows(rows) if spec.kind(rows) == "ivf" else 0)
+    sample = draw_sample(export.batches(), min(rows, wanted), seed=spec.seed)
+    log(f"index: training a {spec.kind(rows)} index on {len(sample):,} rows")
+    trained = train(sample, rows=rows, spec=spec)
+    shared = _write_shared(trained, draft)
+    log(f"index: encoding {spec.shards_count(rows)} shard(s)")
+    encoded = encode(export, trained, spec, out_dir=draft, work_dir=work)
+    log("index: calibrating and measuring recall")
+    evidence = _evidence(encoded, trained, sample[:QUERY_SAMPLE_ROWS], spec=spec)
+    manifest = _manifest(export, trained, encoded, evidence, folder=draft, shared=shared, spec=spec)
+    (draft / MANIFEST_NAME).write_bytes(manifest.to_json())
+    log(f"index: snapshot {manifest.snapshot_id}, recall@{spec.recall_k} {manifest.recall.minimum:.3f} at worst")
+    return manifest
+
+
+def _write_shared(trained: Trained, folder: Path) -> tuple[Path, ...]:
+    """Write coarse quantizer and scale of an IVF snapshot."""
+    if trained.coarse is None:
+        return ()
+    coarse, scale = folder / "coarse.faiss", folder / "scale.npy"
+    faiss.write_index(trained.coarse, str(coarse))
+    np.save(scale, trained.scale, allow_pickle=False)
+    return (coarse, scale)
+
+
+def _evidence(encoded: list[EncodedShard], trained: Trained, sample: FloatArray, *, spec: IndexSpec) -> Evidence:
+    shards = [_open_shard(shard, trained) for shard in encoded]
+    largest = max(shards, key=lambda shard: shard.index.rows)
+    fitted = calibrate(largest.index, largest.exact, sample, spec=spec)
+    return Evidence(fitted, validate(shards, sample, fitted.calibration, curve=fitted.curve, spec=spec))
+
+
+def _open_shard(shard: EncodedShard, trained: Trained) -> OpenShard:
+    shape = trained.shape
+    refine = RefineRows.open(shard.refine, code=shape.refine, dimensions=shape.dimensions, scale=trained.scale)
+    index = ShardIndex(
+        shape=shape,
+        index=faiss.read_index(str(shard.index), faiss.IO_FLAG_MMAP_IFC),
+        coarse=trained.coarse,
+        refine=refine,
+        lists=np.load(shard.lists, allow_pickle=False),
+    )
+    return OpenShard(index, ExactRows(shard.exact, rows=shard.rows, dimensions=shape.dimensions))
+
+
+def _manifest(
+    export: Export,
+    trained: Trained,
+    encoded: list[EncodedShard],
+    evidence: Evidence,
+    *,
+    folder: Path,
+    shared: tuple[Path, ...],
+    spec: IndexSpec,
+) -> Manifest:
+    info = export.info
+    draft = Manifest(
+        snapshot_id="0" * 16,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        export_id=info.export_id,
+        as_of=info.as_of,
+        rows_count=export.rows_count,
+        creators_count=export.rows_count,
+        model_id=info.model_id,
+        shape=trained.shape,
+        spec=spec,
+        shared=tuple(_entry(path, folder) for path in shared),
+        shards=tuple(_shard_entry(shard, folder) for shard in encoded),
+        side_tables=_copy_side(export, folder),
+        source_tables=tuple(SourceTable(name=n, version=v) for n, v in sorted(info.source_tables.items())),
+        recall=evidence.report,
+        calibration=evidence.fitted.calibration,
+    )
+    return seal(draft)
+
+
+def _shard_entry(shard: EncodedShard, folder: Path) -> ShardEntry:
+    return ShardEntry(
+        shard=shard.shard,
+        rows=shard.rows,
+        docs=_entry(shard.docs, folder, rows=shard.rows),
+        index=_entry(shard.index, folder, rows=shard.rows),
+        refine=_entry(shard.refine, folder, rows=shard.rows),
+        lists=_entry(shard.lists, folder),
+    )
+
+
+def _copy_side(export: Export, folder: Path) -> tuple[SideTable, ...]:
+    return tuple(_copy_side_table(name, paths, folder) for name, paths in sorted(export.side.items()))
+
+
+def _copy_side_table(name: str, paths: tuple[Path, ...], folder: Path) -> SideTable:
+    target = folder / "side" / name
+    target.mkdir(parents=True)
+    entries: list[FileEntry] = []
+    for number, path in enumerate(paths):
+        copy = target / f"{number:05d}.parquet"
+        shutil.copyfile(path, copy)
+        entries.append(_entry(copy, folder, rows=parquet_rows(copy)))
+    return SideTable(name=name, rows=sum(entry.rows or 0 for entry in entries), files=tuple(entries))
+
+
+def _entry(path: Path, folder: Path, *, rows: int | None = None) -> FileEntry:
+    return FileEntry(
+        path=path.relative_to(folder).as_posix(), sha256=sha256_file(path), size_bytes=path.stat().st_size, rows=rows
+    )

@@ -1,0 +1,170 @@
+"""Fits the planner's constants of a snapshot: T and k_factor per selectivity band, B between exact and probing.
+
+The rule: of all (T, k_factor) whose recall reaches the target on every filter kind of the band, take the cheapest. Costs
+are counted in rows, not in seconds, so that equal inputs give equal constants. Measuring what the constants deliver on
+other queries is `validate.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from index_build.manifest import Band, Calibration, RecallPoint
+from index_build.probe import FLAT_K_FACTOR, RowFilter, ShardIndex, best_order, choose_lists, pack_mask
+from index_build.queries import Cell, ExactRows, Truth, hits_count, make_cells, possible_count
+from index_build.refine import FloatArray, IdArray
+from index_build.spec import IndexSpec
+
+BAND_EDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+"""Upper selectivities of the bands, about a factor of three apart. Each band is fitted at its upper edge, where the
+same T is reached with the fewest lists."""
+
+FIRST_TARGET = 512
+LAST_TARGET = 1 << 18
+"""Ladder of T, doubling: below it nothing is saved, above it a full scan of the shard is as good."""
+
+K_FACTORS = (2, 4, 8, 16, 32, 64)
+"""Candidates refined per result."""
+
+SAFETY_MARGIN = 0.015
+"""Asked above the target while fitting: two standard errors of recall over some 500 answers near 0.95."""
+
+SCAN_COST = 1 / 32
+"""Cost of scanning one 4-bit code, in refined rows (one core, 384 dimensions: about 0.01 against 0.3 microseconds)."""
+
+EXACT_MAX_MATCHES = 20_000
+"""Scoring more rows than this exactly takes longer than any probe (4 ms at 20,000 rows on one core)."""
+
+FLAT_EXACT_SHARE = 16
+"""A flat scan reads a row about 16 times faster than gathering one does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Constants and the measurements they were chosen from."""
+
+    calibration: Calibration
+    curve: tuple[RecallPoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """A cell with its exact answers and its filter in one shard."""
+
+    cell: Cell
+    truth: Truth
+    rows: RowFilter | None
+
+    @classmethod
+    def prepare(cls, cell: Cell, shard: ShardIndex, exact: ExactRows, *, k: int) -> _Probe:
+        truth = exact.truth(cell, k=k)
+        return cls(cell, truth, None if truth.mask is None else shard.filter(pack_mask(truth.mask)))
+
+
+def calibrate(shard: ShardIndex, exact: ExactRows, sample: FloatArray, *, spec: IndexSpec) -> Fitted:
+    """Fit constants on one shard, the largest; `sample` (n, d) are rows to make queries from."""
+    if shard.coarse is None:
+        band = Band(max_selectivity=1.0, matches_target=1, k_factor=FLAT_K_FACTOR, recall=1.0)
+        return Fitted(Calibration(exact_max_matches=shard.rows // FLAT_EXACT_SHARE, bands=(band,)))
+    curve: list[RecallPoint] = []
+    bands: list[Band] = []
+    cells = make_cells(sample, BAND_EDGES[:-1], count=spec.queries_per_cell, seed=spec.seed)
+    for edge in BAND_EDGES:
+        measured = _measure_band([cell for cell in cells if cell.selectivity == edge], shard, exact, spec=spec)
+        if measured:
+            bands.append(_choose(edge, measured, spec=spec))
+            curve.extend(measured)
+    return Fitted(Calibration(exact_max_matches=_exact_threshold(bands, curve, shard.rows, spec=spec), bands=tuple(bands)), tuple(curve))
+
+
+def point_cost(point: RecallPoint, *, k: int) -> float:
+    """Cost of a measured point in refined rows."""
+    return point.codes_scanned_mean * SCAN_COST + k * point.k_factor
+
+
+def _measure_band(cells: list[Cell], shard: ShardIndex, exact: ExactRows, *, spec: IndexSpec) -> list[RecallPoint]:
+    """Measure T upwards, all filter kinds together, until one step past the goal or until all matches are probed."""
+    probes = [probe for cell in cells if (probe := _Probe.prepare(cell, shard, exact, k=spec.recall_k)).truth.matches]
+    points: list[RecallPoint] = []
+    matches_target, steps_left = FIRST_TARGET, 2
+    while probes and steps_left:
+        step = [_measure(probe, shard, exact, matches_target=matches_target, k=spec.recall_k) for probe in probes]
+        points.extend(point for group in step for point in group)
+        is_reached = min(max(point.recall for point in group) for group in step) >= _goal(spec)
+        is_last = matches_target >= min(LAST_TARGET, max(probe.truth.matches for probe in probes))
+        steps_left = 0 if is_last else steps_left - int(is_reached)
+        matches_target *= 2
+    return points
+
+
+def _measure(probe: _Probe, shard: ShardIndex, exact: ExactRows, *, matches_target: int, k: int) -> list[RecallPoint]:
+    """Recall of every k_factor at one T."""
+    factors = [factor for factor in K_FACTORS if factor * k <= matches_target] or [K_FACTORS[0]]
+    hits = dict.fromkeys(factors, 0)
+    codes = 0
+    for query, scores in zip(probe.cell.queries, probe.truth.scores, strict=True):
+        lists = _lists(shard, query, probe.rows, max(matches_target, factors[-1] * k))
+        codes += int(shard.list_sizes[lists].sum())
+        row_ids = shard.scan_lists(query, lists, k=min(factors[-1] * k, probe.truth.matches), rows=probe.rows)
+        stored = shard.refine.similarities(query, row_ids)
+        true = exact.similarities(query[None, :], row_ids)[:, 0]
+        for factor in factors:
+            best = best_order(stored[: factor * k], row_ids[: factor * k], k=k)
+            hits[factor] += hits_count(true[best], scores)
+    possible = possible_count(probe.truth.scores)
+    count = len(probe.cell.queries)
+    return [
+        RecallPoint(
+            filter_kind=probe.cell.kind,
+            plan="probe",
+            selectivity=probe.cell.selectivity,
+            matches_target=matches_target,
+            k_factor=factor,
+            recall=hits[factor] / possible,
+            queries_count=count,
+            codes_scanned_mean=codes / count,
+        )
+        for factor in factors
+    ]
+
+
+def _lists(shard: ShardIndex, query: FloatArray, rows: RowFilter | None, matches_target: int) -> IdArray:
+    counts = shard.list_sizes if rows is None else rows.list_counts
+    return choose_lists(shard.coarse, query, counts, matches_target)[0]
+
+
+def _choose(edge: float, points: list[RecallPoint], *, spec: IndexSpec) -> Band:
+    """Cheapest constants whose worst filter kind reaches the goal; the best recall where none does."""
+    groups: dict[tuple[int, int], list[RecallPoint]] = {}
+    for point in points:
+        groups.setdefault((point.matches_target, point.k_factor), []).append(point)
+    goal = _goal(spec)
+
+    def rank(key: tuple[int, int]) -> tuple[float, float, tuple[int, int]]:
+        recall = min(point.recall for point in groups[key])
+        cost = max(point_cost(point, k=spec.recall_k) for point in groups[key])
+        return (max(0.0, goal - recall), cost, key)
+
+    best = min(groups, key=rank)
+    recall = min(point.recall for point in groups[best])
+    return Band(max_selectivity=edge, matches_target=best[0], k_factor=best[1], recall=recall)
+
+
+def _exact_threshold(bands: list[Band], curve: list[RecallPoint], rows: int, *, spec: IndexSpec) -> int:
+    """Largest number of matches that costs no more to score exactly than to probe, at most EXACT_MAX_MATCHES."""
+    threshold, lower = 0, 0.0
+    for band in bands:
+        chosen = (band.matches_target, band.k_factor)
+        costs = [
+            point_cost(point, k=spec.recall_k)
+            for point in curve
+            if (point.matches_target, point.k_factor) == chosen and point.selectivity == band.max_selectivity
+        ]
+        affordable = min(max(costs), band.max_selectivity * rows)
+        threshold = int(affordable) if affordable > lower * rows else threshold
+        lower = band.max_selectivity
+    return min(threshold, EXACT_MAX_MATCHES)
+
+
+def _goal(spec: IndexSpec) -> float:
+    return min(1.0, spec.recall_target + SAFETY_MARGIN)

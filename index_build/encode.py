@@ -1,0 +1,221 @@
+"""Writes the shards: assign lists, order rows by (list, creator_id), write docs, codes and refine rows in that order.
+
+Two passes with bounded memory. Pass 1 streams the export once and spills rows into buckets of neighbouring lists per
+shard; pass 2 sorts one bucket at a time in memory and appends it everywhere. Buckets ascend by list, so the shard comes
+out in full order without ever being in memory. Beside the shard the exact float32 rows stay in the work folder, in
+row order, for validation.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from index_build.export import KEY, VECTOR, Batch, Export
+from index_build.hashing import creator_hashes
+from index_build.refine import FloatArray, IdArray, encode_rows
+from index_build.spec import IndexSpec
+from index_build.train import Trained, has_gpu
+from lakehouse.errors import SchemaError
+
+BUCKET_ROWS = 131_072
+"""Rows of a spill bucket: 200 MB of vectors at 384 dimensions and about as much of documents."""
+
+LIST = "list_id"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedShard:
+    """Files of one written shard and its exact vectors (float32 (rows, d), work folder)."""
+
+    shard: int
+    rows: int
+    docs: Path
+    index: Path
+    refine: Path
+    lists: Path
+    exact: Path
+
+
+def encode(export: Export, trained: Trained, spec: IndexSpec, *, out_dir: Path, work_dir: Path) -> list[EncodedShard]:
+    """Write all shards of `export` under `out_dir/shards`.
+
+    Raises:
+        SchemaError: a creator_id occurs twice, or a shard would be empty.
+    """
+    shards_count = spec.shards_count(export.rows_count)
+    spill = Spill(export, trained, shards_count=shards_count, folder=work_dir / "spill")
+    spill.fill()
+    return [
+        _write_shard(spill, trained, spec, shard=shard, folder=out_dir / "shards" / f"{shard:04d}", work_dir=work_dir)
+        for shard in range(shards_count)
+    ]
+
+
+class Spill:
+    """Rows of the export, divided by shard and by bucket of neighbouring lists, in Arrow streams."""
+
+    def __init__(self, export: Export, trained: Trained, *, shards_count: int, folder: Path) -> None:
+        """Prepare; nothing is read or written yet."""
+        self._export = export
+        self._trained = trained
+        self._shards_count = shards_count
+        self._folder = folder
+        self._buckets = max(1, -(-export.rows_count // (shards_count * BUCKET_ROWS)))
+        vector = pa.field(VECTOR, pa.list_(pa.float32(), export.dimensions))
+        self.docs_schema = export.schema
+        self._schema = pa.schema([*export.schema, pa.field(LIST, pa.int32()), vector])
+
+    def fill(self) -> None:
+        """Read the export once and write every bucket."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        assign = _assigner(self._trained)
+        with ExitStack() as stack:
+            writers = {
+                (shard, bucket): stack.enter_context(pa.ipc.new_stream(str(self._path(shard, bucket)), self._schema))
+                for shard in range(self._shards_count)
+                for bucket in range(self._buckets)
+            }
+            for batch in self._export.batches():
+                for place, table in self._divide(batch, assign(batch.vectors)):
+                    writers[place].write_table(table)
+
+    def sorted_buckets(self, shard: int) -> Iterator[tuple[pa.Table, IdArray, FloatArray]]:
+        """Documents, list ids (int64) and vectors of a shard, in (list, creator_id) order, a bucket at a time."""
+        for bucket in range(self._buckets):
+            path = self._path(shard, bucket)
+            with pa.ipc.open_stream(str(path)) as stream:
+                table = stream.read_all()
+            path.unlink()
+            if table.num_rows:
+                order = pc.sort_indices(table, sort_keys=[(LIST, "ascending"), (KEY, "ascending")])
+                ordered = table.combine_chunks().take(order)
+                yield ordered.select(self.docs_schema.names), _ids(ordered[LIST]), _matrix(ordered[VECTOR])
+
+    def _divide(self, batch: Batch, lists: IdArray) -> Iterator[tuple[tuple[int, int], pa.Table]]:
+        shards = (creator_hashes(batch.creator_ids) % np.uint64(self._shards_count)).astype(np.int64)
+        buckets = lists * self._buckets // self._trained.shape.lists_count
+        places = shards * self._buckets + buckets
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(batch.vectors.ravel()), batch.vectors.shape[1])
+        table = pa.table([*batch.docs.columns, pa.array(lists, pa.int32()), vectors], schema=self._schema)
+        for place in np.unique(places):
+            rows = np.flatnonzero(places == place)
+            yield divmod(int(place), self._buckets), table.take(pa.array(rows))
+
+    def _path(self, shard: int, bucket: int) -> Path:
+        return self._folder / f"{shard:04d}-{bucket:05d}.arrow"
+
+
+class _ShardWriter:
+    """Appends ordered rows to the files of one shard."""
+
+    def __init__(self, trained: Trained, spec: IndexSpec, files: EncodedShard, *, schema: pa.Schema, stack: ExitStack) -> None:
+        self._trained = trained
+        self._row_group_rows = spec.docs_row_group_rows
+        self._index = _empty_index(trained)
+        self._counts = np.zeros(trained.shape.lists_count, np.int64)
+        added = [pa.field("row_id", pa.int64(), nullable=False), pa.field(LIST, pa.int32(), nullable=False)]
+        check = pa.field("row_check", pa.int64(), nullable=False)
+        self._schema = pa.schema([*added, check, *schema])
+        self._docs = stack.enter_context(pq.ParquetWriter(files.docs, self._schema, compression="zstd"))
+        self._refine: BinaryIO = stack.enter_context(files.refine.open("wb"))
+        self._exact: BinaryIO = stack.enter_context(files.exact.open("wb"))
+
+    def append(self, docs: pa.Table, lists: IdArray, vectors: FloatArray) -> None:
+        """Write one sorted bucket."""
+        first = int(self._counts.sum())
+        row_ids = np.arange(first, first + len(lists), dtype=np.int64)
+        stored = np.ascontiguousarray(encode_rows(vectors, self._trained.scale))
+        self._refine.write(stored.data)
+        self._exact.write(np.ascontiguousarray(vectors).data)
+        added = [pa.array(row_ids), pa.array(lists, pa.int32()), pa.array(row_checks(stored))]
+        table = pa.table([*added, *docs.columns], schema=self._schema)
+        self._docs.write_table(table, row_group_size=self._row_group_rows)
+        _add_codes(self._index, vectors, row_ids, lists)
+        self._counts += np.bincount(lists, minlength=len(self._counts))
+
+    def finish(self, files: EncodedShard) -> int:
+        """Write the index and the list offsets; return the number of rows."""
+        is_flat = isinstance(self._index, faiss.IndexFlat)
+        faiss.write_index(self._index if is_flat else faiss.IndexIVFPQFastScan(self._index), str(files.index))
+        offsets = np.concatenate([[0], np.cumsum(self._counts)]).astype(np.int64)
+        np.save(files.lists, offsets, allow_pickle=False)
+        return int(offsets[-1])
+
+
+def row_checks(stored: np.ndarray) -> IdArray:
+    """CRC-32 of each stored refine row, int64 (n,): ties a document to its vector."""
+    return np.fromiter((zlib.crc32(row) for row in stored), dtype=np.int64, count=len(stored))
+
+
+def _write_shard(spill: Spill, trained: Trained, spec: IndexSpec, *, shard: int, folder: Path, work_dir: Path) -> EncodedShard:
+    folder.mkdir(parents=True)
+    files = EncodedShard(
+        shard,
+        0,
+        docs=folder / "docs.parquet",
+        index=folder / "index.faiss",
+        refine=folder / "refine.bin",
+        lists=folder / "lists.npy",
+        exact=work_dir / f"exact-{shard:04d}.f32",
+    )
+    with ExitStack() as stack:
+        writer = _ShardWriter(trained, spec, files, schema=spill.docs_schema, stack=stack)
+        for docs, lists, vectors in spill.sorted_buckets(shard):
+            writer.append(docs, lists, vectors)
+        rows = writer.finish(files)
+    _require_unique(files.docs, rows)
+    return EncodedShard(shard, rows, files.docs, files.index, files.refine, files.lists, files.exact)
+
+
+def _require_unique(docs: Path, rows: int) -> None:
+    if not rows:
+        raise SchemaError("A shard would be empty; use fewer shards for so few documents.")
+    ids = pq.read_table(docs, columns=[KEY])[KEY]
+    if pc.count_distinct(ids).as_py() != rows:
+        counts = ids.value_counts()
+        repeated = pc.filter(counts.field("values"), pc.greater(counts.field("counts"), 1))
+        raise SchemaError(f"creator_id {repeated[0].as_py()!r} occurs more than once.")
+
+
+def _empty_index(trained: Trained) -> faiss.Index:
+    """Copy of the trained template; through bytes, since a clone would share its inner structures."""
+    if trained.template is None:
+        return faiss.IndexFlatIP(trained.shape.dimensions)
+    return faiss.deserialize_index(faiss.serialize_index(trained.template))
+
+
+def _add_codes(index: faiss.Index, vectors: FloatArray, row_ids: IdArray, lists: IdArray) -> None:
+    if isinstance(index, faiss.IndexFlat):
+        index.add(vectors)
+        return
+    rows = np.ascontiguousarray(vectors)
+    index.add_core(len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(row_ids), faiss.swig_ptr(lists))
+
+
+def _assigner(trained: Trained) -> Callable[[FloatArray], IdArray]:
+    """Function from vectors (n, d) to their nearest lists (n,), on a GPU where there is one."""
+    coarse = trained.coarse
+    if coarse is None:
+        return lambda vectors: np.zeros(len(vectors), np.int64)
+    searcher = faiss.index_cpu_to_all_gpus(coarse) if has_gpu() and isinstance(coarse, faiss.IndexFlat) else coarse
+    return lambda vectors: np.ascontiguousarray(searcher.search(vectors, 1)[1][:, 0])
+
+
+def _ids(column: pa.ChunkedArray) -> IdArray:
+    return np.ascontiguousarray(column.to_numpy(), dtype=np.int64)
+
+
+def _matrix(column: pa.ChunkedArray) -> FloatArray:
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.ascontiguousarray(flat.reshape(-1, column.type.list_size), dtype=np.float32)

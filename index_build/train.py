@@ -1,0 +1,120 @@
+"""Learns what all shards share: the coarse quantizer, the 4-bit codebook and the SQ8 scale.
+
+k-means runs on a GPU where one is there; codes are packed on the CPU, since fast-scan has no GPU form. One sample and
+one seed give the same result.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+
+import faiss
+
+from index_build.manifest import IndexShape
+from index_build.refine import FloatArray, fit_scale
+from index_build.spec import IndexSpec, subquantizers_count
+from lakehouse.errors import SettingsError
+
+SUBQUANTIZER_BITS = 4
+HNSW_LINKS = 32
+HNSW_EF_CONSTRUCTION = 80
+HNSW_EF_SEARCH = 128
+"""Graph settings of a large coarse quantizer; assignment finds the nearest centroid for > 99 % of rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What every shard is encoded with. Flat snapshots have neither coarse quantizer nor template nor scale."""
+
+    shape: IndexShape
+    coarse: faiss.Index | None = None
+    template: faiss.IndexIVFPQ | None = None
+    scale: FloatArray | None = None
+
+
+def require_one_faiss() -> None:
+    """Refuse an environment that holds faiss-cpu beside faiss-gpu: both own the module, one overwrites the other.
+
+    Raises:
+        SettingsError: both are installed.
+    """
+    names = {(dist.metadata["Name"] or "").lower() for dist in importlib.metadata.distributions()}
+    found = sorted(name for name in names if name.startswith("faiss-"))
+    if len(found) > 1:
+        raise SettingsError(f"{' and '.join(found)} are installed together and overwrite each other; keep one of them.")
+
+
+def train(sample: FloatArray, *, rows: int, spec: IndexSpec) -> Trained:
+    """Train on `sample` (n, d) for a corpus of `rows` rows."""
+    dimensions = sample.shape[1]
+    if spec.kind(rows) == "flat":
+        return Trained(IndexShape(kind="flat", dimensions=dimensions, lists_count=1, refine="f16"))
+    lists_count = min(spec.lists_count(rows), len(sample))
+    shape = IndexShape(
+        kind="ivf",
+        dimensions=dimensions,
+        lists_count=lists_count,
+        subquantizers_count=subquantizers_count(dimensions),
+        refine="sq8",
+    )
+    coarse = train_coarse(sample, lists_count, spec=spec)
+    return Trained(shape, coarse, train_codes(sample, coarse, shape), fit_scale(sample))
+
+
+def train_coarse(sample: FloatArray, lists_count: int, *, spec: IndexSpec) -> faiss.Index:
+    """Spherical k-means centroids in a flat index, or an HNSW graph from `spec.hnsw_min_lists` on."""
+    dimensions = sample.shape[1]
+    kmeans = faiss.Kmeans(
+        dimensions,
+        lists_count,
+        niter=spec.kmeans_iterations,
+        seed=spec.seed,
+        spherical=True,
+        gpu=has_gpu(),
+        min_points_per_centroid=1,
+        max_points_per_centroid=spec.train_rows_per_list,
+    )
+    kmeans.train(sample)
+    coarse = _hnsw(dimensions) if lists_count >= spec.hnsw_min_lists else faiss.IndexFlatIP(dimensions)
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1 if isinstance(coarse, faiss.IndexHNSW) else threads)
+    coarse.add(kmeans.centroids)
+    faiss.omp_set_num_threads(threads)
+    return coarse
+
+
+def train_codes(sample: FloatArray, coarse: faiss.Index, shape: IndexShape) -> faiss.IndexIVFPQ:
+    """Empty 4-bit index with a trained codebook over raw vectors (no residuals: one codebook serves every list).
+
+    Not the fast-scan form: that one cannot take rows whose lists are already known. It is converted once it is full.
+    Its own quantizer is emptied afterwards: the centroids are stored once a snapshot, not once a shard.
+    """
+    template = faiss.IndexIVFPQ(
+        coarse,
+        shape.dimensions,
+        shape.lists_count,
+        shape.subquantizers_count,
+        SUBQUANTIZER_BITS,
+        faiss.METRIC_INNER_PRODUCT,
+    )
+    template.by_residual = False
+    template.train(sample)
+    placeholder = faiss.IndexFlatIP(shape.dimensions)
+    placeholder.this.disown()
+    template.quantizer = placeholder
+    template.own_fields = True
+    return template
+
+
+def has_gpu() -> bool:
+    """Whether FAISS can use a GPU here."""
+    return bool(faiss.get_num_gpus() > 0)
+
+
+def _hnsw(dimensions: int) -> faiss.IndexHNSWFlat:
+    """Graph over centroids; it is filled by one thread, since links depend on the order of insertion."""
+    graph = faiss.IndexHNSWFlat(dimensions, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
+    graph.hnsw.efConstruction = HNSW_EF_CONSTRUCTION
+    graph.hnsw.efSearch = HNSW_EF_SEARCH
+    return graph

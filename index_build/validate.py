@@ -1,0 +1,106 @@
+"""Measures what a snapshot delivers: recall@k of the calibrated plan over all shards, on queries that calibration never saw.
+
+The report goes into the manifest; publishing refuses one below its target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from index_build.manifest import Calibration, RecallPoint, RecallReport
+from index_build.probe import Candidates, RowFilter, ShardIndex, pack_mask, unpack_row_ids
+from index_build.queries import Cell, ExactRows, Truth, hits_count, make_cells, possible_count, top_scores
+from index_build.refine import FloatArray, IdArray
+from index_build.spec import IndexSpec
+
+SELECTIVITIES = (0.0005, 0.002, 0.005, 0.02, 0.05, 0.2, 0.6)
+"""Filters of the report: inside the calibrated bands, not at their edges."""
+
+SEED_OFFSET = 1_000_003
+"""Added to the spec's seed, so that validation shares no query and no filter with calibration."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenShard:
+    """A shard as serving sees it, and its exact rows."""
+
+    index: ShardIndex
+    exact: ExactRows
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A cell inside one shard."""
+
+    shard: OpenShard
+    truth: Truth
+    rows: RowFilter | None
+    row_ids: IdArray | None
+
+    def search(self, query: FloatArray, calibration: Calibration, *, k: int) -> Candidates:
+        if self.row_ids is not None:
+            return self.shard.index.exact(query, self.row_ids, k=k)
+        band = calibration.band(self.truth.matches / self.shard.index.rows)
+        return self.shard.index.probe(query, k=k, matches_target=band.matches_target, k_factor=band.k_factor, rows=self.rows)
+
+
+def validate(
+    shards: Sequence[OpenShard], sample: FloatArray, calibration: Calibration, *, curve: tuple[RecallPoint, ...], spec: IndexSpec
+) -> RecallReport:
+    """Measure every cell over all shards; `sample` (n, d) are rows to make queries from."""
+    cells = make_cells(sample, SELECTIVITIES, count=spec.queries_per_cell, seed=spec.seed + SEED_OFFSET)
+    measured = [_measure(cell, shards, calibration, k=spec.recall_k) for cell in cells]
+    points = tuple(point for point in measured if point is not None)
+    return RecallReport(
+        k=spec.recall_k,
+        target=spec.recall_target,
+        unfiltered=next(point.recall for point in points if point.filter_kind == "none"),
+        minimum=min(point.recall for point in points),
+        queries_count=sum(point.queries_count for point in points),
+        points=points,
+        curve=curve,
+    )
+
+
+def _measure(cell: Cell, shards: Sequence[OpenShard], calibration: Calibration, *, k: int) -> RecallPoint | None:
+    """Recall of one cell; None when its filter matches nothing."""
+    parts = [part for shard in shards if (part := _prepare(cell, shard, calibration, k=k)).truth.matches]
+    if not parts:
+        return None
+    truth = top_scores(np.concatenate([part.truth.scores for part in parts], axis=1), k=k)
+    hits = codes = 0
+    for query, scores in zip(cell.queries, truth, strict=True):
+        found = [(part, part.search(query, calibration, k=k)) for part in parts]
+        codes += sum(candidates.work.codes_scanned for _, candidates in found)
+        hits += hits_count(_merged_scores(query, found, k=k), scores)
+    band = calibration.band(max(part.truth.matches / part.shard.index.rows for part in parts))
+    is_exact = all(part.row_ids is not None for part in parts)
+    return RecallPoint(
+        filter_kind=cell.kind,
+        plan="exact" if is_exact else "probe",
+        selectivity=cell.selectivity,
+        matches_target=0 if is_exact else band.matches_target,
+        k_factor=0 if is_exact else band.k_factor,
+        recall=hits / possible_count(truth),
+        queries_count=len(cell.queries),
+        codes_scanned_mean=codes / len(cell.queries) / len(parts),
+    )
+
+
+def _prepare(cell: Cell, shard: OpenShard, calibration: Calibration, *, k: int) -> _Part:
+    truth = shard.exact.truth(cell, k=k)
+    if truth.mask is None:
+        return _Part(shard, truth, rows=None, row_ids=None)
+    words = pack_mask(truth.mask)
+    is_exact = truth.matches <= calibration.exact_max_matches
+    return _Part(shard, truth, rows=shard.index.filter(words), row_ids=unpack_row_ids(words) if is_exact else None)
+
+
+def _merged_scores(query: FloatArray, found: Sequence[tuple[_Part, Candidates]], *, k: int) -> FloatArray:
+    """Exact scores of the `k` rows that merging the shards by stored similarity returns."""
+    stored = np.concatenate([candidates.similarities for _, candidates in found])
+    exact = [part.shard.exact.similarities(query[None, :], candidates.row_ids)[:, 0] for part, candidates in found]
+    return np.asarray(np.concatenate(exact)[np.argsort(-stored, kind="stable")[:k]])
