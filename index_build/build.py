@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import faiss
 import numpy as np
 
-from index_build.calibrate import Fitted, calibrate
+from index_build.calibrate import calibrate
 from index_build.encode import EncodedShard, encode
 from index_build.export import Export, open_export, parquet_rows
 from index_build.manifest import (
     MANIFEST_NAME,
     FileEntry,
     Manifest,
-    RecallReport,
     ShardEntry,
     SideTable,
     SourceTable,
@@ -34,20 +32,12 @@ from index_build.refine import FloatArray, RefineRows
 from index_build.sample import draw_sample
 from index_build.spec import IndexSpec
 from index_build.train import Trained, require_one_faiss, train
-from index_build.validate import OpenShard, validate
+from index_build.validate import Evidence, OpenShard, validate
 from lakehouse.errors import PermanentError
 from lakehouse.storage.objects import sha256_file
 
 QUERY_SAMPLE_ROWS = 20_000
 """Rows that calibration queries are combined from: enough that no query repeats."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What calibration and validation found."""
-
-    fitted: Fitted
-    report: RecallReport
 
 
 def build_snapshot(export_dir: Path, out_dir: Path, spec: IndexSpec, *, log: Callable[[str], None] = print) -> Manifest:
@@ -101,7 +91,7 @@ def _build(export: Export, draft: Path, work: Path, *, spec: IndexSpec, log: Cal
 
 def _write_shared(trained: Trained, folder: Path) -> tuple[Path, ...]:
     """Write coarse quantizer and scale of an IVF snapshot."""
-    if trained.coarse is None:
+    if trained.coarse is None or trained.scale is None:
         return ()
     coarse, scale = folder / "coarse.faiss", folder / "scale.npy"
     faiss.write_index(trained.coarse, str(coarse))
@@ -113,7 +103,7 @@ def _evidence(encoded: list[EncodedShard], trained: Trained, sample: FloatArray,
     shards = [_open_shard(shard, trained) for shard in encoded]
     largest = max(shards, key=lambda shard: shard.index.rows)
     fitted = calibrate(largest.index, largest.exact, sample, spec=spec)
-    return Evidence(fitted, validate(shards, sample, fitted.calibration, curve=fitted.curve, spec=spec))
+    return validate(shards, sample, fitted, spec=spec)
 
 
 def _open_shard(shard: EncodedShard, trained: Trained) -> OpenShard:
@@ -155,7 +145,7 @@ def _manifest(
         side_tables=_copy_side(export, folder),
         source_tables=tuple(SourceTable(name=n, version=v) for n, v in sorted(info.source_tables.items())),
         recall=evidence.report,
-        calibration=evidence.fitted.calibration,
+        calibration=evidence.calibration,
     )
     return seal(draft)
 

@@ -1,29 +1,33 @@
 """Fits the planner's constants of a snapshot: T and k_factor per selectivity band, B between exact and probing.
 
-The rule: of all (T, k_factor) whose recall reaches the target on every filter kind of the band, take the cheapest. Costs
+The rule: of all (T, k_factor) whose recall reaches the target on every filter tried in the band, take the cheapest. Costs
 are counted in rows, not in seconds, so that equal inputs give equal constants. Measuring what the constants deliver on
 other queries is `validate.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from index_build.manifest import Band, Calibration, RecallPoint
 from index_build.probe import FLAT_K_FACTOR, RowFilter, ShardIndex, best_order, choose_lists, pack_mask
 from index_build.queries import Cell, ExactRows, Truth, hits_count, make_cells, possible_count
-from index_build.refine import FloatArray, IdArray
+from index_build.refine import FloatArray
 from index_build.spec import IndexSpec
 
 BAND_EDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Upper selectivities of the bands, about a factor of three apart. Each band is fitted at its upper edge, where the
-same T is reached with the fewest lists."""
+same T is reached with the fewest lists, and at its middle."""
+
+BAND_MIDDLES = (0.0005, 0.0017, 0.0055, 0.017, 0.055, 0.17, 0.55)
+"""Geometric middles of the bands."""
 
 FIRST_TARGET = 512
 LAST_TARGET = 1 << 18
 """Ladder of T, doubling: below it nothing is saved, above it a full scan of the shard is as good."""
 
-K_FACTORS = (2, 4, 8, 16, 32, 64)
+K_FACTORS = (2, 4, 8, 16, 32, 64, 128)
 """Candidates refined per result."""
 
 SAFETY_MARGIN = 0.015
@@ -68,13 +72,24 @@ def calibrate(shard: ShardIndex, exact: ExactRows, sample: FloatArray, *, spec: 
         return Fitted(Calibration(exact_max_matches=shard.rows // FLAT_EXACT_SHARE, bands=(band,)))
     curve: list[RecallPoint] = []
     bands: list[Band] = []
-    cells = make_cells(sample, BAND_EDGES[:-1], count=spec.queries_per_cell, seed=spec.seed)
-    for edge in BAND_EDGES:
-        measured = _measure_band([cell for cell in cells if cell.selectivity == edge], shard, exact, spec=spec)
+    cells = make_cells(sample, (*BAND_EDGES[:-1], *BAND_MIDDLES), count=spec.queries_per_cell, seed=spec.seed)
+    for edge, middle in zip(BAND_EDGES, BAND_MIDDLES, strict=True):
+        chosen = [cell for cell in cells if cell.selectivity in (edge, middle)]
+        measured = _measure_band(chosen, shard, exact, spec=spec)
         if measured:
             bands.append(_choose(edge, measured, spec=spec))
             curve.extend(measured)
-    return Fitted(Calibration(exact_max_matches=_exact_threshold(bands, curve, shard.rows, spec=spec), bands=tuple(bands)), tuple(curve))
+    return Fitted(
+        Calibration(exact_max_matches=_exact_threshold(bands, curve, shard.rows, spec=spec), bands=tuple(bands)),
+        tuple(curve),
+    )
+
+
+def raised(calibration: Calibration, selectivities: Collection[float]) -> Calibration:
+    """Constants with T and k_factor doubled (up to their largest) in the bands that hold `selectivities`."""
+    weak = {calibration.band(selectivity).max_selectivity for selectivity in selectivities}
+    bands = tuple(_raise(band) if band.max_selectivity in weak else band for band in calibration.bands)
+    return calibration.model_copy(update={"bands": bands})
 
 
 def point_cost(point: RecallPoint, *, k: int) -> float:
@@ -101,9 +116,10 @@ def _measure(probe: _Probe, shard: ShardIndex, exact: ExactRows, *, matches_targ
     """Recall of every k_factor at one T."""
     factors = [factor for factor in K_FACTORS if factor * k <= matches_target] or [K_FACTORS[0]]
     hits = dict.fromkeys(factors, 0)
+    counts = shard.list_sizes if probe.rows is None else probe.rows.list_counts
     codes = 0
     for query, scores in zip(probe.cell.queries, probe.truth.scores, strict=True):
-        lists = _lists(shard, query, probe.rows, max(matches_target, factors[-1] * k))
+        lists, _ = choose_lists(shard.coarse, query, counts, max(matches_target, factors[-1] * k))
         codes += int(shard.list_sizes[lists].sum())
         row_ids = shard.scan_lists(query, lists, k=min(factors[-1] * k, probe.truth.matches), rows=probe.rows)
         stored = shard.refine.similarities(query, row_ids)
@@ -128,13 +144,8 @@ def _measure(probe: _Probe, shard: ShardIndex, exact: ExactRows, *, matches_targ
     ]
 
 
-def _lists(shard: ShardIndex, query: FloatArray, rows: RowFilter | None, matches_target: int) -> IdArray:
-    counts = shard.list_sizes if rows is None else rows.list_counts
-    return choose_lists(shard.coarse, query, counts, matches_target)[0]
-
-
 def _choose(edge: float, points: list[RecallPoint], *, spec: IndexSpec) -> Band:
-    """Cheapest constants whose worst filter kind reaches the goal; the best recall where none does."""
+    """Cheapest constants whose worst filter reaches the goal; the best recall where none does."""
     groups: dict[tuple[int, int], list[RecallPoint]] = {}
     for point in points:
         groups.setdefault((point.matches_target, point.k_factor), []).append(point)
@@ -151,19 +162,29 @@ def _choose(edge: float, points: list[RecallPoint], *, spec: IndexSpec) -> Band:
 
 
 def _exact_threshold(bands: list[Band], curve: list[RecallPoint], rows: int, *, spec: IndexSpec) -> int:
-    """Largest number of matches that costs no more to score exactly than to probe, at most EXACT_MAX_MATCHES."""
+    """Largest number of matches that costs no more to score exactly than to probe, at most EXACT_MAX_MATCHES.
+
+    A band that cannot reach the goal by probing is scored exactly as far as that limit allows.
+    """
     threshold, lower = 0, 0.0
     for band in bands:
         chosen = (band.matches_target, band.k_factor)
         costs = [
             point_cost(point, k=spec.recall_k)
             for point in curve
-            if (point.matches_target, point.k_factor) == chosen and point.selectivity == band.max_selectivity
+            if (point.matches_target, point.k_factor) == chosen and lower < point.selectivity <= band.max_selectivity
         ]
-        affordable = min(max(costs), band.max_selectivity * rows)
+        budget = max(costs) if band.recall >= _goal(spec) else float(EXACT_MAX_MATCHES)
+        affordable = min(budget, band.max_selectivity * rows)
         threshold = int(affordable) if affordable > lower * rows else threshold
         lower = band.max_selectivity
     return min(threshold, EXACT_MAX_MATCHES)
+
+
+def _raise(band: Band) -> Band:
+    return band.model_copy(
+        update={"matches_target": band.matches_target * 2, "k_factor": min(band.k_factor * 2, K_FACTORS[-1])}
+    )
 
 
 def _goal(spec: IndexSpec) -> float:

@@ -119,7 +119,9 @@ class Spill:
 class _ShardWriter:
     """Appends ordered rows to the files of one shard."""
 
-    def __init__(self, trained: Trained, spec: IndexSpec, files: EncodedShard, *, schema: pa.Schema, stack: ExitStack) -> None:
+    def __init__(
+        self, trained: Trained, spec: IndexSpec, files: EncodedShard, *, schema: pa.Schema, stack: ExitStack
+    ) -> None:
         self._trained = trained
         self._row_group_rows = spec.docs_row_group_rows
         self._index = _empty_index(trained)
@@ -158,7 +160,9 @@ def row_checks(stored: np.ndarray) -> IdArray:
     return np.fromiter((zlib.crc32(row) for row in stored), dtype=np.int64, count=len(stored))
 
 
-def _write_shard(spill: Spill, trained: Trained, spec: IndexSpec, *, shard: int, folder: Path, work_dir: Path) -> EncodedShard:
+def _write_shard(
+    spill: Spill, trained: Trained, spec: IndexSpec, *, shard: int, folder: Path, work_dir: Path
+) -> EncodedShard:
     folder.mkdir(parents=True)
     files = EncodedShard(
         shard,

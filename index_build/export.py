@@ -84,7 +84,9 @@ class Export:
                 for record_batch in source.iter_batches(batch_size=BATCH_ROWS):
                     stop = start + record_batch.num_rows
                     given = None if matrix is None else matrix[start:stop]
-                    yield _batch(pa.Table.from_batches([record_batch]), given, schema=self.schema, dimensions=self.dimensions)
+                    yield _batch(
+                        pa.Table.from_batches([record_batch]), given, schema=self.schema, dimensions=self.dimensions
+                    )
                     start = stop
 
 
@@ -118,7 +120,9 @@ def open_files(docs: Path, vectors: Path) -> Export:
     return _open(docs=paths, vectors=vectors, info=ExportInfo(), side={})
 
 
-def _open(*, docs: tuple[Path, ...], vectors: Path | None, info: ExportInfo, side: dict[str, tuple[Path, ...]]) -> Export:
+def _open(
+    *, docs: tuple[Path, ...], vectors: Path | None, info: ExportInfo, side: dict[str, tuple[Path, ...]]
+) -> Export:
     if not docs or not all(path.exists() for path in docs):
         raise NotFoundError("There are no Parquet documents to build an index of.")
     rows = sum(parquet_rows(path) for path in docs)
@@ -162,7 +166,9 @@ def _matrix_dimensions(path: Path, rows: int) -> int:
     except ValueError as error:
         raise SchemaError(f"{path} is not a plain .npy array.") from error
     if matrix.ndim != 2 or matrix.dtype != np.float32 or len(matrix) != rows or not matrix.shape[1]:
-        raise SchemaError(f"{path} is {matrix.dtype} {matrix.shape}; float32 ({rows}, d) is needed, a row per document.")
+        raise SchemaError(
+            f"{path} is {matrix.dtype} {matrix.shape}; float32 ({rows}, d) is needed, a row per document."
+        )
     return int(matrix.shape[1])
 
 

@@ -166,6 +166,18 @@ class Calibration(_Model):
         return self
 
 
+class Current(_Model):
+    """Content of `snapshots/CURRENT`: the snapshot that is served, and the one that a rollback returns to."""
+
+    snapshot_id: SnapshotId
+    previous: SnapshotId | None = None
+    published_at: str
+
+    def to_json(self) -> bytes:
+        """Canonical JSON."""
+        return _canonical(self.model_dump(mode="json")) + b"\n"
+
+
 class Manifest(_Model):
     """A published snapshot. `snapshot_id` is derived from everything but itself and `created_at`."""
 
@@ -235,6 +247,18 @@ def parse_manifest(data: bytes) -> Manifest:
     if derive_id(manifest.model_dump(mode="json")) != manifest.snapshot_id:
         raise IntegrityError(f"The manifest's content does not match its snapshot id {manifest.snapshot_id}.")
     return manifest
+
+
+def parse_current(data: bytes) -> Current:
+    """Parse the pointer.
+
+    Raises:
+        SchemaError: it is not one.
+    """
+    try:
+        return Current.model_validate_json(data)
+    except ValidationError as error:
+        raise SchemaError(f"CURRENT is not a snapshot pointer: {_first_problem(error)}") from error
 
 
 def creator_hash(creator_id: str) -> int:

@@ -67,7 +67,9 @@ class RowFilter:
 class ShardIndex:
     """One opened shard. Read-only and safe for several threads: every call carries its own parameters."""
 
-    def __init__(self, *, shape: IndexShape, index: faiss.Index, coarse: faiss.Index | None, refine: RefineRows, lists: IdArray) -> None:
+    def __init__(
+        self, *, shape: IndexShape, index: faiss.Index, coarse: faiss.Index | None, refine: RefineRows, lists: IdArray
+    ) -> None:
         """Wrap opened parts; `coarse` is None for a flat index."""
         self.shape = shape
         self.index = index
@@ -89,10 +91,15 @@ class ShardIndex:
             index = faiss.read_index(str(folder / shard.index.path), faiss.IO_FLAG_MMAP_IFC)
             lists = np.load(folder / shard.lists.path, allow_pickle=False)
             refine = RefineRows.open(
-                folder / shard.refine.path, code=manifest.shape.refine, dimensions=manifest.shape.dimensions, scale=scale
+                folder / shard.refine.path,
+                code=manifest.shape.refine,
+                dimensions=manifest.shape.dimensions,
+                scale=scale,
             )
         except (RuntimeError, ValueError, OSError) as error:
-            raise IntegrityError(f"Shard {shard.shard} of snapshot {manifest.snapshot_id} cannot be opened: {error}") from error
+            raise IntegrityError(
+                f"Shard {shard.shard} of snapshot {manifest.snapshot_id} cannot be opened: {error}"
+            ) from error
         _require_shape(manifest.shape, shard, index=index, lists=lists, refine=refine)
         return cls(shape=manifest.shape, index=index, coarse=coarse, refine=refine, lists=lists)
 
@@ -175,9 +182,13 @@ def open_coarse(folder: Path, manifest: Manifest) -> faiss.Index | None:
     try:
         coarse = faiss.read_index(str(folder / "coarse.faiss"))
     except RuntimeError as error:
-        raise IntegrityError(f"The coarse quantizer of snapshot {manifest.snapshot_id} cannot be read: {error}") from error
+        raise IntegrityError(
+            f"The coarse quantizer of snapshot {manifest.snapshot_id} cannot be read: {error}"
+        ) from error
     if (coarse.d, coarse.ntotal) != (manifest.shape.dimensions, manifest.shape.lists_count):
-        raise IntegrityError(f"The coarse quantizer of snapshot {manifest.snapshot_id} has another shape than its manifest says.")
+        raise IntegrityError(
+            f"The coarse quantizer of snapshot {manifest.snapshot_id} has another shape than its manifest says."
+        )
     return coarse
 
 
@@ -262,7 +273,9 @@ def count_matches(words: WordArray, lists: IdArray) -> IdArray:
     return np.diff(ranks)
 
 
-def _require_shape(shape: IndexShape, shard: ShardEntry, *, index: faiss.Index, lists: IdArray, refine: RefineRows) -> None:
+def _require_shape(
+    shape: IndexShape, shard: ShardEntry, *, index: faiss.Index, lists: IdArray, refine: RefineRows
+) -> None:
     """Refuse parts that do not fit together, before any of their numbers is used as an address.
 
     Raises:

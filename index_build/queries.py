@@ -21,6 +21,9 @@ from index_build.refine import FloatArray, IdArray
 SPREADS = (0.25, 0.5, 1.0)
 """s of the perturbation, from close paraphrase to a query between topics."""
 
+DIRECTIONS = 3
+"""Directional filters per selectivity: how hard one is depends on where it points."""
+
 BLOCK_ROWS = 65_536
 """Exact rows scored at a time: 100 MB at 384 dimensions."""
 
@@ -51,27 +54,36 @@ class Truth:
     matches: int
 
 
-def make_queries(sample: FloatArray, count: int, *, rng: np.random.Generator, base: FloatArray | None = None) -> FloatArray:
+def make_queries(
+    sample: FloatArray, count: int, *, rng: np.random.Generator, base: FloatArray | None = None
+) -> FloatArray:
     """`count` unit queries (count, d) from rows of `sample`; around `base` (d,) instead of random rows when given."""
     picks = rng.integers(0, len(sample), size=(3, count))
     spread = rng.choice(np.asarray(SPREADS, dtype=np.float32), size=(count, 1))
     start = sample[picks[0]] if base is None else np.broadcast_to(base, (count, sample.shape[1]))
     moved = start + spread * (sample[picks[1]] - sample[picks[2]])
     norms = np.linalg.norm(moved, axis=1, keepdims=True)
-    return np.asarray(np.where(norms > TIE_TOLERANCE, moved / np.maximum(norms, TIE_TOLERANCE), start), dtype=np.float32)
+    return np.asarray(
+        np.where(norms > TIE_TOLERANCE, moved / np.maximum(norms, TIE_TOLERANCE), start), dtype=np.float32
+    )
 
 
 def make_cells(sample: FloatArray, selectivities: Sequence[float], *, count: int, seed: int) -> list[Cell]:
-    """One unfiltered cell, and an independent and a directional one for each selectivity below 1."""
+    """One unfiltered cell; for each selectivity below 1 an independent one and `DIRECTIONS` directional ones."""
     rng = np.random.default_rng(seed)
     cells = [Cell("none", 1.0, make_queries(sample, count, rng=rng), seed)]
     for position, selectivity in enumerate(selectivities):
-        direction = sample[int(rng.integers(0, len(sample)))]
-        inside = make_queries(sample, count // 2, rng=rng, base=direction)
-        mixed = np.concatenate([inside, make_queries(sample, count - count // 2, rng=rng)])
         cells.append(Cell("independent", selectivity, make_queries(sample, count, rng=rng), seed + position))
-        cells.append(Cell("directional", selectivity, mixed, seed + position, direction))
+        cells.extend(_directional(sample, selectivity, count=count, rng=rng) for _ in range(DIRECTIONS))
     return cells
+
+
+def _directional(sample: FloatArray, selectivity: float, *, count: int, rng: np.random.Generator) -> Cell:
+    """Rows nearest to a random row pass; half of the queries are near that row, half anywhere."""
+    direction = sample[int(rng.integers(0, len(sample)))]
+    inside = make_queries(sample, count // 2, rng=rng, base=direction)
+    outside = make_queries(sample, count - count // 2, rng=rng)
+    return Cell("directional", selectivity, np.concatenate([inside, outside]), seed=0, direction=direction)
 
 
 class ExactRows:
@@ -130,4 +142,3 @@ def hits_count(found: FloatArray, truth: FloatArray) -> int:
 def possible_count(truth: FloatArray) -> int:
     """Number of right answers that exist, at most k per query."""
     return int(np.isfinite(truth).sum())
-

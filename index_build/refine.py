@@ -36,7 +36,7 @@ def encode_rows(vectors: FloatArray, scale: FloatArray | None) -> StoredArray:
         return vectors.astype("<f2")
     step = np.where(scale[1] > 0, scale[1], np.float32(1))
     codes = np.rint((vectors - scale[0]) / step)
-    return np.clip(codes, 0, SQ8_LEVELS).astype(np.uint8)
+    return np.asarray(np.clip(codes, 0, SQ8_LEVELS), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

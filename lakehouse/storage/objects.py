@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,11 @@ CHUNK_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One listed object: key relative to the lake root and size in bytes."""
+    """One listed object: key relative to the lake root, size in bytes, time of its last write."""
 
     key: str
     size: int
+    modified_at: datetime
 
 
 class ObjectStore:
@@ -141,13 +143,13 @@ class ObjectStore:
         """Objects under a folder-like prefix, in key order within each page."""
         for page in obstore.list(self._store, prefix):
             for meta in sorted(page, key=lambda entry: entry["path"]):
-                yield ObjectInfo(meta["path"], meta["size"])
+                yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"])
 
     def list_after(self, prefix: str, start: str) -> Iterator[ObjectInfo]:
         """Objects under `prefix` whose key sorts after `start`."""
         for page in obstore.list(self._store, prefix, offset=start):
             for meta in sorted(page, key=lambda entry: entry["path"]):
-                yield ObjectInfo(meta["path"], meta["size"])
+                yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"])
 
     def delete(self, key: str) -> None:
         """Remove an object; a missing one is fine."""
@@ -208,9 +210,9 @@ def _s3_store(settings: Settings, layout: Layout) -> S3Store:
     if settings.s3_access_key_id and settings.s3_secret_access_key:
         config["access_key_id"] = settings.s3_access_key_id.get_secret_value()
         config["secret_access_key"] = settings.s3_secret_access_key.get_secret_value()
-    client = {"allow_http": True} if settings.s3_endpoint.startswith("http://") else {}
+    is_plain = settings.s3_endpoint.startswith("http://")
     try:
-        return S3Store(bucket, prefix=prefix or None, client_options=client, **config)
+        return S3Store(bucket, prefix=prefix or None, client_options={"allow_http": is_plain}, **config)
     except BaseError as error:
         raise TransientError(f"The bucket {bucket!r} cannot be reached: {error}") from error
 

@@ -1,0 +1,244 @@
+"""Publishes snapshots into a lake: files first, read back, manifest, then the pointer by compare-and-swap.
+
+Every step can be killed and repeated: objects are written once under an id derived from their content, a folder without
+a manifest is no snapshot, and only the pointer decides what is served. Building and local checks live elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from index_build.manifest import (
+    MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
+    Current,
+    FileEntry,
+    Manifest,
+    created_at,
+    parse_current,
+    parse_manifest,
+)
+from index_build.verify import verify_folder
+from lakehouse.contracts.layout import CURRENT, SNAPSHOTS, snapshot_key
+from lakehouse.errors import (
+    ContractError,
+    CreatorlakeError,
+    IntegrityError,
+    NotFoundError,
+    PermanentError,
+    TransientError,
+)
+from lakehouse.storage.objects import ObjectStore
+
+KEEP_SNAPSHOTS = 3
+"""The served one, the one before, and one that a slow reader may still be loading."""
+
+MIN_AGE = timedelta(hours=1)
+"""No snapshot younger than this is removed: longer than any replica takes to load one."""
+
+
+SNAPSHOT_DEPTH = 2
+"""Parts of a key before a snapshot's own files: the folder of all snapshots and the id."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """One complete snapshot of a lake."""
+
+    snapshot_id: str
+    created_at: datetime
+    rows_count: int
+    recall_minimum: float
+    is_current: bool
+    is_previous: bool
+
+
+def publish(store: ObjectStore, folder: Path) -> Current:
+    """Publish the snapshot in `folder` and make it the current one; a no-op when it already is.
+
+    Raises:
+        IntegrityError: the folder or what the store gives back is not what the manifest says.
+        ContractError: its recall misses the target.
+        TransientError: another publisher moved the pointer meanwhile; publishing again settles it.
+    """
+    seen = _read_pointer(store)
+    manifest = verify_folder(folder)
+    if manifest.recall.minimum < manifest.recall.target:
+        raise ContractError(
+            f"Snapshot {manifest.snapshot_id} reaches recall {manifest.recall.minimum:.3f}, "
+            f"below its target {manifest.recall.target:.3f}; it is not published."
+        )
+    _upload(store, folder, manifest)
+    return _move(store, manifest.snapshot_id, seen=seen)
+
+
+def rollback(store: ObjectStore, snapshot_id: str | None = None) -> Current:
+    """Make the previous snapshot, or a named one, current again after checking all its files.
+
+    Raises:
+        PermanentError: there is nothing to roll back to.
+        NotFoundError: the named snapshot does not exist.
+        IntegrityError: it is damaged; the pointer stays.
+        TransientError: another publisher moved the pointer meanwhile.
+    """
+    seen = _read_pointer(store)
+    current = None if seen is None else parse_current(seen)
+    target = snapshot_id or (current.previous if current else None)
+    if target is None:
+        raise PermanentError("There is no previous snapshot to roll back to.")
+    verify_stored(store, target)
+    moved = _move(store, target, seen=seen)
+    if not store.exists(snapshot_key(target)):
+        raise TransientError(f"Snapshot {target} was removed while it became current; roll back to another one.")
+    return moved
+
+
+def read_current(store: ObjectStore) -> Current | None:
+    """The pointer, None before the first publication.
+
+    Raises:
+        SchemaError: it is damaged.
+    """
+    data = _read_pointer(store)
+    return None if data is None else parse_current(data)
+
+
+def read_stored_manifest(store: ObjectStore, snapshot_id: str) -> Manifest:
+    """Manifest of a stored snapshot.
+
+    Raises:
+        NotFoundError: there is no complete snapshot of that id.
+        SchemaError: its manifest is not valid.
+        IntegrityError: its manifest belongs to another snapshot.
+    """
+    manifest = parse_manifest(store.get(snapshot_key(snapshot_id)))
+    if manifest.snapshot_id != snapshot_id:
+        raise IntegrityError(f"The manifest in the folder of {snapshot_id} is that of {manifest.snapshot_id}.")
+    return manifest
+
+
+def verify_stored(store: ObjectStore, snapshot_id: str) -> Manifest:
+    """Read every file of a stored snapshot back and compare checksums.
+
+    Raises:
+        NotFoundError: there is no complete snapshot of that id, or a file is missing.
+        IntegrityError: a file has other bytes.
+    """
+    manifest = read_stored_manifest(store, snapshot_id)
+    for entry in manifest.files():
+        _verify_object(store, snapshot_id, entry)
+    return manifest
+
+
+def list_snapshots(store: ObjectStore) -> list[SnapshotInfo]:
+    """Complete snapshots, newest first; one whose manifest is damaged is not complete."""
+    current = read_current(store)
+    found = [info for key in _manifest_keys(store) if (info := _info(store, key, current)) is not None]
+    return sorted(found, key=lambda info: (info.created_at, info.snapshot_id), reverse=True)
+
+
+def collect_garbage(
+    store: ObjectStore, *, keep: int = KEEP_SNAPSHOTS, min_age: timedelta = MIN_AGE, now: datetime | None = None
+) -> list[str]:
+    """Remove snapshots beyond the newest `keep` (at least 3), and remains without a manifest, older than `min_age`.
+
+    The current and the previous snapshot always stay. The manifest goes first, so that a killed removal leaves no
+    snapshot that looks complete; what it leaves is remains for the next call.
+
+    Returns:
+        Ids removed, sorted.
+    """
+    limit = (now or datetime.now(UTC)) - min_age
+    complete = list_snapshots(store)
+    spare = {info.snapshot_id for info in complete[max(keep, KEEP_SNAPSHOTS) :] if info.created_at < limit}
+    newest_write = _newest_writes(store)
+    known = {info.snapshot_id for info in complete}
+    spare |= {name for name, written_at in newest_write.items() if name not in known and written_at < limit}
+    return [snapshot_id for snapshot_id in sorted(spare) if _remove(store, snapshot_id)]
+
+
+def _upload(store: ObjectStore, folder: Path, manifest: Manifest) -> None:
+    """Write files, read them back, then the manifest; a complete snapshot of this id is left as it is."""
+    snapshot_id = manifest.snapshot_id
+    if store.exists(snapshot_key(snapshot_id)):
+        verify_stored(store, snapshot_id)
+        return
+    for entry in manifest.files():
+        store.put_once(snapshot_key(snapshot_id, entry.path), folder / entry.path)
+    for entry in manifest.files():
+        _verify_object(store, snapshot_id, entry)
+    store.put_once(snapshot_key(snapshot_id), manifest.to_json())
+
+
+def _verify_object(store: ObjectStore, snapshot_id: str, entry: FileEntry) -> None:
+    key = snapshot_key(snapshot_id, entry.path)
+    if store.sha256(key) != entry.sha256:
+        raise IntegrityError(f"{store.layout.uri(key)} does not match its recorded sha256.")
+
+
+def _read_pointer(store: ObjectStore) -> bytes | None:
+    try:
+        return store.get(CURRENT)
+    except NotFoundError:
+        return None
+
+
+def _move(store: ObjectStore, snapshot_id: str, *, seen: bytes | None) -> Current:
+    """Point CURRENT at a snapshot if it still holds what the caller saw before it began."""
+    before = None if seen is None else parse_current(seen)
+    if before is not None and before.snapshot_id == snapshot_id:
+        return before
+    after = Current(
+        snapshot_id=snapshot_id,
+        previous=None if before is None else before.snapshot_id,
+        published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    if not store.swap(CURRENT, after.to_json(), expected=seen):
+        raise TransientError("Another publisher moved CURRENT meanwhile; run the command again.")
+    return after
+
+
+def _newest_writes(store: ObjectStore) -> dict[str, datetime]:
+    """Time of the newest object in each snapshot folder, complete or not."""
+    newest: dict[str, datetime] = {}
+    for info in store.list(SNAPSHOTS):
+        parts = info.key.split("/")
+        if len(parts) > SNAPSHOT_DEPTH:
+            newest[parts[SNAPSHOT_DEPTH - 1]] = max(
+                info.modified_at, newest.get(parts[SNAPSHOT_DEPTH - 1], info.modified_at)
+            )
+    return newest
+
+
+def _manifest_keys(store: ObjectStore) -> list[str]:
+    listed = [info for info in store.list(SNAPSHOTS) if info.size <= MAX_MANIFEST_BYTES]
+    return [info.key for info in listed if info.key.split("/")[SNAPSHOT_DEPTH:] == [MANIFEST_NAME]]
+
+
+def _info(store: ObjectStore, key: str, current: Current | None) -> SnapshotInfo | None:
+    snapshot_id = key.split("/")[-2]
+    try:
+        manifest = read_stored_manifest(store, snapshot_id)
+    except CreatorlakeError:
+        return None
+    return SnapshotInfo(
+        snapshot_id,
+        created_at(manifest),
+        manifest.rows_count,
+        manifest.recall.minimum,
+        is_current=current is not None and current.snapshot_id == snapshot_id,
+        is_previous=current is not None and current.previous == snapshot_id,
+    )
+
+
+def _remove(store: ObjectStore, snapshot_id: str) -> bool:
+    """Remove a snapshot unless the pointer names it now."""
+    current = read_current(store)
+    if current is not None and snapshot_id in (current.snapshot_id, current.previous):
+        return False
+    store.delete(snapshot_key(snapshot_id))
+    for info in list(store.list(snapshot_key(snapshot_id, ""))):
+        store.delete(info.key)
+    return True
