@@ -61,7 +61,7 @@ def build_export(ctx: StepContext) -> Report:
         rows_in=done["rows"]["docs"],
         rows_out=done["rows"]["docs"],
         metadata={"export_id": export, **{f"{name}_rows": count for name, count in done["rows"].items()}},
-        cursor={"export_id": export},
+        cursor={"version": export},
     )
 
 

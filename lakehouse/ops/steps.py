@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lakehouse.contracts.layout import progress_key
+from lakehouse.contracts.tables import TABLES
 from lakehouse.settings import Settings
 from lakehouse.storage.lake import Lake
 
@@ -24,8 +25,9 @@ Cursor = dict[str, Any]
 class Report:
     """Outcome of one step. Conservation: `rows_in == rows_out + rows_quarantined + rows_duplicate` where `conserves`.
 
-    `rows_in` counts what the step read of its driving input this time, `rows_out` what of it survived into the output;
-    `table_rows` is the size of the output table afterwards. `metadata` holds further numbers and short texts.
+    `rows_in` counts what the step read of its driving input this time, `rows_out` what of it survived into the output.
+    `by_source` holds the same four counts (`in`, `out`, `quarantined`, `duplicate`) for each source. `metadata` holds
+    further numbers and short texts. `cursor` is handed to the next run; its `version` is what later steps compare.
     """
 
     rows_in: int = 0
@@ -38,6 +40,15 @@ class Report:
     cursor: Cursor = field(default_factory=dict)
     is_skipped: bool = False
     seconds: float = 0.0
+
+    def imbalances(self) -> dict[str, int]:
+        """Rows that are neither out, quarantined nor duplicate: in all and per source; empty when counts conserve."""
+        if not self.conserves:
+            return {}
+        total = {"in": self.rows_in, "out": self.rows_out}
+        total |= {"quarantined": self.rows_quarantined, "duplicate": self.rows_duplicate}
+        gaps = {source: _gap(counts) for source, counts in {"all": total, **self.by_source}.items()}
+        return {source: gap for source, gap in gaps.items() if gap}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,11 @@ class StepContext:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A named unit of work. `code_version` changes when the meaning of the output changes."""
+    """A named unit of work.
+
+    `inputs` are tables, or steps that record a `version` in their cursor. `code_version` changes when the meaning of the
+    output changes. `fingerprint` covers whatever else the output depends on (input folder, model).
+    """
 
     name: str
     description: str
@@ -62,63 +77,68 @@ class Step:
     build: Callable[[StepContext], Report]
     code_version: str = "1"
     fingerprint: Callable[[Lake, Settings], str] = field(default=lambda _lake, _settings: "")
-    """Anything besides table versions that the output depends on (input folder, model)."""
+
+
+def _gap(counts: dict[str, int]) -> int:
+    return counts.get("in", 0) - sum(counts.get(name, 0) for name in ("out", "quarantined", "duplicate"))
 
 
 def run_step(step: Step, lake: Lake, settings: Settings, log: Callable[[str], None] = print) -> Report:
-    """Run `step` if something it depends on changed; return its report (a skipped one keeps its cursor).
+    """Run `step` if something it depends on changed; return its report (a skipped one tells of its last success).
 
     Raises:
         CreatorlakeError: whatever the step raises; progress is then not recorded.
     """
+    previous = _previous(step, lake)
     state = _state(step, lake, settings)
-    previous = lake.objects.read_json(progress_key(step.name)) or {}
-    if previous.get("state") == state and _outputs_exist(step, lake):
-        return Report(is_skipped=True, cursor=previous.get("cursor", {}), metadata=previous.get("metadata", {}))
-    cursor = previous.get("cursor", {}) if _same_code(previous, step) else {}
+    if _is_current(lake, previous, state):
+        return _skipped(previous)
+    is_same_code = previous.get("state", {}).get("code") == step.code_version
     started = time.monotonic()
-    report = step.build(StepContext(lake, settings, cursor, log))
-    seconds = time.monotonic() - started
-    lake.objects.replace(progress_key(step.name), _record(step, state, report, seconds))
-    return _timed(report, seconds)
+    report = step.build(StepContext(lake, settings, previous.get("cursor", {}) if is_same_code else {}, log))
+    report = replace(report, seconds=round(time.monotonic() - started, 3))
+    lake.objects.replace(progress_key(step.name), _record(step, lake, state, report))
+    return report
 
 
 def is_current(step: Step, lake: Lake, settings: Settings) -> bool:
     """Whether running `step` would be skipped. Needs no Spark."""
-    previous = lake.objects.read_json(progress_key(step.name)) or {}
-    return bool(previous.get("state") == _state(step, lake, settings)) and _outputs_exist(step, lake)
+    return _is_current(lake, _previous(step, lake), _state(step, lake, settings))
+
+
+def last_report(step: Step, lake: Lake) -> Report | None:
+    """Report of the step's last success, None before it."""
+    previous = _previous(step, lake)
+    return _skipped(previous) if previous else None
+
+
+def _previous(step: Step, lake: Lake) -> dict[str, Any]:
+    return lake.objects.read_json(progress_key(step.name)) or {}
 
 
 def _state(step: Step, lake: Lake, settings: Settings) -> dict[str, Any]:
-    versions: Mapping[str, int | None] = {name: lake.version(name) for name in step.inputs}
+    versions = {name: _version(name, lake) for name in step.inputs}
     return {"inputs": versions, "code": step.code_version, "fingerprint": step.fingerprint(lake, settings)}
 
 
-def _outputs_exist(step: Step, lake: Lake) -> bool:
-    return all(lake.version(name) is not None for name in step.outputs)
+def _version(name: str, lake: Lake) -> Any:
+    """Version of an input: a table's newest commit, or what a step without a table calls its version."""
+    if name in TABLES:
+        return lake.version(name)
+    record = lake.objects.read_json(progress_key(name)) or {}
+    return record.get("cursor", {}).get("version")
 
 
-def _same_code(previous: Mapping[str, Any], step: Step) -> bool:
-    return bool(previous.get("state", {}).get("code") == step.code_version)
+def _is_current(lake: Lake, previous: dict[str, Any], state: dict[str, Any]) -> bool:
+    written = [name for name, version in previous.get("outputs", {}).items() if version is not None]
+    return previous.get("state") == state and all(lake.version(name) is not None for name in written)
 
 
-def _record(step: Step, state: dict[str, Any], report: Report, seconds: float) -> bytes:
-    body = {
-        "step": step.name,
-        "state": state,
-        "cursor": report.cursor,
-        "rows": {
-            "in": report.rows_in,
-            "out": report.rows_out,
-            "quarantined": report.rows_quarantined,
-            "duplicate": report.rows_duplicate,
-        },
-        "by_source": report.by_source,
-        "metadata": report.metadata,
-        "seconds": round(seconds, 3),
-    }
-    return json.dumps(body, sort_keys=True, default=str).encode()
+def _record(step: Step, lake: Lake, state: dict[str, Any], report: Report) -> bytes:
+    outputs = {name: lake.version(name) for name in step.outputs}
+    return json.dumps({"state": state, "outputs": outputs, **asdict(report)}, sort_keys=True, default=str).encode()
 
 
-def _timed(report: Report, seconds: float) -> Report:
-    return Report(**{**{name: getattr(report, name) for name in Report.__dataclass_fields__}, "seconds": seconds})
+def _skipped(previous: dict[str, Any]) -> Report:
+    known = {name: previous[name] for name in Report.__dataclass_fields__ if name in previous}
+    return Report(**known | {"is_skipped": True})

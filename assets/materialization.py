@@ -1,0 +1,74 @@
+"""One asset per step, all alike: run the step, tell the user, return its numbers. No domain logic."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, MetadataValue, asset
+
+from assets.failures import RETRIES, mapped_errors
+from assets.resources import LakeResource
+from lakehouse.contracts.tables import TABLES
+from lakehouse.ops.steps import Report, Step, run_step
+
+PROGRESS = logging.getLogger("creatorlake.progress")
+"""One line per finished step; the command line shows it, Dagster keeps it in the step's log."""
+
+
+def asset_for(step: Step) -> AssetsDefinition:
+    """The asset that materialises a step; its pool lets one run at a time write the table."""
+
+    @asset(
+        name=step.name,
+        deps=[AssetKey(name) for name in step.inputs],
+        group_name=step.group,
+        description=step.description,
+        pool=f"delta_{step.name}",
+        kinds={"spark", "deltalake"} if step.outputs else {"python"},
+        retry_policy=RETRIES,
+        code_version=step.code_version,
+    )
+    def materialize(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult[None]:
+        with mapped_errors():
+            opened = lake.open()
+            report = run_step(step, opened, opened.settings, context.log.info)
+        PROGRESS.info(_line(step, report))
+        return MaterializeResult(metadata=_metadata(step, report, opened.layout.root))
+
+    return materialize
+
+
+def _line(step: Step, report: Report) -> str:
+    if report.is_skipped:
+        return f"{step.name:<34} unchanged"
+    counts = f"{report.rows_in:>9,} in {report.rows_out:>9,} out"
+    lost = [(report.rows_quarantined, "quarantined"), (report.rows_duplicate, "duplicate")]
+    notes = "".join(f", {count:,} {what}" for count, what in lost if count)
+    return f"{step.name:<34}{counts} {report.seconds:6.1f} s{notes}"
+
+
+def _metadata(step: Step, report: Report, root: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "rows_in": report.rows_in,
+        "rows_out": report.rows_out,
+        "rows_quarantined": report.rows_quarantined,
+        "rows_duplicate": report.rows_duplicate,
+        "seconds": report.seconds,
+        "is_skipped": report.is_skipped,
+        **{name: value for name, value in report.metadata.items() if isinstance(value, int | float | str)},
+    }
+    if step.outputs:
+        metadata["location"] = MetadataValue.path(f"{root}/delta/{step.name}")
+        metadata["columns"] = len(TABLES[step.name].columns)
+    if report.by_source:
+        metadata["by_source"] = MetadataValue.md(_by_source(report.by_source))
+    return metadata
+
+
+def _by_source(by_source: dict[str, dict[str, int]]) -> str:
+    """Markdown table: one row per source, the counts as columns."""
+    names = sorted({name for counts in by_source.values() for name in counts})
+    head = ["source", *names]
+    rows = [[source, *(f"{counts.get(name, 0):,}" for name in names)] for source, counts in sorted(by_source.items())]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])

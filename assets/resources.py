@@ -1,0 +1,29 @@
+"""Dagster resources: the lake, opened once a process from the settings."""
+
+from __future__ import annotations
+
+from dagster import ConfigurableResource
+from pydantic import PrivateAttr
+
+from lakehouse.settings import Settings, load_settings
+from lakehouse.storage.lake import Lake
+
+
+class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
+    """Gives assets the lake. `lake` and `input_folder` override the environment when set."""
+
+    lake: str = ""
+    input_folder: str = ""
+
+    _opened: Lake | None = PrivateAttr(default=None)
+
+    @property
+    def settings(self) -> Settings:
+        """Settings from the environment and this resource's configuration."""
+        return load_settings(lake=self.lake or None, input=self.input_folder or None)
+
+    def open(self) -> Lake:
+        """The lake, opened on first use."""
+        if self._opened is None:
+            self._opened = Lake(self.settings)
+        return self._opened

@@ -1,0 +1,109 @@
+"""The pipeline, read top to bottom: every step, what it reads, what it writes. Order is dependency order.
+
+Assets, checks, jobs and the command line are derived from this list; a new table is one more entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from index_build.lake import build_snapshot_step, snapshot_fingerprint
+from lakehouse.bronze.load import build_bronze, build_quarantine
+from lakehouse.contracts import tables as t
+from lakehouse.contracts.tables import TableSpec
+from lakehouse.enrich.docs import build_account_docs
+from lakehouse.enrich.embeddings import build_embeddings, model_fingerprint
+from lakehouse.enrich.engagement import build_engagement
+from lakehouse.enrich.niche import build_niches
+from lakehouse.enrich.quality import build_scores
+from lakehouse.enrich.risk import build_risks
+from lakehouse.gold.accounts import build_gold_accounts, build_gold_metrics
+from lakehouse.gold.export import build_export
+from lakehouse.gold.profiles import build_gold_profiles
+from lakehouse.gold.search_docs import build_search_docs
+from lakehouse.identity.steps import build_creator_ids, build_edges
+from lakehouse.ingest.landing import build_landing, input_fingerprint
+from lakehouse.ops.steps import Report, Step, StepContext
+from lakehouse.silver.accounts import build_account_metrics, build_accounts
+from lakehouse.silver.links import build_links
+from lakehouse.silver.observations import build_observations
+from lakehouse.silver.posts import build_posts
+
+LANDING = "raw_landing"
+EXPORT = "gold_export"
+SNAPSHOT = "index_snapshot"
+
+
+def _table_step(
+    spec: TableSpec, build: Callable[[StepContext], Report], *inputs: TableSpec | str, **options: object
+) -> Step:
+    """A step whose name and output are one table."""
+    names = tuple(item if isinstance(item, str) else item.name for item in inputs)
+    layer = "enrich" if "enrich" in spec.name else "identity" if "identity" in spec.name else spec.layer
+    return Step(
+        name=spec.name,
+        description=spec.description,
+        group=layer,
+        inputs=names,
+        outputs=(spec.name,),
+        build=build,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+_BRONZE = (*t.BRONZE_PROFILES.values(), *t.BRONZE_POSTS.values())
+
+STEPS: tuple[Step, ...] = (
+    Step(
+        name=LANDING,
+        description="Raw files of the input folder as immutable, checksummed objects by platform and day",
+        group="raw",
+        inputs=(),
+        outputs=(),
+        build=build_landing,
+        fingerprint=input_fingerprint,
+    ),
+    *(_table_step(spec, build_bronze(spec), LANDING) for spec in _BRONZE),
+    _table_step(t.QUARANTINE, build_quarantine, LANDING),
+    _table_step(t.OBSERVATIONS, build_observations, *t.BRONZE_PROFILES.values()),
+    _table_step(t.ACCOUNTS, build_accounts, t.OBSERVATIONS),
+    _table_step(t.ACCOUNT_METRICS, build_account_metrics, t.OBSERVATIONS),
+    _table_step(t.POSTS, build_posts, *t.BRONZE_POSTS.values()),
+    _table_step(t.LINKS, build_links, t.ACCOUNTS, t.POSTS),
+    _table_step(t.EDGES, build_edges, t.ACCOUNTS, t.LINKS),
+    _table_step(t.CREATOR_IDS, build_creator_ids, t.EDGES, t.ACCOUNTS),
+    _table_step(t.DOCS, build_account_docs, t.ACCOUNTS, t.POSTS),
+    _table_step(t.EMBEDDINGS, build_embeddings, t.DOCS, fingerprint=model_fingerprint),
+    _table_step(t.NICHES, build_niches, t.DOCS, t.EMBEDDINGS, fingerprint=model_fingerprint),
+    _table_step(t.RISKS, build_risks, t.ACCOUNTS, t.POSTS),
+    _table_step(t.ENGAGEMENT, build_engagement, t.ACCOUNTS, t.POSTS, t.ACCOUNT_METRICS),
+    _table_step(t.SCORES, build_scores, t.ENGAGEMENT, t.ACCOUNTS, t.ACCOUNT_METRICS),
+    _table_step(
+        t.GOLD_ACCOUNTS, build_gold_accounts, t.ACCOUNTS, t.CREATOR_IDS, t.DOCS, t.ENGAGEMENT, t.NICHES, t.RISKS, t.SCORES
+    ),
+    _table_step(t.GOLD_METRICS, build_gold_metrics, t.ACCOUNT_METRICS, t.CREATOR_IDS),
+    _table_step(t.GOLD_PROFILES, build_gold_profiles, t.GOLD_ACCOUNTS),
+    _table_step(
+        t.SEARCH_DOCS, build_search_docs, t.GOLD_PROFILES, t.GOLD_ACCOUNTS, t.DOCS, t.EMBEDDINGS,
+        fingerprint=model_fingerprint,
+    ),
+    Step(
+        name=EXPORT,
+        description="Gold as plain Parquet: what the index build, DuckDB and anyone else read",
+        group="gold",
+        inputs=(t.SEARCH_DOCS.name, t.GOLD_ACCOUNTS.name, t.GOLD_METRICS.name, t.CREATOR_ALIASES.name, t.POSTS.name),
+        outputs=(),
+        build=build_export,
+    ),
+    Step(
+        name=SNAPSHOT,
+        description="FAISS shards with Parquet in the same order, measured, verified, published by moving CURRENT",
+        group="index",
+        inputs=(EXPORT,),
+        outputs=(),
+        build=build_snapshot_step,
+        fingerprint=snapshot_fingerprint,
+    ),
+)
+
+BY_NAME: dict[str, Step] = {step.name: step for step in STEPS}

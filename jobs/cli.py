@@ -1,0 +1,182 @@
+"""The `creatorlake` command. Each subcommand's imports are loaded only when it is called; errors are one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lakehouse.errors import CreatorlakeError
+
+Handler = Callable[[argparse.Namespace], int]
+DEFAULT_PORT = 8000
+DAGSTER_PORT = 3000
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, dispatch, and turn our own errors into one sentence on stderr and exit code 1."""
+    arguments = _parser().parse_args(argv)
+    if getattr(arguments, "lake", None):
+        os.environ["CREATORLAKE_LAKE"] = arguments.lake
+    handler: Handler = arguments.handler
+    try:
+        return handler(arguments)
+    except CreatorlakeError as error:
+        sys.stderr.write(f"creatorlake: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="creatorlake", description="Find the right creator in your own lakehouse.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _lake_commands(commands)
+    _file_commands(commands)
+    _index_commands(commands)
+    return parser
+
+
+def _lake_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = _command(commands, "run", _run, "materialise everything, publish a snapshot, serve")
+    run.add_argument("--input", type=Path, help="folder of raw files; without it a synthetic world")
+    run.add_argument("--port", type=int, default=DEFAULT_PORT)
+    run.add_argument("--no-serve", action="store_true", help="end after publishing")
+    serve = _command(commands, "serve", _serve, "serve the published snapshot")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=DEFAULT_PORT)
+    search = _command(commands, "search", _search, "search from the terminal")
+    search.add_argument("text")
+    search.add_argument("--limit", type=int, default=10)
+    search.add_argument("--filters", default="{}", help="filters as JSON, as in POST /v1/search")
+    _command(commands, "doctor", _doctor, "check this machine and the lake")
+    _command(commands, "publish", _publish, "export gold, build the index, publish it")
+    rollback = _command(commands, "rollback", _rollback, "serve an older snapshot again")
+    rollback.add_argument("snapshot", nargs="?", help="snapshot id; without it the one before the current")
+    dev = _command(commands, "dev", _dev, "open Dagster: web page and daemon")
+    dev.add_argument("--port", type=int, default=DAGSTER_PORT)
+
+
+def _file_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    resolve = _command(commands, "resolve", _resolve, "identity resolution for your own file, no lake needed")
+    resolve.add_argument("accounts", type=Path)
+    resolve.add_argument("--out", type=Path, required=True)
+    resolve.add_argument("--edges", type=Path)
+    for name, handler, what in (
+        ("tag", _tag, "niches and risks of texts"),
+        ("score", _score, "quality and anomaly of accounts"),
+    ):
+        command = _command(commands, name, handler, f"{what} in a file, no lake needed")
+        command.add_argument("file", type=Path)
+        command.add_argument("--out", type=Path, required=True)
+    simulate = _command(commands, "simulate", _simulate, "write a synthetic creator world")
+    simulate.add_argument("folder", type=Path)
+    simulate.add_argument("--creators", type=int)
+    simulate.add_argument("--seed", type=int)
+
+
+def _index_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    index = commands.add_parser("index", help="build and verify snapshots of your own vectors")
+    actions = index.add_subparsers(required=True, metavar="ACTION")
+    build = _command(actions, "build", _index_build, "build a snapshot of documents and vectors")
+    build.add_argument("docs", type=Path)
+    build.add_argument("vectors", type=Path)
+    build.add_argument("--out", type=Path, required=True)
+    verify = _command(actions, "verify", _index_verify, "verify a snapshot folder")
+    verify.add_argument("folder", type=Path)
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, handler: Handler, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("--lake", help="folder or s3://bucket/prefix; default CREATORLAKE_LAKE, then .creatorlake/lake")
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from jobs.run import run
+
+    return run(arguments.input, port=arguments.port, is_serving=not arguments.no_serve)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from serving.cli import serve
+
+    return serve(host=arguments.host, port=arguments.port)
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    from serving.cli import search_text
+
+    return search_text(arguments.text, filters=arguments.filters, limit=arguments.limit)
+
+
+def _doctor(_arguments: argparse.Namespace) -> int:
+    from jobs.doctor import doctor
+
+    return doctor()
+
+
+def _publish(_arguments: argparse.Namespace) -> int:
+    from jobs.run import publish
+
+    return publish()
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    from jobs.run import roll_back
+
+    return roll_back(arguments.snapshot)
+
+
+def _dev(arguments: argparse.Namespace) -> int:
+    from jobs.run import dev
+
+    return dev(port=arguments.port)
+
+
+def _resolve(arguments: argparse.Namespace) -> int:
+    from lakehouse.identity.resolve import resolve_file
+
+    resolve_file(arguments.accounts, arguments.out, arguments.edges)
+    return 0
+
+
+def _tag(arguments: argparse.Namespace) -> int:
+    from lakehouse.enrich.files import tag_file
+
+    tag_file(arguments.file, arguments.out)
+    return 0
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    from lakehouse.enrich.files import score_file
+
+    score_file(arguments.file, arguments.out)
+    return 0
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from jobs.world import write
+
+    return write(arguments.folder, creators=arguments.creators, seed=arguments.seed)
+
+
+def _index_build(arguments: argparse.Namespace) -> int:
+    from index_build.cli import build
+
+    return build(arguments.docs, arguments.vectors, arguments.out)
+
+
+def _index_verify(arguments: argparse.Namespace) -> int:
+    from index_build.cli import verify
+
+    return verify(arguments.folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

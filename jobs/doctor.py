@@ -1,0 +1,95 @@
+"""Checks of this machine and the lake; each is one line, and a failed one says in a sentence what to do."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lakehouse.errors import CreatorlakeError, NotFoundError
+from lakehouse.settings import Settings, load_settings
+from lakehouse.storage.objects import ObjectStore
+
+MIN_JAVA = 17
+MIN_FREE_GIB = 5
+"""A default run needs well under 1 GiB; below this a lake of any size will soon fill the disk."""
+PROBE_PREFIX = "_doctor"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Outcome of one check."""
+
+    name: str
+    is_fine: bool
+    text: str
+
+
+def doctor() -> int:
+    """Run every check, print the findings, return 1 if one failed."""
+    settings = load_settings()
+    findings = [_guarded(name, check, settings) for name, check in CHECKS.items()]
+    for finding in findings:
+        sys.stdout.write(f"{'ok  ' if finding.is_fine else 'FAIL'} {finding.name}: {finding.text}\n")
+    return 0 if all(finding.is_fine for finding in findings) else 1
+
+
+def _guarded(name: str, check: Callable[[Settings], Finding], settings: Settings) -> Finding:
+    try:
+        return check(settings)
+    except CreatorlakeError as error:
+        return Finding(name, is_fine=False, text=str(error))
+
+
+def _java(_settings: Settings) -> Finding:
+    program = shutil.which("java")
+    if program is None:
+        return Finding("Java", is_fine=False, text=f"install Java {MIN_JAVA} or newer")
+    shown = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603
+    match = re.search(r'version "(\d+)', shown)
+    is_fine = match is not None and int(match.group(1)) >= MIN_JAVA
+    return Finding("Java", is_fine=is_fine, text=shown.splitlines()[0] if shown else "no version given")
+
+
+def _jars(settings: Settings) -> Finding:
+    return Finding("Spark jars", is_fine=True, text=f"{len(settings.jars())} files")
+
+
+def _disk(settings: Settings) -> Finding:
+    place = next(path for path in [settings.home, *settings.home.parents] if path.exists())
+    free = shutil.disk_usage(place).free / (1 << 30)
+    return Finding("Disk", is_fine=free >= MIN_FREE_GIB, text=f"{free:.0f} GiB free, {MIN_FREE_GIB} wanted")
+
+
+def _lake(settings: Settings) -> Finding:
+    """Two conditional creates of one key: the second must be refused, else the store would lose commits."""
+    objects = ObjectStore.open(settings)
+    key = f"{PROBE_PREFIX}/{uuid.uuid4().hex}"
+    try:
+        is_first, is_second = objects.swap(key, b"1", expected=None), objects.swap(key, b"2", expected=None)
+    except (OSError, NotFoundError) as error:
+        return Finding("Lake", is_fine=False, text=f"{settings.lake_root} cannot be written: {error}")
+    objects.delete(key)
+    if is_first and not is_second:
+        return Finding("Lake", is_fine=True, text=f"{settings.lake_root} refuses to overwrite, as it must")
+    return Finding("Lake", is_fine=False, text=f"{settings.lake_root} overwrites on conditional create; do not use it")
+
+
+def _mappings(settings: Settings) -> Finding:
+    folder: Path | None = settings.mappings_dir
+    is_fine = folder is None or folder.is_dir()
+    return Finding("Mappings", is_fine=is_fine, text=str(folder) if folder else "the built-in ones")
+
+
+CHECKS: dict[str, Callable[[Settings], Finding]] = {
+    "Java": _java,
+    "Spark jars": _jars,
+    "Disk": _disk,
+    "Mappings": _mappings,
+    "Lake": _lake,
+}

@@ -1,0 +1,123 @@
+"""Expectations on silver and gold, evaluated by Great Expectations over one row of metrics per table.
+
+The only file that imports Great Expectations. Each table costs one Spark aggregation; the expectations then run on the
+metrics frame, because each expectation on a table would be a Spark job of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import pandas as pd
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from lakehouse.contracts.tables import ACCOUNTS, CREATOR_IDS, GOLD_PROFILES, POSTS, SEARCH_DOCS, TABLES
+from lakehouse.quality.structural import CheckOutcome
+from lakehouse.storage.lake import Lake
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """A metric (an SQL aggregate) and the range it should lie in."""
+
+    metric: str
+    sql: str
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The expectations on one table."""
+
+    table: str
+    description: str
+    expectations: tuple[Expectation, ...]
+
+
+EXPECTATIONS: tuple[Suite, ...] = (
+    Suite(
+        ACCOUNTS.name,
+        "Accounts have handles and plausible follower counts",
+        (
+            Expectation("rows", "count(*)", minimum=1),
+            Expectation("handle_or_name_share", "avg(int(handle is not null or display_name is not null))", minimum=0.99),
+            Expectation("followers_share", "avg(int(followers_count is not null))", minimum=0.3),
+            Expectation("followers_max", "coalesce(max(followers_count), 0)", maximum=2e9),
+            Expectation("email_in_bio", "count_if(bio rlike '[a-z0-9.]+@[a-z0-9]+[.][a-z]{2,}')", maximum=0),
+        ),
+    ),
+    Suite(
+        POSTS.name,
+        "Posts belong to the years of the platforms and keep their counts",
+        (
+            Expectation("rows", "count(*)", minimum=0),
+            Expectation("early_posts", "count_if(published_at < timestamp'2004-01-01')", maximum=0),
+            Expectation("late_posts", "count_if(published_at > observed_at + interval 2 days)", maximum=0),
+        ),
+    ),
+    Suite(
+        CREATOR_IDS.name,
+        "Clusters stay small and every cluster has one anchor",
+        (
+            Expectation("rows", "count(*)", minimum=1),
+            Expectation("largest_cluster", "max(cluster_size_count)", maximum=60),
+            Expectation("anchors_minus_creators", "count_if(is_anchor) - count(distinct creator_id)", minimum=0, maximum=0),
+        ),
+    ),
+    Suite(
+        GOLD_PROFILES.name,
+        "Creators have platforms and profiles that agree",
+        (
+            Expectation("rows", "count(*)", minimum=1),
+            Expectation("without_profiles", "count_if(size(profiles) = 0)", maximum=0),
+            Expectation("platforms_disagree", "count_if(size(platforms) <> platforms_count)", maximum=0),
+            Expectation("niche_share", "avg(int(niche_code is not null))", minimum=0.05),
+        ),
+    ),
+    Suite(
+        SEARCH_DOCS.name,
+        "Every searchable creator has a unit vector",
+        (
+            Expectation("rows", "count(*)", minimum=1),
+            Expectation("dimensions", "count(distinct size(vector))", minimum=1, maximum=1),
+            Expectation(
+                "not_unit", "count_if(abs(aggregate(vector, 0D, (s, x) -> s + x * x) - 1) > 0.001)", maximum=0
+            ),
+        ),
+    ),
+)
+
+
+def validate(lake: Lake, suite: Suite) -> CheckOutcome:
+    """Evaluate a suite on the newest version of its table; `problems` holds the value of each broken metric, rounded."""
+    row = lake.read(TABLES[suite.table]).agg(*[_aggregate(item) for item in suite.expectations]).collect()[0]
+    metrics = {item.metric: float(row[item.metric] or 0.0) for item in suite.expectations}
+    broken = _broken(suite, pd.DataFrame([metrics]))
+    return CheckOutcome(suite.table, int(metrics["rows"]), {name: round(metrics[name]) for name in broken})
+
+
+def _aggregate(item: Expectation) -> Column:
+    return F.expr(item.sql).cast("double").alias(item.metric)
+
+
+def _broken(suite: Suite, metrics: pd.DataFrame) -> list[str]:
+    """Names of the metrics outside their range."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    rules = gx.ExpectationSuite(name=suite.table)
+    for item in suite.expectations:
+        rules.add_expectation(
+            gx.expectations.ExpectColumnValuesToBeBetween(
+                column=item.metric, min_value=item.minimum, max_value=item.maximum
+            )
+        )
+    source = context.data_sources.add_pandas(suite.table)
+    batch = source.add_dataframe_asset(suite.table).add_batch_definition_whole_dataframe("metrics")
+    result = batch.get_batch(batch_parameters={"dataframe": metrics}).validate(rules, result_format="BOOLEAN_ONLY")
+    return sorted(r.expectation_config.kwargs["column"] for r in result.results if not r.success)
