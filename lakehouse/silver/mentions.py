@@ -1,0 +1,147 @@
+"""Links inside text: web addresses and labelled handles, with words that lost line breaks glued to them cut off. Pure.
+
+`instagram.com/namefacebook.com/other` holds two addresses and `https://x.com/nameFacebook: https://...` one name. Cuts
+are made only where a second address, a platform's label followed by a separator or a capitalised verb (`nameVisit us`)
+shows the seam; a lower-case word at the end of a handle is left alone, since it may belong to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from lakehouse.silver.hosts import is_shared_host, registrable_domain
+from lakehouse.silver.platforms import Target, account_of, parse_target, platform_code
+from lakehouse.silver.urls import parse_url
+
+MAX_LINKS = 50
+"""Links kept per record: more is a directory, not a profile."""
+MAX_SCANNED_CHARS = 20_000
+"""Characters of one text that are searched: four times the longest caption of any platform."""
+WEB = "web"
+"""Platform code of a link to a site that is no account."""
+DECLARED, BIO, POST = "declared", "bio", "post"
+"""Evidence codes: stated by the source or the profile's link field, found in its text, found in a post."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A declared account or site. `platform` is `web` for sites, whose `target` is the registrable domain."""
+
+    platform: str
+    target: str
+    url: str | None
+    evidence: str
+
+
+_SOCIAL = (
+    r"(?:instagram\.com|instagr\.am|facebook\.com|twitter\.com|youtube\.com|youtu\.be|tiktok\.com|twitch\.tv|snapchat\.com"
+    r"|soundcloud\.com|patreon\.com|linktr\.ee|vk\.com|pinterest\.com|plus\.google\.com|open\.spotify\.com|discord\.gg|bit\.ly)"
+)
+_LABELS = (
+    r"(?:F(?:acebook|ACEBOOK)|FB|T(?:witter|WITTER)|I(?:nstagram|NSTAGRAM)|Insta|IG|Y(?:ou[Tt]ube|OUTUBE)|Twitch|TWITCH|Tik[Tt]ok"
+    r"|TIKTOK|S(?:nap[Cc]hat|NAPCHAT)|Snap|Tumblr|TUMBLR|Sound[Cc]loud|SOUNDCLOUD|Spotify|SPOTIFY|Web[Ss]ite|WEBSITE|Web"
+    r"|Google ?(?:\+|Plus)|Vine|VINE|Pinterest|Patreon|PATREON|Discord|DISCORD|Reddit|E?-?[Mm]ail|EMAIL|Blog|BLOG|Merch|MERCH"
+    r"|Vevo|VEVO|iTunes|Apple Music|Subscribe|SUBSCRIBE|Follow|FOLLOW|Periscope|Musical\.ly|LinkedIn|VK|Threads)"
+)
+_VERBS = (
+    r"(?:Visit|About|Download|Listen|Watch|Follow|Subscribe|E?-?[Mm]ail|Contact|Produced|Directed|Director|Connect|Check|Shop|Buy"
+    r"|Stream|Join|Thanks|Thank|Credits|Copyright)"
+)
+_SEPARATOR = r"\s*(?:page\s*)?(?:[:|»►➜→~–—=@]|-\s|https?:|www\.)"
+_BEFORE_SCHEME = re.compile(r"(?i)(?<=[^\s=])(?=https?://)")
+_BARE_SCHEME = re.compile(rf"(?i)(?<=\w)https?:?/{{0,2}}(?=(?:www\.)?{_SOCIAL})")
+_BEFORE_SOCIAL = re.compile(rf"(?i)(?<=/)(@?[\w.-]+?)(?=(?:www\.)?{_SOCIAL}/)")
+_BEFORE_LABEL = re.compile(rf"({_SOCIAL}/(?:[\w.@-]+/)?@?[\w.-]*?[a-z0-9_.!])({_LABELS})(?={_SEPARATOR})")
+_BEFORE_UPPER_LABEL = re.compile(rf"({_SOCIAL}/(?:[\w.@-]+/)?@?[\w.-]*?[A-Za-z0-9_.])({_LABELS})(?={_SEPARATOR})")
+_BEFORE_VERB = re.compile(rf"({_SOCIAL}/(?:[\w.@-]+/)?@?[\w.-]*?[a-z0-9_])({_VERBS})(?=[\s:,]|$)")
+
+_URL_CHARS = r"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%]"
+_URL = re.compile(
+    rf"(?i:https?://|(?<![\w.@/-])www\.){_URL_CHARS}{{3,}}"
+    rf"|(?<![\w@./-])(?i:(?:[a-z0-9-]{{1,63}}\.)*(?:{_SOCIAL}|t\.me|x\.com|threads\.net|bsky\.app|fb\.com)/){_URL_CHARS}+"
+    rf"|(?<![\w@./-])(?:[a-z0-9-]{{2,63}}\.){{1,3}}(?:[a-z]{{2,24}}/{_URL_CHARS}+|(?:com|net|org|info|tv|gov|edu)\b(?![\w@-])/?)"
+)
+_TRAILING = ".,;:!?)('*~_-&=+$#@"
+_LABELLED = re.compile(
+    r"(?i)(?<![\w@])(?P<label>instagram|insta|ig|twitter|tik ?tok|snap(?:chat)?|twitch|youtube|yt|threads|facebook|fb)"
+    r"\s{0,2}[:\-–—|►➜→»=]{0,3}\s{0,2}@(?P<name>[A-Za-z0-9_.]{2,30})(?![\w@])"
+)
+
+
+def find_links(text: str, *, evidence: str) -> list[Link]:
+    """Distinct accounts and sites that a text mentions, in order, at most `MAX_LINKS`.
+
+    Args:
+        text: text as typed, before masking.
+        evidence: `bio` or `post`.
+    """
+    scanned = text[:MAX_SCANNED_CHARS]
+    if "/" not in scanned and "." not in scanned and "@" not in scanned:
+        return []
+    apart = unglue(scanned)
+    found = [link for match in _URL.finditer(apart) if (link := link_of_url(match.group().rstrip(_TRAILING), evidence))]
+    found += [link for match in _LABELLED.finditer(apart) if (link := _labelled(match, evidence))]
+    return distinct(found)
+
+
+def unglue(text: str) -> str:
+    """Text with a space at every seam where an address or a platform label follows a handle directly."""
+    apart = _BARE_SCHEME.sub(" https://", _BEFORE_SCHEME.sub(" ", text))
+    apart = _BEFORE_SOCIAL.sub(r"\1 ", apart)
+    apart = _BEFORE_LABEL.sub(r"\1 \2", apart)
+    apart = _BEFORE_UPPER_LABEL.sub(r"\1 \2", apart)
+    return _BEFORE_VERB.sub(r"\1 \2", apart)
+
+
+def declared_links(raw: object) -> list[Link]:
+    """Links that a source states: a list (or one) of URLs, or of `{platform, target, url}` objects."""
+    items: Iterable[object] = raw if isinstance(raw, list) else [raw]
+    return distinct(link for item in items if (link := _declared(item)))
+
+
+def link_of_url(text: str, evidence: str) -> Link | None:
+    """Account or own site that an address names; None for shared hosts and anything else."""
+    url = parse_url(text)
+    if url is None:
+        return None
+    if target := account_of(url):
+        return Link(target.platform, target.key, url.text, evidence)
+    domain = None if is_shared_host(url.host) else registrable_domain(url.host)
+    return Link(WEB, domain, url.text, evidence) if domain else None
+
+
+def distinct(links: Iterable[Link]) -> list[Link]:
+    """First link to each target, at most `MAX_LINKS`."""
+    seen: dict[tuple[str, str], Link] = {}
+    for link in links:
+        seen.setdefault((link.platform, link.target), link)
+    return list(seen.values())[:MAX_LINKS]
+
+
+def _declared(item: object) -> Link | None:
+    if isinstance(item, str):
+        return link_of_url(item, DECLARED) if item.strip() else None
+    if not isinstance(item, Mapping):
+        return None
+    platform, raw, url = (item.get(name) for name in ("platform", "target", "url"))
+    if not raw:
+        return link_of_url(str(url), DECLARED) if url else None
+    code = platform_code(str(platform)) if platform else WEB
+    if code == WEB:
+        return link_of_url(str(raw), DECLARED)
+    target = parse_target(code, str(raw)) or _open_target(code, str(raw))
+    parsed = parse_url(str(url)) if url else None
+    return Link(target.platform, target.key, parsed.text if parsed else None, DECLARED) if target else None
+
+
+def _open_target(platform: str, raw: str) -> Target | None:
+    """Target on a platform without rules: any id without spaces."""
+    text = raw.strip()
+    return Target(platform, text.lstrip("@")) if text and len(text) <= 128 and not re.search(r"\s", text) else None
+
+
+def _labelled(match: re.Match[str], evidence: str) -> Link | None:
+    target = parse_target(platform_code(match["label"]), match["name"].rstrip("."))
+    return Link(target.platform, target.key, None, evidence) if target else None

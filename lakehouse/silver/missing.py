@@ -1,0 +1,49 @@
+"""Spellings of "no value" in dumps, and what a rule returns. Which spelling counts depends on the kind of field.
+
+A number field knows many (`N/A`, `-`, `#VALOR!`); a text field fewer, since somebody may be called Nan; a handle none.
+"""
+
+from __future__ import annotations
+
+Reason = str | None
+"""Why a value was refused, None when it was accepted or simply missing."""
+
+SPREADSHEET_ERRORS = frozenset(
+    {
+        "#valor!",
+        "#value!",
+        "#n/a",
+        "#n/d",
+        "#ref!",
+        "#¡ref!",
+        "#div/0!",
+        "#¡div/0!",
+        "#name?",
+        "#¿nombre?",
+        "#num!",
+        "#null!",
+    }
+)
+NUMBER_TOKENS = SPREADSHEET_ERRORS | {
+    "", "n/a", "n/a'", "na", "n.a.", "-", "--", "–", "—", "?", "nan", "none", "null", "nil", "undefined", "unknown",
+}  # fmt: skip
+TEXT_TOKENS = SPREADSHEET_ERRORS | {"", "n/a", "n/a'", "-", "--", "–", "—", "[none]"}
+EXACT_TEXT_TOKENS = frozenset({"nan", "NaN", "None", "NULL", "null", "undefined"})
+"""Written by programs in exactly this case; `Nan` may be a person."""
+PLACEHOLDERS = {
+    "shares": frozenset({"share", "shares"}),
+    "saves": frozenset({"save", "saves", "favorites"}),
+    "comments": frozenset({"comment", "comments"}),
+    "likes": frozenset({"like", "likes"}),
+}
+"""Button labels that a page shows instead of a count, by payload field."""
+
+
+def is_missing_number(text: str) -> bool:
+    """Whether stripped text in a number, code or time field means "no value"."""
+    return text.casefold() in NUMBER_TOKENS
+
+
+def is_missing_text(text: str) -> bool:
+    """Whether stripped text in a free-text field means "no value"."""
+    return text in EXACT_TEXT_TOKENS or text.casefold() in TEXT_TOKENS

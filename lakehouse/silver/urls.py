@@ -1,0 +1,125 @@
+"""URLs: taken apart, put into one canonical spelling, reduced to a registrable domain. Pure; nothing is requested.
+
+Canonical: https, lower-case IDNA host without `www.`, no port, user, fragment, tracking parameter or trailing slash,
+remaining parameters sorted. Which account a URL names: `platforms.py`. Which hosts say nothing: `hosts.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+import idna
+
+from lakehouse.silver.hosts import is_shared_host, registrable_domain
+from lakehouse.silver.missing import Reason, is_missing_number
+from lakehouse.silver.text import repair
+
+MAX_URL_CHARS = 2_048
+"""Longest URL kept; browsers and the platforms' own fields stop there."""
+TRACKING_PREFIXES = ("utm_", "mc_", "pk_", "hsa_", "_hs")
+TRACKING_PARAMETERS = frozenset(
+    {
+        "_branch_match_id", "_ga", "_r", "_t", "ab_channel", "app", "dclid", "fbclid", "fref", "gclid", "hc_ref", "hl",
+        "ig_rid", "igsh", "igshid", "is_copy_url", "is_from_webapp", "lang", "mibextid", "msclkid", "paipv", "ref",
+        "ref_src", "ref_url", "referer", "referrer", "s", "sender_device", "sfnsn", "share_app_id", "si", "spm",
+        "sub_confirmation", "trk", "ttclid", "twclid", "view_as", "wbraid", "yclid",
+    }
+)  # fmt: skip
+"""Parameters that say how a visitor came, never what is shown."""
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):/*", re.IGNORECASE)
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
+_SAFE_PATH = "/%:@!$&'()*+,;=~-._"
+_MIRRORS = ("www.", "m.", "mobile.", "web.", "www2.")
+"""Host prefixes that show the same site in another shape. Only the first one is the same for every site."""
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A parsed web address: ASCII host without `www.`, decoded path segments, parameters, the canonical text."""
+
+    host: str
+    segments: tuple[str, ...]
+    parameters: tuple[tuple[str, str], ...]
+    fragment: str
+    text: str
+
+    @property
+    def site(self) -> str:
+        """Host without a mobile or web prefix, for matching known platforms."""
+        for prefix in _MIRRORS:
+            if self.host.startswith(prefix) and self.host.count(".") > 1:
+                return self.host.removeprefix(prefix)
+        return self.host
+
+
+@lru_cache(maxsize=1 << 13)
+def parse_url(raw: str) -> Url | None:
+    """Parts of a web address; a missing scheme is allowed. None for anything that is no http(s) address of a name."""
+    text = repair(raw).strip().strip("<>()[]{}\"'`.,;!|")
+    if not text or len(text) > MAX_URL_CHARS or re.search(r"\s", text):
+        return None
+    scheme = _SCHEME.match(text)
+    if scheme and scheme.group(1).lower() in {"http", "https"}:
+        text = text[scheme.end() :]
+    elif scheme and "." not in scheme.group(1):
+        return None
+    try:
+        parts = urlsplit(f"https://{text.lstrip('/')}")
+        host = _ascii_host(parts.hostname or "")
+    except ValueError:
+        return None
+    return _build(host, parts.path, parts.query, parts.fragment) if host else None
+
+
+def canonical_url(raw: str) -> str | None:
+    """Canonical spelling of a web address, None when it is none. Idempotent."""
+    url = parse_url(raw)
+    return url.text if url else None
+
+
+def parse_website(raw: object) -> tuple[str | None, Reason]:
+    """Canonical website of a profile; refused when it is no web address under a known suffix."""
+    if raw is None:
+        return None, None
+    text = str(raw).strip()
+    if is_missing_number(text):
+        return None, None
+    url = parse_url(text)
+    if url is None:
+        return None, "not_a_url"
+    return (url.text, None) if registrable_domain(url.host) or is_shared_host(url.host) else (None, "unknown_host")
+
+
+def website_domain(url: str | None) -> str | None:
+    """Registrable domain of a website, None for hosts that many creators share."""
+    parsed = parse_url(url) if url else None
+    if parsed is None or is_shared_host(parsed.host):
+        return None
+    return registrable_domain(parsed.host)
+
+
+def _ascii_host(host: str) -> str | None:
+    text = host.strip(".").lower()
+    if not text.isascii():
+        try:
+            text = idna.encode(text, uts46=True).decode("ascii")
+        except (idna.IDNAError, UnicodeError):
+            return None
+    text = text.removeprefix("www.") if text.count(".") > 1 else text
+    return text if _HOST.fullmatch(text) else None
+
+
+def _build(host: str, path: str, query: str, fragment: str) -> Url:
+    segments = tuple(part for part in unquote(path, errors="replace").split("/") if part)
+    kept = sorted((name, value) for name, value in parse_qsl(query) if not _is_tracking(name))
+    clean_path = quote(re.sub(r"/{2,}", "/", path), safe=_SAFE_PATH).rstrip("/")
+    text = f"https://{host}{clean_path}" + (f"?{urlencode(kept)}" if kept else "")
+    return Url(host, segments, tuple(kept), fragment, text)
+
+
+def _is_tracking(name: str) -> bool:
+    return name.lower() in TRACKING_PARAMETERS or name.lower().startswith(TRACKING_PREFIXES)
