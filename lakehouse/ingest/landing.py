@@ -1,0 +1,289 @@
+"""The landing writer: files of the input folder become immutable objects and one manifest each.
+
+Killed anywhere, the next run ends at the same content: objects are named by their bytes, a batch exists when its
+manifest does, and a file is done when a manifest says so.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lakehouse.contracts.layout import LANDING, landing_key
+from lakehouse.errors import SettingsError
+from lakehouse.ingest.batches import (
+    UNCLAIMED,
+    Batch,
+    LandedIndex,
+    commit,
+    file_key,
+    load_index,
+    save_index,
+)
+from lakehouse.ingest.claims import Claim, claim, observed_rules
+from lakehouse.ingest.entries import Entry
+from lakehouse.ingest.files import SourceFile, peek_header
+from lakehouse.ingest.folder import FoundFile, find_files, fingerprint
+from lakehouse.ingest.mapping import Mapping, load_mappings
+from lakehouse.ingest.parts import PartWriter, QuarantineWriter
+from lakehouse.ingest.times import as_moment, iso
+from lakehouse.ops.steps import Report, StepContext
+from lakehouse.settings import Settings
+from lakehouse.storage.objects import ObjectStore, sha256_file
+
+if TYPE_CHECKING:
+    from lakehouse.storage.lake import Lake
+
+QUARANTINE = f"{LANDING}/_quarantine"
+CLOCK_STEP = dt.timedelta(microseconds=1)
+"""Least distance of two batches' landing times, so that their order is strict whatever the clock does."""
+
+Clock = Callable[[], dt.datetime]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one call landed, skipped and reported."""
+
+    batches: list[Batch] = field(default_factory=list)
+    already_count: int = 0
+    not_data_count: int = 0
+    reported: list[tuple[FoundFile, Entry]] = field(default_factory=list)
+    """Files that were not landed, with the reason."""
+
+
+def build_landing(ctx: StepContext) -> Report:
+    """Land what is new in the input folder of the settings.
+
+    Raises:
+        SettingsError: no input folder is set, or a mapping is wrong.
+        NotFoundError: the input folder does not exist.
+    """
+    if ctx.settings.input is None:
+        raise SettingsError("There is no input folder: set CREATORLAKE_INPUT or run `make run INPUT=folder`.")
+    mappings = load_mappings(ctx.settings.mappings_dir)
+    return land(ctx.lake.objects, ctx.settings.input, mappings=mappings, log=ctx.log)
+
+
+def input_fingerprint(_lake: Lake, settings: Settings) -> str:
+    """Changes when a file of the input folder or a mapping does; cheap, no file is read."""
+    return "" if settings.input is None else fingerprint(settings.input, settings.mappings_dir)
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(tz=dt.UTC)
+
+
+def land(
+    objects: ObjectStore,
+    folder: Path,
+    *,
+    mappings: Sequence[Mapping],
+    log: Callable[[str], None] = print,
+    clock: Clock = _now,
+) -> Report:
+    """Land the files of a folder that are not landed yet; everything else is counted and told.
+
+    Returns:
+        Counts in rows; `by_source` likewise; `cursor.version` is the newest batch.
+    """
+    index = load_index(objects)
+    outcome = Outcome()
+    for found in find_files(folder):
+        _take(objects, found, mappings, index=index, outcome=outcome, log=log, clock=clock)
+    _report_files(objects, index, outcome, log=log, clock=clock)
+    if outcome.batches:
+        save_index(objects, index)
+    return _report(outcome, index)
+
+
+def _take(
+    objects: ObjectStore,
+    found: FoundFile,
+    mappings: Sequence[Mapping],
+    *,
+    index: LandedIndex,
+    outcome: Outcome,
+    log: Callable[[str], None],
+    clock: Clock,
+) -> None:
+    """Land one file, or note why not."""
+    try:
+        entry = _land_found(objects, found, mappings, index=index, outcome=outcome, clock=clock)
+    except OSError as error:
+        entry = Entry("unreadable_file", detail=f"{error.strerror or error}.")
+    if entry is not None:
+        outcome.reported.append((found, entry))
+    elif outcome.batches and outcome.batches[-1].file_name == found.name:
+        log(_line(outcome.batches[-1]))
+
+
+def _land_found(
+    objects: ObjectStore,
+    found: FoundFile,
+    mappings: Sequence[Mapping],
+    *,
+    index: LandedIndex,
+    outcome: Outcome,
+    clock: Clock,
+) -> Entry | None:
+    if found.problem:
+        return Entry(found.problem, detail=found.detail)
+    claimed = claim(mappings, found.name, lambda mapping: peek_header(found.path, found.name, mapping))
+    if claimed.mapping is None:
+        return Entry("unclaimed", detail=claimed.detail)
+    if not claimed.is_data:
+        outcome.not_data_count += 1
+        return None
+    sha256 = sha256_file(found.path)
+    key = file_key(sha256, claimed.mapping.source, claimed.mapping.version, _layout_name(claimed))
+    if key in index.files:
+        outcome.already_count += 1
+        return None
+    batch = _write_batch(objects, found, claimed, claimed.mapping, sha256=sha256, index=index, clock=clock)
+    if find_changed(found):
+        return Entry("changed_while_read")
+    commit(objects, batch)
+    index.add(batch)
+    outcome.batches.append(batch)
+    return None
+
+
+def find_changed(found: FoundFile) -> bool:
+    """Whether the file is no longer what it was when it was found."""
+    status = found.path.stat()
+    return (status.st_size, status.st_mtime_ns) != (found.size, found.mtime_ns)
+
+
+def _layout_name(claimed: Claim) -> str:
+    return claimed.layout.name if claimed.layout is not None else ""
+
+
+def _write_batch(
+    objects: ObjectStore,
+    found: FoundFile,
+    claimed: Claim,
+    mapping: Mapping,
+    *,
+    sha256: str,
+    index: LandedIndex,
+    clock: Clock,
+) -> Batch:
+    """Write a file's objects; the manifest that makes them a batch is returned, not yet written."""
+    landed_at = _next_time(index, clock)
+    source = SourceFile(found.path, found.name, claimed, iso(landed_at))
+    day = _file_day(mapping, found.name) or landed_at.date()
+    records = PartWriter(
+        objects, lambda platform: landing_key(platform, day, "").rstrip("/"), mapping.source, mapping.version, found.name, sha256
+    )
+    key = file_key(sha256, mapping.source, mapping.version, _layout_name(claimed))
+    entries = QuarantineWriter(objects, QUARANTINE, mapping.source, key)
+    for item in source:
+        if isinstance(item, Entry):
+            entries.add(item, found.name)
+        else:
+            records.add(item)
+    counts = source.counts
+    return Batch(
+        batch_seq=index.last_seq + 1,
+        landed_at=iso(landed_at),
+        source_code=mapping.source,
+        mapping_version=mapping.version,
+        layout=_layout_name(claimed),
+        file_name=found.name,
+        file_sha256=sha256,
+        rows_in=counts.rows_in,
+        rows_landed=counts.rows_landed,
+        rows_quarantined=counts.rows_quarantined,
+        fields_quarantined=counts.fields_quarantined,
+        objects=records.close(),
+        quarantine=entries.close(found.name),
+    )
+
+
+def _file_day(mapping: Mapping, name: str) -> dt.date | None:
+    """UTC day of a file whose observation date is declared."""
+    rule = next(iter(observed_rules(mapping, name)), None)
+    return as_moment(rule.date, rule.zone).astimezone(dt.UTC).date() if rule is not None and rule.date is not None else None
+
+
+def _next_time(index: LandedIndex, clock: Clock) -> dt.datetime:
+    if not index.last_landed_at:
+        return clock()
+    return max(clock(), dt.datetime.fromisoformat(index.last_landed_at) + CLOCK_STEP)
+
+
+def _report_files(
+    objects: ObjectStore, index: LandedIndex, outcome: Outcome, *, log: Callable[[str], None], clock: Clock
+) -> None:
+    """One batch without records for all files that were not landed and not told of before."""
+    fresh = [(found, entry) for found, entry in outcome.reported if _report_key(found, entry) not in index.reported]
+    if not fresh:
+        return
+    landed_at = _next_time(index, clock)
+    entries = QuarantineWriter(objects, QUARANTINE, UNCLAIMED, f"{UNCLAIMED}:{index.last_seq + 1}")
+    for found, entry in fresh:
+        entries.add(entry, found.name)
+        if entry.reason_code != "unclaimed":
+            log(f"{found.name}: {entry.reason_text}")
+    batch = Batch(
+        batch_seq=index.last_seq + 1,
+        landed_at=iso(landed_at),
+        source_code=UNCLAIMED,
+        mapping_version=0,
+        layout="",
+        file_name="",
+        file_sha256="",
+        rows_in=0,
+        rows_landed=0,
+        rows_quarantined=0,
+        fields_quarantined=len(fresh),
+        quarantine=entries.close(""),
+        reported=tuple(_report_key(found, entry) for found, entry in fresh),
+    )
+    commit(objects, batch)
+    index.add(batch)
+    outcome.batches.append(batch)
+    unclaimed = [found.name for found, entry in fresh if entry.reason_code == "unclaimed"]
+    if unclaimed:
+        log(f"No mapping claims {len(unclaimed):,} files, for example {unclaimed[0]}; they are listed in the quarantine.")
+
+
+def _report_key(found: FoundFile, entry: Entry) -> str:
+    return f"{entry.reason_code}:{found.size}:{found.name}"
+
+
+def _line(batch: Batch) -> str:
+    stopped = f", {batch.rows_quarantined:,} quarantined" if batch.rows_quarantined else ""
+    fields = f", {batch.fields_quarantined:,} fields noted" if batch.fields_quarantined else ""
+    return f"{batch.source_code}: {batch.file_name}: {batch.rows_landed:,} rows landed{stopped}{fields}"
+
+
+def _report(outcome: Outcome, index: LandedIndex) -> Report:
+    files = [batch for batch in outcome.batches if batch.source_code != UNCLAIMED]
+    by_source: dict[str, dict[str, int]] = {}
+    for batch in files:
+        counts = by_source.setdefault(batch.source_code, {"in": 0, "out": 0, "quarantined": 0, "duplicate": 0})
+        counts["in"] += batch.rows_in
+        counts["out"] += batch.rows_landed
+        counts["quarantined"] += batch.rows_quarantined
+    return Report(
+        rows_in=sum(batch.rows_in for batch in files),
+        rows_out=sum(batch.rows_landed for batch in files),
+        rows_quarantined=sum(batch.rows_quarantined for batch in files),
+        conserves=True,
+        by_source=by_source,
+        metadata={
+            "files_landed": len(files),
+            "files_already_landed": outcome.already_count,
+            "files_not_data": outcome.not_data_count,
+            "files_not_landed": len(outcome.reported),
+            "records": sum(batch.records_count for batch in files),
+            "fields_quarantined": sum(batch.fields_quarantined for batch in files),
+            "batches": index.last_seq,
+        },
+        cursor={"version": index.last_seq},
+    )
