@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from index_build.lake import build_snapshot_step, snapshot_fingerprint
+from assets.snapshot import build_snapshot_step, snapshot_fingerprint
 from lakehouse.bronze.load import build_bronze, build_quarantine
 from lakehouse.contracts import tables as t
 from lakehouse.contracts.tables import TableSpec

@@ -1,10 +1,8 @@
-"""Command line of the index: `index build` and `index verify`. Parsing and printing only."""
+"""Command line of the index: `index build` and `index verify`. Printing only; arguments are parsed by `jobs/cli.py`."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Any
 
 from index_build.build import build_from
 from index_build.export import open_files
@@ -17,49 +15,33 @@ EXIT_BELOW_TARGET = 3
 """The snapshot was written, but its recall forbids publishing it."""
 
 
-def add_commands(subparsers: Any) -> None:
-    """Add `build` and `verify`; each parsed namespace carries `run`, which returns the exit code.
+def build(docs: Path, vectors: Path, out: Path, *, spec: IndexSpec | None = None) -> int:
+    """Build a snapshot of documents and their vectors and print what came out.
 
-    `subparsers` is what `ArgumentParser.add_subparsers()` returned; its class has no public name.
-    """
-    build = subparsers.add_parser("build", help="build a snapshot of documents and their vectors")
-    build.add_argument("docs", type=Path, help="Parquet file or folder with creator_id and any other columns")
-    build.add_argument("vectors", type=Path, help=".npy, float32 (n, d), rows in the order of the documents")
-    build.add_argument("--out", type=Path, required=True, help="new folder for the snapshot")
-    build.add_argument(
-        "--flat-max-rows", type=int, default=IndexSpec().flat_max_rows, help="flat up to this many rows a shard"
-    )
-    build.add_argument("--shard-max-rows", type=int, default=IndexSpec().shard_max_rows, help="largest shard in rows")
-    build.add_argument("--recall-target", type=float, default=IndexSpec().recall_target, help="least recall@10, 0-1")
-    build.set_defaults(run=run_build)
-    verify = subparsers.add_parser("verify", help="check a snapshot folder against its manifest")
-    verify.add_argument("folder", type=Path, help="snapshot folder")
-    verify.set_defaults(run=run_verify)
+    Args:
+        docs: Parquet file or folder with `creator_id` and any other columns.
+        vectors: `.npy`, float32 (n, d), rows in the order of the documents.
+        out: new folder for the snapshot.
+        spec: build choices; the defaults when None.
 
-
-def run_build(arguments: argparse.Namespace) -> int:
-    """Build a snapshot and print what came out.
+    Returns:
+        Exit code.
 
     Raises:
         CreatorlakeError: with one sentence for the user.
     """
-    spec = IndexSpec(
-        flat_max_rows=arguments.flat_max_rows,
-        shard_max_rows=arguments.shard_max_rows,
-        recall_target=arguments.recall_target,
-    )
-    manifest = build_from(open_files(arguments.docs, arguments.vectors), arguments.out, spec)
+    manifest = build_from(open_files(docs, vectors), out, spec or IndexSpec())
     print(describe(manifest))
     return EXIT_OK if manifest.recall.minimum >= manifest.recall.target else EXIT_BELOW_TARGET
 
 
-def run_verify(arguments: argparse.Namespace) -> int:
+def verify(folder: Path) -> int:
     """Check a snapshot folder and print what it holds.
 
     Raises:
         CreatorlakeError: naming the first thing that is wrong.
     """
-    print(describe(verify_folder(arguments.folder)))
+    print(describe(verify_folder(folder)))
     return EXIT_OK
 
 

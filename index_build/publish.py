@@ -74,6 +74,22 @@ def publish(store: ObjectStore, folder: Path) -> Current:
     return _move(store, manifest.snapshot_id, seen=seen)
 
 
+def publish_stored(store: ObjectStore, snapshot_id: str) -> Current:
+    """Make a snapshot that the store already holds current, after reading all of it back.
+
+    Raises:
+        NotFoundError: there is no complete snapshot of that id.
+        IntegrityError: it is damaged; the pointer stays.
+        TransientError: another publisher moved the pointer meanwhile.
+    """
+    seen = _read_pointer(store)
+    verify_stored(store, snapshot_id)
+    moved = _move(store, snapshot_id, seen=seen)
+    if not store.exists(snapshot_key(snapshot_id)):
+        raise TransientError(f"Snapshot {snapshot_id} was removed while it became current; choose another one.")
+    return moved
+
+
 def rollback(store: ObjectStore, snapshot_id: str | None = None) -> Current:
     """Make the previous snapshot, or a named one, current again after checking all its files.
 
@@ -83,16 +99,11 @@ def rollback(store: ObjectStore, snapshot_id: str | None = None) -> Current:
         IntegrityError: it is damaged; the pointer stays.
         TransientError: another publisher moved the pointer meanwhile.
     """
-    seen = _read_pointer(store)
-    current = None if seen is None else parse_current(seen)
+    current = read_current(store)
     target = snapshot_id or (current.previous if current else None)
     if target is None:
         raise PermanentError("There is no previous snapshot to roll back to.")
-    verify_stored(store, target)
-    moved = _move(store, target, seen=seen)
-    if not store.exists(snapshot_key(target)):
-        raise TransientError(f"Snapshot {target} was removed while it became current; roll back to another one.")
-    return moved
+    return publish_stored(store, target)
 
 
 def read_current(store: ObjectStore) -> Current | None:

@@ -47,7 +47,7 @@ class IndexSpec(BaseModel):
     seed: int = Field(default=20_261, ge=0, description="Seed of sampling and k-means")
     recall_k: int = Field(default=10, ge=1, description="k of recall@k")
     recall_target: float = Field(default=0.95, gt=0.0, le=1.0, description="Least recall of every band")
-    queries_per_cell: int = Field(default=48, ge=8, description="Calibration queries per selectivity and filter kind")
+    queries_per_cell: int = Field(default=32, ge=8, description="Calibration queries per selectivity and filter kind")
 
     def shards_count(self, rows: int) -> int:
         """Shards for a corpus of `rows` rows, at least one."""
