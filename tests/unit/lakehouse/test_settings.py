@@ -1,0 +1,35 @@
+"""Settings: one lake root whatever its spelling, a secret that is created once, one clear sentence when jars lack."""
+
+from __future__ import annotations
+
+import pytest
+
+from lakehouse.errors import SettingsError
+from lakehouse.settings import load_settings
+
+
+def test_lake_root_of_a_folder_and_of_buckets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(lake="here").lake_root == str(tmp_path / "here")
+    assert load_settings(lake="s3a://bucket/a/").lake_root == "s3://bucket/a"
+    assert load_settings(lake="", home=tmp_path / "h").lake_root == str(tmp_path / "h" / "lake")
+    with pytest.raises(SettingsError, match="gs://"):
+        _ = load_settings(lake="gs://bucket").lake_root
+
+
+def test_the_pepper_is_made_once_and_private(tmp_path):
+    settings = load_settings(home=tmp_path)
+    pepper = settings.pepper()
+    assert settings.pepper() == pepper
+    assert len(pepper) == 64
+    assert (tmp_path / "email_pepper").stat().st_mode & 0o777 == 0o600
+    assert load_settings(home=tmp_path, email_pepper="x").pepper() == b"x"
+
+
+def test_missing_jars_say_what_to_do(tmp_path):
+    with pytest.raises(SettingsError, match="make setup"):
+        load_settings(spark_jars=tmp_path).jars()
+
+
+def test_secrets_do_not_show(tmp_path):
+    assert "hush" not in repr(load_settings(home=tmp_path, email_pepper="hush", s3_secret_access_key="hush"))
