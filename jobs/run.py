@@ -38,7 +38,7 @@ def run(folder: Path | None, *, port: int, is_serving: bool) -> int:
         _say(f"Lake {lake.layout.root}")
         stale = [step for step in STEPS if not is_current(step, lake, settings)]
         if stale:
-            _materialize(settings, lake)
+            _materialize(settings)
         else:
             _say("Nothing changed since the last run.")
         _say(f"Lake ready in {time.monotonic() - started:.1f} s.")
@@ -48,9 +48,8 @@ def run(folder: Path | None, *, port: int, is_serving: bool) -> int:
 def publish() -> int:
     """Run the export and index steps alone."""
     settings = load_settings()
-    lake = Lake(settings)
     with _one_run_at_a_time(settings):
-        _materialize(settings, lake, only=(EXPORT, SNAPSHOT))
+        _materialize(settings, only=(EXPORT, SNAPSHOT))
     return 0
 
 
@@ -59,7 +58,7 @@ def roll_back(snapshot: str | None) -> int:
     from index_build.publish import rollback
 
     lake = Lake(load_settings())
-    _say(f"Serving snapshot {rollback(lake.objects, snapshot)} from now on.")
+    _say(f"Serving snapshot {rollback(lake.objects, snapshot).snapshot_id} from now on.")
     return 0
 
 
@@ -91,7 +90,7 @@ def _settings(folder: Path | None) -> Settings:
     return settings
 
 
-def _materialize(settings: Settings, lake: Lake, only: tuple[str, ...] = ()) -> None:
+def _materialize(settings: Settings, only: tuple[str, ...] = ()) -> None:
     """Run the nightly job in this process with its lines on the terminal.
 
     Raises:
