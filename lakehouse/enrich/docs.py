@@ -26,6 +26,8 @@ NEWEST_POSTS = 8
 """Posts read per account: enough to name a topic, few enough that one viral theme does not drown the profile."""
 DOC_CHARS = 480
 """Longest text. Encoding cost is linear in length; about 120 tokens keep 10,000 accounts within half a minute on 2 cores."""
+SEPARATOR = ". "
+"""Between the parts of a text; a text without it is a bare name."""
 BIO_CHARS = 200
 TAGS_KEPT = 10
 TITLE_CHARS = 80
@@ -56,7 +58,7 @@ def compose(
         ", ".join(list(dict.fromkeys(filter(None, map(clean, tags))))[:TAGS_KEPT]),
         *(cut(clean(title), TITLE_CHARS) for title in titles),
     )
-    return cut(". ".join(dict.fromkeys(filter(None, (part.strip(" .") for part in parts)))), DOC_CHARS)
+    return cut(SEPARATOR.join(dict.fromkeys(filter(None, (part.strip(" .") for part in parts)))), DOC_CHARS)
 
 
 def clean(text: str | None) -> str:
