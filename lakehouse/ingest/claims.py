@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from lakehouse.contracts.payload import ACCOUNT_KEYS, RECORD_KEYS
+from lakehouse.ingest.header import Header
 from lakehouse.ingest.mapping import Column, Layout, Mapping, ObservedAt, Record
-from lakehouse.ingest.plan import Header, is_satisfied, known_positions
+from lakehouse.ingest.plan import known_positions
+from lakehouse.ingest.values import is_satisfied
 
 FORMATS: dict[str, str] = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 """File ending (before an optional .gz) to format."""
@@ -57,7 +59,9 @@ def is_matched(patterns: Iterable[str], relative_path: str) -> bool:
     """Whether a pattern fits the file's name or the end of its relative path, case aside."""
     path = relative_path.casefold()
     name = path.rsplit("/", 1)[-1]
-    return any(fnmatchcase(name, p) or fnmatchcase(path, p) or fnmatchcase(path, f"*/{p}") for p in map(str.casefold, patterns))
+    return any(
+        fnmatchcase(name, p) or fnmatchcase(path, p) or fnmatchcase(path, f"*/{p}") for p in map(str.casefold, patterns)
+    )
 
 
 def observed_rules(mapping: Mapping, relative_path: str) -> tuple[ObservedAt, ...]:
@@ -132,7 +136,9 @@ def _missing_fields(record: Record, header: Header) -> list[str]:
 
 def _is_keyed(record: Record, header: Header) -> bool:
     present = {name for name, source in record.fields.items() if is_satisfied(source, header)}
-    has_platform = isinstance(record.platform, str) or header.position(record.platform.column, record.platform.at) is not None
+    has_platform = (
+        isinstance(record.platform, str) or header.position(record.platform.column, record.platform.at) is not None
+    )
     has_account = any(name in present for name in ACCOUNT_KEYS[record.type])
     return has_platform and has_account and present.issuperset(RECORD_KEYS[record.type])
 

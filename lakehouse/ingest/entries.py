@@ -58,7 +58,7 @@ class Entry:
 
 
 def shown(raw: bytes | str) -> str:
-    """A raw value as an entry keeps it: bytes that are no UTF-8 as `\\xNN`, overlong text cut and identified by sha256."""
+    """A raw value as an entry keeps it: invalid UTF-8 as hex escapes, overlong text cut and identified by sha256."""
     data = raw if isinstance(raw, bytes) else raw.encode("utf-8", "surrogatepass")
     if len(data) <= RAW_VALUE_CHARS:
         return data.decode("utf-8", "backslashreplace")

@@ -14,12 +14,14 @@ from typing import Any
 
 from lakehouse.ingest.claims import Claim, file_format, observed_rules
 from lakehouse.ingest.entries import Entry, shown, withheld
+from lakehouse.ingest.header import Header
 from lakehouse.ingest.jsonrows import JsonArrayReader, read_jsonl
 from lakehouse.ingest.lines import LineReader
 from lakehouse.ingest.mapping import Mapping
-from lakehouse.ingest.plan import Header, Made, Plan, is_satisfied, json_plan, known_positions, tabular_plan, with_rescued
+from lakehouse.ingest.plan import Made, Plan, json_plan, known_positions, tabular_plan, with_rescued
 from lakehouse.ingest.rows import RawRow
 from lakehouse.ingest.tabular import TabularReader
+from lakehouse.ingest.values import is_satisfied
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
@@ -120,7 +122,7 @@ class SourceFile:
     def _convert(
         self, row: RawRow, plan: Plan, header: Sequence[str], seen_keys: set[str]
     ) -> Iterator[LandedRecord | Entry]:
-        if problem := _row_problem(row, plan):
+        if problem := _row_problem(row):
             yield Entry(problem, row.line_number, None, _shown_row(row, plan, header), 1, row.detail)
             return
         observed_at = plan.observed_at(row.cells)
@@ -135,7 +137,9 @@ class SourceFile:
             return
         for record, one in made:
             if one.problem and not (record.record.optional and one.problem == "no_account_key"):
-                yield Entry("record_without_key", row.line_number, one.culprit or None, detail=f"It is a {one.record_type}.")
+                yield Entry(
+                    "record_without_key", row.line_number, one.culprit or None, detail=f"It is a {one.record_type}."
+                )
         self.counts.rows_in += 1
         self.counts.rows_landed += 1
         rescued = plan.rescue(row.cells)
@@ -185,7 +189,7 @@ def _header_entries(claim: Claim, header: Header, *, is_partial: bool) -> Iterat
                 yield Entry("missing_column", 1, name)
 
 
-def _row_problem(row: RawRow, plan: Plan) -> str:
+def _row_problem(row: RawRow) -> str:
     if row.problem:
         return row.problem
     cells = row.cells.values() if isinstance(row.cells, dict) else row.cells

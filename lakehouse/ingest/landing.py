@@ -177,7 +177,12 @@ def _write_batch(
     source = SourceFile(found.path, found.name, claimed, iso(landed_at))
     day = _file_day(mapping, found.name) or landed_at.date()
     records = PartWriter(
-        objects, lambda platform: landing_key(platform, day, "").rstrip("/"), mapping.source, mapping.version, found.name, sha256
+        objects,
+        lambda platform: landing_key(platform, day, "").rstrip("/"),
+        mapping.source,
+        mapping.version,
+        found.name,
+        sha256,
     )
     key = file_key(sha256, mapping.source, mapping.version, _layout_name(claimed))
     entries = QuarantineWriter(objects, QUARANTINE, mapping.source, key)
@@ -207,7 +212,11 @@ def _write_batch(
 def _file_day(mapping: Mapping, name: str) -> dt.date | None:
     """UTC day of a file whose observation date is declared."""
     rule = next(iter(observed_rules(mapping, name)), None)
-    return as_moment(rule.date, rule.zone).astimezone(dt.UTC).date() if rule is not None and rule.date is not None else None
+    return (
+        as_moment(rule.date, rule.zone).astimezone(dt.UTC).date()
+        if rule is not None and rule.date is not None
+        else None
+    )
 
 
 def _next_time(index: LandedIndex, clock: Clock) -> dt.datetime:
@@ -249,7 +258,9 @@ def _report_files(
     outcome.batches.append(batch)
     unclaimed = [found.name for found, entry in fresh if entry.reason_code == "unclaimed"]
     if unclaimed:
-        log(f"No mapping claims {len(unclaimed):,} files, for example {unclaimed[0]}; they are listed in the quarantine.")
+        log(
+            f"No mapping claims {len(unclaimed):,} files, for example {unclaimed[0]}; they are listed in the quarantine."
+        )
 
 
 def _report_key(found: FoundFile, entry: Entry) -> str:

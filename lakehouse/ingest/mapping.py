@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from lakehouse.contracts.payload import PAYLOAD_FIELDS, PROFILE
+from lakehouse.contracts.payload import PAYLOAD_FIELDS
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.errors import SettingsError
 
@@ -63,6 +63,7 @@ def _check_pattern(pattern: str) -> str:
     return pattern
 
 
+RecordType = Literal["profile", "post"]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Zone = Annotated[str, AfterValidator(_check_zone)]
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
@@ -88,7 +89,7 @@ class Column(_Strict):
     """
 
     column: str
-    at: int = Field(1, ge=1)
+    at: int = Field(default=1, ge=1)
     split: str | None = None
     labels: tuple[str, ...] = ()
     values: dict[str, str] = Field(default_factory=dict)
@@ -131,7 +132,9 @@ def _as_source(value: object) -> object:
 
 def _kind(value: object) -> str | None:
     """Which form a source has: its first telling key, or the model it already is."""
-    given = value if isinstance(value, AbstractMapping) else type(value).model_fields if isinstance(value, _Strict) else ()
+    given = (
+        value if isinstance(value, AbstractMapping) else type(value).model_fields if isinstance(value, _Strict) else ()
+    )
     return next((kind for kind in ("column", "first", "all", "text") if kind in given), None)
 
 
@@ -193,7 +196,7 @@ class ObservedAt(_Strict):
 class Record(_Strict):
     """One record that a row yields. An `optional` one may lack its key without a word."""
 
-    type: Literal["profile", "post"] = PROFILE
+    type: RecordType = "profile"
     platform: str | Column
     fields: dict[str, Source]
     constants: dict[str, str] = Field(default_factory=dict)
@@ -222,7 +225,7 @@ class _Body(_Strict):
 
     files: Names = ()
     platform: str | Column | None = None
-    record: Literal["profile", "post"] = PROFILE
+    record: RecordType = "profile"
     fields: dict[str, Source] = Field(default_factory=dict)
     constants: dict[str, str] = Field(default_factory=dict)
     links: tuple[Link, ...] = ()
@@ -263,7 +266,7 @@ class Mapping(_Body):
     version: int = Field(ge=1)
     description: str = ""
     format: Literal["csv", "tsv", "json", "jsonl"] | None = None
-    delimiter: str | None = Field(None, min_length=1, max_length=1)
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
     json_path: str = ""
     encoding: Names = ("utf-8",)
     observed_at: Annotated[tuple[ObservedAt, ...], BeforeValidator(_as_rules)] = Field(min_length=1)
@@ -362,12 +365,16 @@ def load_mappings(extra: Path | None = None) -> tuple[Mapping, ...]:
 def _load_folder(folder: Traversable) -> tuple[Mapping, ...]:
     if not folder.is_dir():
         raise SettingsError(f"The mappings folder {folder} does not exist.")
-    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith((".yaml", ".yml"))), key=lambda entry: entry.name)
+    files = sorted(
+        (entry for entry in folder.iterdir() if entry.name.endswith((".yaml", ".yml"))), key=lambda entry: entry.name
+    )
     found: dict[str, Mapping] = {}
     for entry in files:
         mapping = parse_mapping(entry.read_text(encoding="utf-8"), name=entry.name)
         if mapping.source in found:
-            raise SettingsError(f"Mapping {entry.name}: another file of the folder has the source {mapping.source!r} too.")
+            raise SettingsError(
+                f"Mapping {entry.name}: another file of the folder has the source {mapping.source!r} too."
+            )
         found[mapping.source] = mapping
     return tuple(sorted(found.values(), key=lambda mapping: mapping.by_header))
 

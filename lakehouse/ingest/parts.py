@@ -33,7 +33,11 @@ HASH_CHARS = 12
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces, ASCII only."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return _CANONICAL(value)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_COMPACT = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class GzipLines:
@@ -114,7 +118,7 @@ class PartWriter:
             "line_number": record.line_number,
             "record_seq": self._record_seq,
         }
-        return f'{json.dumps(envelope, separators=(",", ":"))[:-1]},"payload":{payload}}}'
+        return f'{_COMPACT(envelope)[:-1]},"payload":{payload}}}'
 
     def _close(self, key: tuple[str, str]) -> None:
         platform, record_type = key

@@ -5,77 +5,22 @@ Columns are looked up once per file, so that a row costs one closure call per fi
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from lakehouse.contracts.payload import ACCOUNT_KEYS, RECORD_KEYS, RESCUED
 from lakehouse.contracts.taxonomy import PLATFORMS
-from lakehouse.ingest.mapping import Column, First, Gather, Layout, Link, ObservedAt, Record, Source, Text
+from lakehouse.ingest.header import Getter, Header, Lookup, Row, json_lookup
+from lakehouse.ingest.mapping import Column, Layout, Link, ObservedAt, Record, Source
 from lakehouse.ingest.times import as_moment, iso, utc_text
-
-Row = Any
-"""A list of cells (tabular files) or a dict (JSON)."""
-Getter = Callable[[Row], Any]
-Lookup = Callable[[str, int], Getter | None]
-"""Header and occurrence to a reader of raw values; None when the file has no such column."""
+from lakehouse.ingest.values import compile_source, first_getter, plain_column, source_columns
 
 VERBATIM_FIELDS = frozenset(
     {"platform_account_id", "account_id", "post_id", "handle", "display_name", "other_names", "account_name", "title"}
     | {"caption", "bio"}
 )
 """Fields whose missing value is only the empty one: an account may be called N/A, or nan."""
-
-
-def normal(header: str) -> str:
-    """A header without differences of case and white space (line breaks too)."""
-    return " ".join(header.split()).casefold()
-
-
-class Header:
-    """Positions of a tabular file's columns. The exact spelling wins over the normalised one."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        """Index the names as they are in the file."""
-        self.names = tuple(names)
-        self._exact: dict[str, list[int]] = defaultdict(list)
-        self._normal: dict[str, list[int]] = defaultdict(list)
-        for position, name in enumerate(names):
-            self._exact[name].append(position)
-            self._normal[normal(name)].append(position)
-
-    def positions(self, name: str) -> list[int]:
-        """All columns of that header, left to right."""
-        return self._exact.get(name) or self._normal.get(normal(name), [])
-
-    def position(self, name: str, at: int) -> int | None:
-        """The `at`-th column (from 1) of that header."""
-        found = self.positions(name)
-        return found[at - 1] if len(found) >= at else None
-
-    def lookup(self, name: str, at: int) -> Getter | None:
-        """Reader of that column's cells."""
-        position = self.position(name, at)
-        return None if position is None else lambda row: row[position]
-
-
-def json_lookup(name: str, _at: int) -> Getter:
-    """Reader of a key of a JSON object: the key itself, else a dotted path."""
-    path = name.split(".")
-    if len(path) == 1:
-        return lambda row: row.get(name)
-
-    def get(row: Row) -> Any:
-        if name in row:
-            return row[name]
-        value = row
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        return value
-
-    return get
 
 
 def columns_of(layout: Layout) -> set[tuple[str, int]]:
@@ -87,136 +32,6 @@ def columns_of(layout: Layout) -> set[tuple[str, int]]:
         for source in (*record.fields.values(), *_link_sources(record.links)):
             named |= source_columns(source)
     return named
-
-
-def source_columns(source: Source) -> set[tuple[str, int]]:
-    """Every (header, occurrence) that a source names."""
-    if isinstance(source, Column):
-        return {(source.column, source.at)}
-    if isinstance(source, Text):
-        return {(name, 1) for name in source.headers}
-    parts = source.first if isinstance(source, First) else source.all
-    return set().union(*(source_columns(part) for part in parts))
-
-
-def is_satisfied(source: Source, header: Header) -> bool:
-    """Whether the file has the columns that the source needs."""
-    if isinstance(source, First):
-        return any(is_satisfied(part, header) for part in source.first)
-    if isinstance(source, Gather):
-        return all(is_satisfied(part, header) for part in source.all)
-    return all(header.position(name, at) is not None for name, at in source_columns(source))
-
-
-def compile_source(source: Source, lookup: Lookup, missing: frozenset[str]) -> Getter | None:
-    """A reader of the source's value: None where it is missing; None instead of a reader where the columns are."""
-    if isinstance(source, Column):
-        getter = lookup(source.column, source.at)
-        return None if getter is None else _column_getter(source, getter, missing)
-    if isinstance(source, Text):
-        return _text_getter(source, lookup, missing)
-    parts = source.first if isinstance(source, First) else source.all
-    getters = [getter for part in parts if (getter := compile_source(part, lookup, missing)) is not None]
-    if not getters:
-        return None
-    return _first_getter(getters) if isinstance(source, First) else _gather_getter(getters)
-
-
-def _column_getter(column: Column, get: Getter, missing: frozenset[str]) -> Getter:
-    tokens = missing | {token.casefold() for token in column.missing}
-    finish = _finisher(column)
-
-    def value_of(row: Row) -> Any:
-        value = get(row)
-        if value is None or isinstance(value, list | dict):
-            return value or None
-        text = value if isinstance(value, str) else str(value).lower()
-        bare = text.strip()
-        if not bare or bare.casefold() in tokens:
-            return None
-        return text if finish is None else finish(text, bare)
-
-    return value_of
-
-
-def _finisher(column: Column) -> Callable[[str, str], Any] | None:
-    """What happens to a present value, or None when it stays as it is."""
-    steps: list[Callable[[str, str], Any]] = []
-    match = re.compile(column.match) if column.match else None
-    not_match = re.compile(column.not_match) if column.not_match else None
-    if column.values:
-        steps.append(lambda text, bare: column.values.get(bare, text))
-    if (time := column.time) is not None:
-        steps.append(lambda text, _bare: utc_text(text, time.format, time.zone) or text)
-    if column.split is not None or column.labels:
-        steps.append(lambda text, _bare: _pieces(text, column.split, column.labels))
-    if not steps and match is None and not_match is None:
-        return None
-
-    def finish(text: str, bare: str) -> Any:
-        if (match and not match.fullmatch(bare)) or (not_match and not_match.fullmatch(bare)):
-            return None
-        value: Any = text
-        for step in steps:
-            value = step(value, bare)
-        return value
-
-    return finish
-
-
-def _pieces(text: str, separator: str | None, labels: tuple[str, ...]) -> list[str] | None:
-    parts = text.split(separator) if separator else text.splitlines()
-    if labels:
-        cut = _label_pattern(labels)
-        parts = [piece for part in parts for piece in cut.split(part)]
-    return [piece.strip() for piece in parts if piece.strip()] or None
-
-
-def _label_pattern(labels: tuple[str, ...]) -> re.Pattern[str]:
-    """Longest label first; a label ends where no small letter follows, or where a label written small begins."""
-    ordered = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
-    small = "|".join(re.escape(label) for label in labels if label[:1].islower())
-    return re.compile(rf"({ordered})(?=$|[^a-zß-öø-ÿ]{'|' + small if small else ''})")
-
-
-def _text_getter(source: Text, lookup: Lookup, missing: frozenset[str]) -> Getter | None:
-    getters = {name: compile_source(Column(column=name), lookup, missing) for name in source.headers}
-    if any(getter is None for getter in getters.values()):
-        return None
-    time = source.time
-
-    def value_of(row: Row) -> str | None:
-        text = source.text
-        for name, getter in getters.items():
-            value = getter(row) if getter else None
-            if value is None:
-                return None
-            text = text.replace(f"{{{name}}}", str(value).strip())
-        return (utc_text(text, time.format, time.zone) or text) if time else text
-
-    return value_of
-
-
-def _first_getter(getters: Sequence[Getter]) -> Getter:
-    def value_of(row: Row) -> Any:
-        for getter in getters:
-            value = getter(row)
-            if value is not None:
-                return value
-        return None
-
-    return value_of
-
-
-def _gather_getter(getters: Sequence[Getter]) -> Getter:
-    def value_of(row: Row) -> list[Any] | None:
-        found: list[Any] = []
-        for getter in getters:
-            value = getter(row)
-            found += [] if value is None else value if isinstance(value, list) else [value]
-        return [value for position, value in enumerate(found) if value not in found[:position]] or None
-
-    return value_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +54,7 @@ class RecordPlan:
     fields: tuple[tuple[str, Getter], ...]
     links: tuple[Getter, ...]
     required: tuple[str, ...]
-    constants: Mapping[str, str]
+    constants: dict[str, str]
 
     def make(self, row: Row) -> Made:
         """The record of a row, with the reason if it cannot stand."""
@@ -274,7 +89,9 @@ def tabular_plan(layout: Layout, rules: Iterable[ObservedAt], header: Header, la
     """Bind a layout to a header. `rules` are those that apply to the file, `landed_at` the time of landing (ISO)."""
     rules = tuple(rules)
     known = known_positions(layout, rules, header)
-    extra = [(_unique_name(header, position), position) for position in range(len(header.names)) if position not in known]
+    extra = [
+        (_unique_name(header, position), position) for position in range(len(header.names)) if position not in known
+    ]
 
     def rescue(row: Row) -> dict[str, Any]:
         return {name: row[position] for name, position in extra if row[position].strip()}
@@ -373,14 +190,14 @@ def _as_list(value: Any) -> list[Any]:
 def _observed(rules: Sequence[ObservedAt], lookup: Lookup, landed_at: str) -> Callable[[Row], str | None]:
     """The first rule that has a value; "" where a value does not have its format, None where no rule has one."""
     getters = [_observed_rule(rule, lookup, landed_at) for rule in rules]
-    return _first_getter([getter for getter in getters if getter is not None])
+    return first_getter([getter for getter in getters if getter is not None])
 
 
 def _observed_rule(rule: ObservedAt, lookup: Lookup, landed_at: str) -> Getter | None:
     if rule.column is None:
         constant = iso(as_moment(rule.date, rule.zone)) if rule.date is not None else landed_at
         return lambda _row: constant
-    get = compile_source(Column(column=rule.column), lookup, frozenset())
+    get = compile_source(plain_column(rule.column), lookup, frozenset())
     if get is None:
         return None
 

@@ -43,5 +43,5 @@ def _parsed(text: str, form: str | None, zone: str) -> dt.datetime:
     if form in {UNIX, UNIX_MS}:
         seconds = float(text) / (MS_PER_SECOND if form == UNIX_MS else 1)
         return dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
-    moment = dt.datetime.strptime(text, form) if form else dt.datetime.fromisoformat(text)
+    moment = dt.datetime.strptime(text, form) if form else dt.datetime.fromisoformat(text)  # noqa: DTZ007 - as_moment
     return as_moment(moment, zone)
