@@ -90,13 +90,15 @@ def _build(export: Export, draft: Path, work: Path, *, spec: IndexSpec, log: Cal
 
 
 def _write_shared(trained: Trained, folder: Path) -> tuple[Path, ...]:
-    """Write coarse quantizer and scale of an IVF snapshot."""
-    if trained.coarse is None or trained.scale is None:
-        return ()
-    coarse, scale = folder / "coarse.faiss", folder / "scale.npy"
-    faiss.write_index(trained.coarse, str(coarse))
-    np.save(scale, trained.scale, allow_pickle=False)
-    return (coarse, scale)
+    """Write what all shards share: the coarse quantizer of an IVF snapshot, the scale of SQ8 rows."""
+    written: list[Path] = []
+    if trained.coarse is not None:
+        written.append(folder / "coarse.faiss")
+        faiss.write_index(trained.coarse, str(written[-1]))
+    if trained.scale is not None:
+        written.append(folder / "scale.npy")
+        np.save(written[-1], trained.scale, allow_pickle=False)
+    return tuple(written)
 
 
 def _evidence(encoded: list[EncodedShard], trained: Trained, sample: FloatArray, *, spec: IndexSpec) -> Evidence:

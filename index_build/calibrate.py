@@ -30,6 +30,9 @@ LAST_TARGET = 1 << 18
 K_FACTORS = (2, 4, 8, 16, 32, 64, 128)
 """Candidates refined per result."""
 
+MAX_K_FACTOR = 1024
+"""Limit of what validation may raise a k_factor to: 10,240 refined rows for ten results cost about 3 ms."""
+
 SAFETY_MARGIN = 0.015
 """Asked above the target while fitting: two standard errors of recall over some 500 answers near 0.95."""
 
@@ -86,7 +89,7 @@ def calibrate(shard: ShardIndex, exact: ExactRows, sample: FloatArray, *, spec: 
 
 
 def raised(calibration: Calibration, selectivities: Collection[float]) -> Calibration:
-    """Constants with T and k_factor doubled (up to their largest) in the bands that hold `selectivities`."""
+    """Constants with T and k_factor doubled in the bands that hold `selectivities`."""
     weak = {calibration.band(selectivity).max_selectivity for selectivity in selectivities}
     bands = tuple(_raise(band) if band.max_selectivity in weak else band for band in calibration.bands)
     return calibration.model_copy(update={"bands": bands})
@@ -183,7 +186,7 @@ def _exact_threshold(bands: list[Band], curve: list[RecallPoint], rows: int, *, 
 
 def _raise(band: Band) -> Band:
     return band.model_copy(
-        update={"matches_target": band.matches_target * 2, "k_factor": min(band.k_factor * 2, K_FACTORS[-1])}
+        update={"matches_target": band.matches_target * 2, "k_factor": min(band.k_factor * 2, MAX_K_FACTOR)}
     )
 
 

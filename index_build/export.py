@@ -128,7 +128,7 @@ def _open(
     rows = sum(parquet_rows(path) for path in docs)
     if not rows:
         raise SchemaError("The documents have no rows; an index needs at least one.")
-    dimensions = _vectors_dimensions(docs[0]) if vectors is None else _matrix_dimensions(vectors, rows)
+    dimensions = _vectors_dimensions(docs) if vectors is None else _matrix_dimensions(vectors, rows)
     if info.dimensions not in (None, dimensions):
         raise SchemaError(f"The export says {info.dimensions} dimensions, its vectors have {dimensions}.")
     schema = _docs_schema(docs)
@@ -172,12 +172,13 @@ def _matrix_dimensions(path: Path, rows: int) -> int:
     return int(matrix.shape[1])
 
 
-def _vectors_dimensions(path: Path) -> int:
+def _vectors_dimensions(paths: tuple[Path, ...]) -> int:
+    """Dimensions of the first row; files without rows are common among written partitions."""
+    path = next(path for path in paths if parquet_rows(path))
     with pq.ParquetFile(path) as source:
         if VECTOR not in source.schema_arrow.names:
             raise SchemaError(f"{path} has no column {VECTOR!r} and there is no vectors.npy beside it.")
-        first = next(source.iter_batches(batch_size=1, columns=[VECTOR]), None)
-    value = None if first is None or not first.num_rows else first.column(0)[0].as_py()
+        value = next(source.iter_batches(batch_size=1, columns=[VECTOR])).column(0)[0].as_py()
     if not value:
         raise SchemaError(f"The first row of {path} has no vector.")
     return len(value)

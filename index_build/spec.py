@@ -31,6 +31,9 @@ HNSW_MIN_LISTS = 16_384
 DIMENSIONS_PER_SUBQUANTIZER = 4
 """Four dimensions in four bits: 48 bytes a vector at 384 dimensions."""
 
+MIN_SUBQUANTIZERS = 32
+"""16 bytes a vector: shorter codes of short vectors order them too badly to refine."""
+
 
 class IndexSpec(BaseModel):
     """Build choices. Two builds of the same export with equal specs give the same bytes."""
@@ -74,6 +77,6 @@ def round_log2(value: float) -> int:
 
 
 def subquantizers_count(dimensions: int) -> int:
-    """Sub-quantizers for `dimensions`: the divisor of it that is nearest to a quarter, not above it."""
-    wanted = max(1, dimensions // DIMENSIONS_PER_SUBQUANTIZER)
+    """Sub-quantizers for `dimensions`: its largest divisor up to a quarter of it, or up to 32 where that is more."""
+    wanted = max(dimensions // DIMENSIONS_PER_SUBQUANTIZER, min(dimensions, MIN_SUBQUANTIZERS))
     return next(m for m in range(wanted, 0, -1) if dimensions % m == 0)

@@ -1,0 +1,128 @@
+"""Filtered search in a shard against a numpy oracle: the selector holds, counts are exact, results are complete."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from index_build.probe import (
+    ShardIndex,
+    best_order,
+    choose_lists,
+    count_matches,
+    open_coarse,
+    pack_mask,
+    unpack_row_ids,
+)
+
+
+def open_shards(built) -> list[ShardIndex]:
+    coarse = open_coarse(built.folder, built.manifest)
+    return [ShardIndex.open(built.folder, built.manifest, shard, coarse=coarse) for shard in built.manifest.shards]
+
+
+def exact_vectors(built, shard: int) -> np.ndarray:
+    """Original vectors of a shard in row_id order, by creator_id."""
+    ids = pq.read_table(built.folder / built.manifest.shards[shard].docs.path, columns=["creator_id"])["creator_id"]
+    return built.vectors[[int(value[1:]) for value in ids.to_pylist()]]
+
+
+@pytest.mark.parametrize("rows", [1, 63, 64, 65, 1000])
+def test_words_round_trip_and_count_per_list(rows):
+    rng = np.random.default_rng(rows)
+    mask = rng.random(rows) < 0.3
+    lists = np.concatenate([[0], np.sort(rng.integers(0, rows + 1, 9)), [rows]]).astype(np.int64)
+    words = pack_mask(mask)
+    assert unpack_row_ids(words).tolist() == np.flatnonzero(mask).tolist()
+    expected = [int(mask[start:stop].sum()) for start, stop in pairwise(lists)]
+    assert count_matches(words, lists).tolist() == expected
+
+
+def test_best_order_breaks_ties_by_row_id():
+    similarities = np.array([0.5, 0.9, 0.5, 0.5, 0.1], np.float32)
+    assert best_order(similarities, np.array([7, 1, 3, 5, 0]), k=3).tolist() == [1, 2, 3]
+    assert best_order(similarities, np.array([7, 1, 3, 5, 0]), k=9).tolist() == [1, 2, 3, 0, 4]
+
+
+def test_refine_rows_are_the_documents_vectors(built):
+    for number, shard in enumerate(open_shards(built)):
+        rows = np.arange(shard.rows)
+        assert np.abs(shard.refine.vectors(rows) - exact_vectors(built, number)).max() < 5e-3
+
+
+@pytest.mark.parametrize("share", [0.5, 0.05, 0.005, 0.0])
+def test_selector_holds_and_results_are_complete(built, share):
+    rng = np.random.default_rng(3)
+    for shard in open_shards(built):
+        mask = rng.random(shard.rows) < share
+        rows = shard.filter(pack_mask(mask))
+        for query in built.vectors[:20]:
+            found = shard.probe(query, k=10, matches_target=200, k_factor=4, rows=rows)
+            assert mask[found.row_ids].all()
+            assert len(set(found.row_ids.tolist())) == len(found.row_ids) == min(10, int(mask.sum()))
+            assert (np.diff(found.similarities) <= 0).all()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.2, 0.02])
+def test_recall_of_the_calibrated_probe_against_brute_force(built, share):
+    rng = np.random.default_rng(5)
+    hits = wanted = 0
+    for number, shard in enumerate(open_shards(built)):
+        vectors = exact_vectors(built, number)
+        mask = np.ones(shard.rows, bool) if share == 1.0 else rng.random(shard.rows) < share
+        rows = None if share == 1.0 else shard.filter(pack_mask(mask))
+        band = built.manifest.calibration.band(share)
+        for _ in range(20):
+            first, second, third = built.vectors[rng.integers(0, len(built.vectors), 3)]
+            query = first + 0.5 * (second - third)
+            query = (query / np.linalg.norm(query)).astype(np.float32)
+            allowed = np.flatnonzero(mask)
+            truth = set(allowed[np.argsort(-(vectors[allowed] @ query))[:10]].tolist())
+            found = shard.probe(query, k=10, matches_target=band.matches_target, k_factor=band.k_factor, rows=rows)
+            hits += len(truth & set(found.row_ids.tolist()))
+            wanted += len(truth)
+    assert hits / wanted >= 0.9
+
+
+def test_exact_plan_scores_every_row(built):
+    shard = open_shards(built)[0]
+    row_ids = np.arange(0, shard.rows, 7)
+    query = built.vectors[11]
+    found = shard.exact(query, row_ids, k=5)
+    truth = exact_vectors(built, 0)[row_ids] @ query
+    assert found.refined_count == len(row_ids)
+    assert found.similarities == pytest.approx(np.sort(truth)[::-1][:5], abs=5e-3)
+    assert found.similarities == pytest.approx(truth[np.searchsorted(row_ids, found.row_ids)], abs=5e-3)
+
+
+def test_probing_stops_at_the_matches_target(ivf):
+    shard = open_shards(ivf)[0]
+    few = shard.probe(ivf.vectors[0], k=1, matches_target=1, k_factor=1)
+    many = shard.probe(ivf.vectors[0], k=1, matches_target=shard.rows, k_factor=1)
+    assert few.work.lists_probed == 1
+    assert few.work.codes_scanned < many.work.codes_scanned == shard.rows
+    assert many.row_ids[0] == few.row_ids[0]
+
+
+def test_lists_without_matches_are_dropped(ivf):
+    shard = open_shards(ivf)[0]
+    mask = np.zeros(shard.rows, bool)
+    mask[-3:] = True
+    found = shard.probe(ivf.vectors[0], k=10, matches_target=500, k_factor=4, rows=shard.filter(pack_mask(mask)))
+    assert sorted(found.row_ids.tolist()) == list(range(shard.rows - 3, shard.rows))
+    assert found.work.lists_dropped + found.work.lists_probed == ivf.manifest.shape.lists_count
+
+
+def test_choose_lists_reaches_lists_that_a_graph_search_misses():
+    class Unreachable:
+        """A coarse quantizer that finds list 2 only."""
+
+        def search(self, _query, k):
+            return np.zeros((1, k), np.float32), np.array([[2] + [-1] * (k - 1)])
+
+    lists, considered = choose_lists(Unreachable(), np.zeros(4, np.float32), np.array([5, 0, 1, 7]), 100)
+    assert lists.tolist() == [2, 0, 3]
+    assert considered == 4
