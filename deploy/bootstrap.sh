@@ -132,7 +132,7 @@ is_moved() { [ -f "$1/creatorlake-stamp" ] && [[ $(<"$1/creatorlake-stamp") != *
 install_environment() { # $1 environment, $2 lock, $3 stamp; uv comes from its own lock
     local venv=$1 lock=$2 stamp=$3
     if is_current "$venv" "$stamp"; then return; fi
-    # Start again when a set-up was killed while files were being written, or the folder moved (scripts hold its path).
+    # Start again when a set-up was cut off while it wrote files, or the folder moved (scripts hold its path).
     if [ -e "$venv/creatorlake-unfinished" ] || is_moved "$venv" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         check_venv_module
         "$PYTHON" -m venv --clear "$venv"
@@ -144,12 +144,12 @@ install_environment() { # $1 environment, $2 lock, $3 stamp; uv comes from its o
         fail "The installer could not be fetched: is the package index reachable?"
     "$venv/bin/uv" pip sync --quiet --python "$venv/bin/python" --require-hashes "$lock" ||
         fail "The Python packages could not be installed: see the lines above, then start again."
+    rm -f "$venv/creatorlake-unfinished"
     if [ "$venv" = .venv ]; then
         "$venv/bin/uv" pip install --quiet --offline --python "$venv/bin/python" --no-deps --no-build-isolation --editable . ||
             fail "The project itself could not be installed: see the lines above, then start again."
     fi
     printf '%s\n' "$stamp" >"$venv/creatorlake-stamp"
-    rm -f "$venv/creatorlake-unfinished"
 }
 
 if ! is_current .venv "$MAIN_STAMP"; then
@@ -165,9 +165,20 @@ fi
 # --- jars: copied beside, verified, then moved into place ----------------------------------------------------------------
 
 fetch_jars() { # $1 empty folder
-    has mvn || fail "Maven is missing: install maven (Debian, Ubuntu; macOS, Homebrew)."
-    mvn -q -B -Dstyle.color=never -f deploy/jars/pom.xml dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$1" ||
-        fail "Spark's jars could not be fetched: see the lines above; is Maven's repository reachable?"
+    if has mvn; then
+        mvn -q -B -Dstyle.color=never -f deploy/jars/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+            "-DoutputDirectory=$1" || fail "Spark's jars could not be fetched: see the lines above; is Maven's repository reachable?"
+        return
+    fi
+    # PySpark ships Ivy, which reads the same pom and ends at the same jars; slower, and blind to Maven's mirror settings.
+    local ivy log=$1/ivy.log
+    ivy=$(echo .venv/lib/python3*/site-packages/pyspark/jars/ivy-*.jar)
+    "$(java_command)" -jar "$ivy" -cache "$1/ivy-cache" -ivy deploy/jars/pom.xml -confs runtime -types jar bundle \
+        -retrieve "$1/[artifact]-[revision](-[classifier]).[ext]" >"$log" 2>&1 || {
+        tail -n 20 "$log" >&2
+        fail "Spark's jars could not be fetched: is Maven's repository reachable? Behind a mirror, install maven."
+    }
+    rm -rf "$1/ivy-cache" "$log"
 }
 verify_jars() { # $1 folder
     (cd "$1" && digest -c "$OLDPWD/deploy/jars/SHA256SUMS" >/dev/null) && jars_complete "$1" ||
