@@ -54,7 +54,13 @@ def write_export(
     pq.write_table(table.slice(0, rows // 2), folder / "docs" / "part-0.parquet")
     pq.write_table(table.slice(rows // 2), folder / "docs" / "part-1.parquet")
     pq.write_table(pa.table({"creator_id": ["c000000"]}), folder / "accounts" / "part-0.parquet")
-    info = {"export_id": "e1", "model_id": "test", "dimensions": dimensions, "source_tables": {"gold": 3}, "rows": {}}
+    info = {
+        "export_id": f"e{seed + 1}",
+        "model_id": "test",
+        "dimensions": dimensions,
+        "source_tables": {"gold": 3},
+        "rows": {},
+    }
     (folder / "export.json").write_text(json.dumps(info))
     return folder
 
