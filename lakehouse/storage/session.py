@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,7 @@ def spark_session(settings: Settings) -> SparkSession:
     """The process's session, started on first use."""
     from pyspark.sql import SparkSession
 
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # the setting spark.pyspark.python only reaches spark-submit
     builder = SparkSession.builder.appName("creatorlake")
     for key, value in spark_config(settings).items():
         builder = builder.config(key, value)
