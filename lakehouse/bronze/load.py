@@ -78,14 +78,13 @@ def read_records(lake: Lake, spec: TableSpec, parts: Sequence[Part]) -> DataFram
     """Landing objects as rows of a bronze table; a line that is no record leaves nulls, which the lake refuses."""
     from pyspark.sql import functions as F
 
+    raw = _lines(lake, parts)  # first: expressions need a running session
     value = F.col("value")
     mark = F.instr(value, PAYLOAD_MARK)
     head = F.from_json(F.concat(F.substring(value, F.lit(1), mark - 1), F.lit("}")), ENVELOPE_SCHEMA)
     start = mark + len(PAYLOAD_MARK)
     payload = F.substring(value, start, F.length(value) - start)
-    lines = _lines(lake, parts).select(
-        "landing_path", "batch_seq", "landed_at", payload.alias("payload"), head.alias("head")
-    )
+    lines = raw.select("landing_path", "batch_seq", "landed_at", payload.alias("payload"), head.alias("head"))
     plain = lines.select("landing_path", "batch_seq", "landed_at", "payload", "head.*")
     return plain.withColumn("observed_at", _timestamp(F.col("observed_at"))).select(*spec.columns)
 
@@ -94,8 +93,9 @@ def read_entries(lake: Lake, parts: Sequence[Part]) -> DataFrame:
     """Quarantine objects as rows of the quarantine table."""
     from pyspark.sql import functions as F
 
+    raw = _lines(lake, parts)  # first: expressions need a running session
     entry = F.from_json(F.col("value"), ENTRY_SCHEMA).alias("entry")
-    return _lines(lake, parts).select("batch_seq", "landed_at", entry).select("entry.*", "batch_seq", "landed_at")
+    return raw.select("batch_seq", "landed_at", entry).select("entry.*", "batch_seq", "landed_at")
 
 
 def _lines(lake: Lake, parts: Sequence[Part]) -> DataFrame:

@@ -69,6 +69,8 @@ class JsonArrayReader:
 
     def __iter__(self) -> Iterator[RawRow]:
         """Each element, then the remainder if it cannot be read."""
+        if not self._has_text():
+            return
         try:
             if not self._find_array():
                 yield self._problem("no_array")
@@ -81,6 +83,13 @@ class JsonArrayReader:
             yield self._problem("bad_json", "It is nested too deeply; the rest of the file cannot be read.")
         except _EndError:
             yield self._problem("bad_json", "The text ends inside the array.")
+
+    def _has_text(self) -> bool:
+        try:
+            self._peek()
+        except _EndError:
+            return False
+        return True
 
     def _element(self) -> RawRow:
         line = self._line

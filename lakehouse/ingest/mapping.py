@@ -6,6 +6,7 @@ is `claims.py`, turning rows into records is `plan.py`. The format is documented
 
 from __future__ import annotations
 
+import codecs
 import datetime as dt
 import difflib
 import re
@@ -328,7 +329,7 @@ def _records(mapping: Mapping, body: _Body) -> tuple[Record, ...]:
 def _check_encodings(names: tuple[str, ...]) -> None:
     for name in names:
         try:
-            b"".decode(name)
+            codecs.lookup(name)
         except LookupError as error:
             raise ValueError(f"there is no encoding {name!r}") from error
 
