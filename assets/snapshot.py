@@ -1,7 +1,8 @@
-"""The step that turns the newest export into the current snapshot. Thin: the work is `index_build.lake`."""
+"""The last step: the newest export becomes the current snapshot. The one place where a step meets the index build."""
 
 from __future__ import annotations
 
+from assets.names import EXPORT
 from index_build.lake import fingerprint, publish_export
 from index_build.spec import IndexSpec
 from lakehouse.contracts.layout import progress_key
@@ -10,21 +11,16 @@ from lakehouse.ops.steps import Report, StepContext
 from lakehouse.settings import Settings
 from lakehouse.storage.lake import Lake
 
-EXPORT_STEP = "gold_export"
+SPEC = IndexSpec()
 
 
-def build_snapshot_step(ctx: StepContext) -> Report:
-    """Build and publish the snapshot of the newest export.
-
-    Raises:
-        NotFoundError: nothing was exported yet.
-    """
-    record = ctx.lake.objects.read_json(progress_key(EXPORT_STEP)) or {}
-    export_id = record.get("cursor", {}).get("version")
-    if not export_id:
-        raise NotFoundError("There is no export to index yet; run the export first.")
+def build_snapshot(ctx: StepContext) -> Report:
+    """Build, measure, verify and publish the snapshot of the newest export."""
+    export_id = ((ctx.lake.objects.read_json(progress_key(EXPORT)) or {}).get("cursor") or {}).get("version")
+    if export_id is None:
+        raise NotFoundError("There is no export yet; run the pipeline first.")
     scratch = ctx.settings.home / "scratch"
-    manifest = publish_export(ctx.lake.objects, export_id, scratch=scratch, spec=IndexSpec(), log=ctx.log)
+    manifest = publish_export(ctx.lake.objects, export_id, scratch=scratch, spec=SPEC, log=ctx.log)
     return Report(
         rows_in=manifest.rows_count,
         rows_out=manifest.rows_count,
@@ -32,16 +28,14 @@ def build_snapshot_step(ctx: StepContext) -> Report:
         metadata={
             "snapshot_id": manifest.snapshot_id,
             "index_kind": manifest.shape.kind,
-            "shards_count": len(manifest.shards),
-            "dimensions": manifest.shape.dimensions,
-            "recall_unfiltered": manifest.recall.unfiltered,
-            "recall_minimum": manifest.recall.minimum,
-            "size_bytes": sum(entry.size_bytes for entry in manifest.files()),
+            "recall": manifest.recall.minimum,
+            "shards": len(manifest.shards),
+            "bytes": sum(file.size_bytes for file in manifest.files()),
         },
         cursor={"version": manifest.snapshot_id},
     )
 
 
 def snapshot_fingerprint(_lake: Lake, _settings: Settings) -> str:
-    """Fingerprint of the step: it changes with the spec, the format and the library."""
-    return fingerprint(IndexSpec())
+    """What a snapshot depends on besides its export. A rollback is a decision and is not undone by the next run."""
+    return fingerprint(SPEC)

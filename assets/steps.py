@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from assets.snapshot import build_snapshot_step, snapshot_fingerprint
+from assets.snapshot import build_snapshot, snapshot_fingerprint
 from lakehouse.bronze.load import build_bronze, build_quarantine
 from lakehouse.contracts import tables as t
 from lakehouse.contracts.tables import TableSpec
 from lakehouse.enrich.docs import build_account_docs
-from lakehouse.enrich.embeddings import build_embeddings, model_fingerprint
+from lakehouse.encoder import model_id_of
+from lakehouse.enrich.embed import build_embeddings
 from lakehouse.enrich.engagement import build_engagement
 from lakehouse.enrich.niche import build_niches
 from lakehouse.enrich.quality import build_scores
@@ -24,14 +25,17 @@ from lakehouse.gold.search_docs import build_search_docs
 from lakehouse.identity.steps import build_creator_ids, build_edges
 from lakehouse.ingest.landing import build_landing, input_fingerprint
 from lakehouse.ops.steps import Report, Step, StepContext
+from lakehouse.settings import Settings
 from lakehouse.silver.accounts import build_account_metrics, build_accounts
 from lakehouse.silver.links import build_links
 from lakehouse.silver.observations import build_observations
 from lakehouse.silver.posts import build_posts
+from lakehouse.storage.lake import Lake
 
-LANDING = "raw_landing"
-EXPORT = "gold_export"
-SNAPSHOT = "index_snapshot"
+
+def model_fingerprint(_lake: Lake, settings: Settings) -> str:
+    """The encoder: another model means other vectors."""
+    return model_id_of(settings.encoder_model)
 
 
 def _table_step(
@@ -101,7 +105,7 @@ STEPS: tuple[Step, ...] = (
         group="index",
         inputs=(EXPORT,),
         outputs=(),
-        build=build_snapshot_step,
+        build=build_snapshot,
         fingerprint=snapshot_fingerprint,
     ),
 )

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from assets.steps import EXPORT, SNAPSHOT, STEPS
+from assets.names import EXPORT, SNAPSHOT
+from assets.steps import STEPS
 from jobs.memory import PeakMemory
 from jobs.world import ensure_world
 from lakehouse.errors import NotFoundError, PermanentError

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.contracts.layout import export_key
 from lakehouse.contracts.tables import CREATOR_ALIASES, GOLD_ACCOUNTS, GOLD_METRICS, POSTS, SEARCH_DOCS
-from lakehouse.encoder import model_id
+from lakehouse.encoder import model_id_of
 from lakehouse.gold.accounts import KEY
 from lakehouse.ops.steps import Report, StepContext
 
@@ -78,7 +78,7 @@ def _write(ctx: StepContext, export: str, versions: dict[str, int]) -> dict[str,
     description = {
         "export_id": export,
         "as_of": summary["as_of"].isoformat() + "Z" if summary and summary["as_of"] else "",
-        "model_id": model_id(ctx.settings.encoder_model),
+        "model_id": model_id_of(ctx.settings.encoder_model),
         "dimensions": summary["dimensions"] if summary else None,
         "source_tables": versions,
         "rows": {name: frame.count() for name, frame in written.items()},

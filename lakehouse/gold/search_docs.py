@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from lakehouse.contracts.tables import DOCS, EMBEDDINGS, GOLD_ACCOUNTS, GOLD_PROFILES, SEARCH_DOCS
-from lakehouse.encoder import model_id
+from lakehouse.encoder import model_id_of
 from lakehouse.ops.steps import Report, StepContext
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _documents(ctx: StepContext) -> DataFrame:
     """Per creator: `doc_text` and the unit vector of its accounts' vectors weighted by ln(2 + followers)."""
     accounts = ctx.lake.read(GOLD_ACCOUNTS).select("creator_id", "platform", "platform_account_id", "followers_count")
     texts = ctx.lake.read(DOCS).select("platform", "platform_account_id", "content_hash", "doc_text")
-    model = model_id(ctx.settings.encoder_model)
+    model = model_id_of(ctx.settings.encoder_model)
     vectors = ctx.lake.read(EMBEDDINGS).where(F.col("model_id") == model).select("content_hash", "vector")
     size = F.greatest(F.coalesce("followers_count", F.lit(0)), F.lit(0))
     rows = accounts.join(texts, ["platform", "platform_account_id"]).join(vectors, "content_hash")

@@ -1,7 +1,7 @@
 """The only Delta caller: every read and write of a table, with the schema of its `TableSpec` enforced.
 
 The write mode is visible at the call: `append` (idempotent by batch), `merge` (upsert by key), `sync` (make the table
-equal to a frame, touching only what differs), `replace_where` (rebuild a slice), `replace` (rebuild all).
+equal to a frame, touching only what differs), `delete` (by key), `replace_where` (rebuild a slice), `replace` (rebuild all).
 """
 
 from __future__ import annotations
@@ -79,6 +79,16 @@ class Lake:
             SchemaError: columns differ from the declaration.
         """
         self._upsert(spec, df, delete_absent=True)
+
+    def delete(self, spec: TableSpec, keys: DataFrame) -> None:
+        """Remove the rows whose key is in `keys` (the key columns); absent keys are fine."""
+        from delta.tables import DeltaTable
+
+        if self.version(spec.name) is None:
+            return
+        same_key = " AND ".join(f"t.`{name}` = s.`{name}`" for name in spec.key)
+        table = DeltaTable.forPath(self.spark, self.layout.table_uri(spec))
+        table.alias("t").merge(keys.select(*spec.key).distinct().alias("s"), same_key).whenMatchedDelete().execute()
 
     def replace_where(self, spec: TableSpec, df: DataFrame, *, predicate: str) -> None:
         """Replace the rows that satisfy an SQL predicate; `df` may hold only such rows.

@@ -32,7 +32,7 @@ COMMON = {
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.caseSensitive": "true",
     "spark.sql.ansi.enabled": "true",
-    "spark.log.level": "ERROR",
+    "spark.log.level": "FATAL",
 }
 S3A = {
     # Conditional create for every commit: two drivers cannot overwrite each other's Delta log entry.
@@ -76,7 +76,7 @@ def spark_session(settings: Settings) -> SparkSession:
     for key, value in spark_config(settings).items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
+    session.sparkContext.setLogLevel("FATAL")
     return session
 
 

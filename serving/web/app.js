@@ -1,0 +1,376 @@
+// The search page: reads the form, asks POST /v1/search, draws the answer. All text reaches the page as text nodes.
+
+const PLATFORMS = { instagram: "Instagram", tiktok: "TikTok", youtube: "YouTube", x: "X" };
+const PAGE_SIZE = 10;
+const ACTIVE_DAYS = 90;
+const $ = (id) => document.getElementById(id);
+
+const state = { seeds: [], cursor: null, shown: 0, running: null };
+const dictionary = { niches: new Map() };
+
+/** Element with properties and children; strings become text nodes, null children are left out. */
+function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "class") element.className = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in element) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+const isKnown = (value) => value !== null && value !== undefined;
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+const count = (value) => (isKnown(value) ? compact.format(value) : "–");
+const percent = (value, digits = 2) => (isKnown(value) ? `${(value * 100).toFixed(digits)} %` : "–");
+const score = (value) => (isKnown(value) ? value.toFixed(2) : "–");
+const day = (value) => (value ? value.slice(0, 10) : "–");
+const label = (code) => dictionary.niches.get(code) ?? code.replaceAll("_", " ");
+const names = (kind) => new Intl.DisplayNames(["en"], { type: kind });
+const nameOf = (kind, code) => { try { return names(kind).of(code) ?? code; } catch { return code; } };
+
+/** "10K" -> 10000, "1.5M" -> 1500000, "" -> null. */
+function parseCount(text) {
+  const match = /^\s*([\d.,]+)\s*([kmb]?)\s*$/i.exec(text);
+  if (!match) return null;
+  const factor = { "": 1, k: 1e3, m: 1e6, b: 1e9 }[match[2].toLowerCase()];
+  return Math.round(Number(match[1].replaceAll(",", "")) * factor);
+}
+
+function range(minimum, maximum) {
+  const result = {};
+  if (isKnown(minimum) && !Number.isNaN(minimum)) result.min = minimum;
+  if (isKnown(maximum) && !Number.isNaN(maximum)) result.max = maximum;
+  return Object.keys(result).length ? result : undefined;
+}
+
+const fraction = (text, divisor = 1) => (text.trim() === "" ? null : Number(text.replace(",", ".")) / divisor);
+
+function readFilters() {
+  const form = new FormData($("filters"));
+  const text = (name) => String(form.get(name) ?? "");
+  const filters = {
+    platforms: form.getAll("platform").length ? { any: form.getAll("platform") } : undefined,
+    followers: range(parseCount(text("followers_min")), parseCount(text("followers_max"))),
+    er_followers: range(fraction(text("er_min"), 100), fraction(text("er_max"), 100)),
+    niche: text("niche") ? { include: [text("niche")] } : undefined,
+    location: text("country") ? { country: [text("country")] } : undefined,
+    language: text("language") ? [text("language")] : undefined,
+    quality_min: fraction(text("quality_min")) ?? undefined,
+    anomaly_max: fraction(text("anomaly_max")) ?? undefined,
+    verified: form.has("verified") ? true : undefined,
+    risk: form.has("no_risk") ? { exclude: dictionary.risks } : undefined,
+    active_within_days: form.has("active") ? ACTIVE_DAYS : undefined,
+  };
+  return Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== undefined));
+}
+
+function request(cursor) {
+  const body = { filters: readFilters(), limit: PAGE_SIZE };
+  const query = $("query").value.trim();
+  if (query) body.query = query;
+  if (state.seeds.length) body.similar_to = state.seeds.map((seed) => seed.id);
+  if (cursor) body.cursor = cursor;
+  return body;
+}
+
+async function call(path, options = {}) {
+  const response = await fetch(path, options);
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(body.error?.message ?? `The service answered ${response.status}.`);
+  return body;
+}
+
+async function search({ isMore = false } = {}) {
+  state.running?.abort();
+  state.running = new AbortController();
+  if (!isMore) rememberForm();
+  $("main").setAttribute("aria-busy", "true");
+  try {
+    const answer = await call("/v1/search", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(request(isMore ? state.cursor : null)),
+      signal: state.running.signal,
+    });
+    show(answer, isMore);
+  } catch (error) {
+    if (error.name !== "AbortError") fail(error.message);
+  } finally {
+    $("main").removeAttribute("aria-busy");
+  }
+}
+
+function fail(message) {
+  $("summary").replaceChildren();
+  $("more").hidden = true;
+  $("hits").replaceChildren(h("li", { class: "message error", role: "alert" }, message));
+}
+
+function show(answer, isMore) {
+  if (!isMore) { $("hits").replaceChildren(); state.shown = 0; }
+  state.cursor = answer.next_cursor ?? null;
+  state.shown += answer.hits.length;
+  $("hits").append(...answer.hits.map(card));
+  if (state.shown === 0) $("hits").append(h("li", { class: "message" }, emptyText(answer)));
+  $("more").hidden = !state.cursor;
+  showSummary(answer);
+  showFacets(answer.facets);
+}
+
+function emptyText(answer) {
+  const clause = answer.empty_clause ?? answer.explain?.empty_clause;
+  return clause ? `No creator matches; “${clause}” leaves nobody. Loosen that filter.` : "No creator matches. Loosen a filter or describe it differently.";
+}
+
+function showSummary(answer) {
+  const total = `${answer.total_is_exact === false ? "about " : ""}${answer.total.toLocaleString("en")}`;
+  const plan = typeof answer.plan === "string" ? answer.plan : answer.plan?.name;
+  const took = answer.took_ms ?? answer.explain?.total_ms;
+  $("summary").replaceChildren(
+    h("strong", {}, `${total} ${answer.total === 1 ? "creator" : "creators"}`),
+    h("span", { class: "plan", title: "How the answer was found" },
+      [plan ? `plan ${plan.replaceAll("_", " ")}` : null, isKnown(took) ? `${took.toFixed(0)} ms` : null].filter(Boolean).join(" · ")),
+  );
+}
+
+function showFacets(facets) {
+  const byPlatform = facets?.platform ?? {};
+  for (const element of document.querySelectorAll("[data-facet]")) {
+    element.textContent = isKnown(byPlatform[element.dataset.facet]) ? count(byPlatform[element.dataset.facet]) : "";
+  }
+}
+
+const hash = (text) => [...text].reduce((sum, char) => (sum * 31 + char.codePointAt(0)) >>> 0, 7);
+const initials = (name) => [...name.replace(/[^\p{L}\p{N} ]/gu, "").trim() || "?"][0].toUpperCase();
+
+function avatar(hit) {
+  return h("div", { class: `avatar a${(hash(hit.creator_id) % 6) + 1}`, "aria-hidden": "true" }, initials(title(hit)));
+}
+
+const title = (hit) => hit.display_name || hit.profiles?.[0]?.handle || hit.creator_id;
+
+function card(hit) {
+  return h("li", { class: "card" },
+    avatar(hit),
+    h("div", {},
+      h("h3", {}, h("button", { type: "button", onclick: () => openDetail(hit.creator_id) }, title(hit)),
+        hit.is_verified ? h("span", { class: "tick", title: "verified by a platform" }, "✓") : null),
+      chips(hit),
+      hit.bio ? h("p", { class: "bio", dir: "auto" }, hit.bio) : null,
+      profileList(hit.profiles ?? []),
+      hit.reasons?.length ? h("ul", { class: "reasons" }, hit.reasons.map((reason) => h("li", {}, reason))) : null,
+    ),
+    why(hit),
+  );
+}
+
+function chips(hit) {
+  const place = [...new Set((hit.profiles ?? []).map((profile) => profile.country_code).filter(Boolean))];
+  return h("div", { class: "chips" },
+    (hit.niches ?? []).slice(0, 3).map((niche) => h("span", { class: "chip", title: `score ${score(niche.score)}` }, label(niche.code))),
+    place.map((code) => h("span", { class: "chip" }, nameOf("region", code))),
+    (hit.risk_codes ?? []).map((code) => h("span", { class: "chip risk", title: "a risk was found in the text" }, code.replaceAll("_", " "))),
+  );
+}
+
+function profileList(profiles) {
+  return h("ul", { class: "profiles" }, profiles.map((profile) => h("li", {},
+    h("span", { class: "platform" }, PLATFORMS[profile.platform] ?? profile.platform),
+    h("span", { class: "handle", dir: "auto" }, profileLink(profile)),
+    h("span", { class: "number", title: "followers" }, count(profile.followers_count)),
+    h("span", { class: "number muted", title: "engagement by followers" }, isKnown(profile.er_followers_ratio) ? percent(profile.er_followers_ratio, 1) : ""),
+  )));
+}
+
+function profileLink(profile) {
+  const name = profile.handle ? `@${profile.handle}` : profile.display_name || profile.platform_account_id;
+  const isWeb = profile.profile_url?.startsWith("https://");
+  return isWeb ? h("a", { href: profile.profile_url, target: "_blank", rel: "noopener noreferrer" }, name) : name;
+}
+
+function why(hit) {
+  const parts = (hit.contributions ?? []).filter((part) => Math.abs(part.contribution) >= 0.0005);
+  const total = parts.reduce((sum, part) => sum + Math.max(0, part.contribution), 0) || 1;
+  const bar = h("div", { class: "bar", "aria-hidden": "true" });
+  parts.forEach((part, index) => {
+    const piece = h("span", { class: `k${(index % 7) + 1}`, title: `${part.name} ${part.contribution.toFixed(3)}` });
+    piece.style.width = `${(Math.max(0, part.contribution) / total) * 100}%`;
+    bar.append(piece);
+  });
+  return h("div", { class: "why" },
+    h("div", { class: "score" }, h("span", {}, "match"), h("b", {}, score(hit.score))),
+    bar,
+    h("dl", { class: "parts" }, parts.map((part, index) => h("div", { title: part.text ?? "" },
+      h("dt", {}, h("span", { class: `dot k${(index % 7) + 1}` }), part.name.replaceAll("_", " ")),
+      h("dd", {}, part.contribution.toFixed(3))))),
+    h("div", { class: "actions" },
+      h("button", { type: "button", class: "quiet", onclick: () => addSeed(hit) }, "More like this"),
+      h("button", { type: "button", class: "quiet", onclick: () => openDetail(hit.creator_id) }, "Profile")),
+  );
+}
+
+function addSeed(hit) {
+  if (!state.seeds.some((seed) => seed.id === hit.creator_id)) state.seeds.push({ id: hit.creator_id, name: title(hit) });
+  showSeeds();
+  search();
+  window.scrollTo({ top: 0 });
+}
+
+function showSeeds() {
+  $("seeds").hidden = state.seeds.length === 0;
+  $("seeds").replaceChildren("Similar to ", ...state.seeds.map((seed) =>
+    h("button", { type: "button", class: "quiet", title: "remove", onclick: () => { state.seeds = state.seeds.filter((other) => other !== seed); showSeeds(); search(); } }, `${seed.name} ✕`)));
+}
+
+async function openDetail(creatorId) {
+  const dialog = $("detail");
+  dialog.replaceChildren(h("div", { class: "sheet" }, "Loading …"));
+  dialog.showModal();
+  try {
+    dialog.replaceChildren(sheet(await call(`/v1/creators/${encodeURIComponent(creatorId)}`)));
+  } catch (error) {
+    dialog.replaceChildren(h("div", { class: "sheet" }, error.message));
+  }
+}
+
+function sheet(creator) {
+  return h("div", { class: "sheet" },
+    h("header", {}, avatar(creator),
+      h("div", {}, h("h2", {}, title(creator)), chips(creator), h("p", { class: "id" }, creator.creator_id)),
+      h("button", { type: "button", class: "quiet", onclick: () => $("detail").close() }, "Close")),
+    creator.bio ? h("section", {}, h("p", { dir: "auto" }, creator.bio)) : null,
+    h("section", {}, facts(creator)),
+    h("section", {}, h("h3", {}, "Profiles, followers, engagement, confidence that it is the same creator"), sheetProfiles(creator.profiles ?? [])),
+    history(creator.history ?? []),
+    quality(creator.score_reasons ?? []),
+    posts(creator.posts ?? []),
+  );
+}
+
+function facts(creator) {
+  const rows = [
+    ["Followers, all profiles", count(creator.followers_total_count)],
+    ["Engagement by followers", percent(creator.er_followers_ratio)],
+    ["Engagement by views", percent(creator.er_views_ratio)],
+    ["Growth in 90 days", percent(creator.growth_90d_ratio, 1)],
+    ["Posts a week", score(creator.posts_per_week)],
+    ["Last known post", day(creator.last_post_at)],
+    ["Quality", score(creator.quality_score)],
+    ["Anomaly", score(creator.anomaly_score)],
+    ["As of", day(creator.observed_at)],
+  ];
+  return h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+function sheetProfiles(profiles) {
+  const list = profileList(profiles);
+  [...list.children].forEach((row, index) => row.append(
+    h("span", { class: "number muted" }, percent(profiles[index].identity_confidence_score, 0))));
+  return list;
+}
+
+function history(rows) {
+  const series = new Map();
+  for (const row of rows.filter((item) => isKnown(item.followers_count))) {
+    series.set(row.platform, [...(series.get(row.platform) ?? []), row]);
+  }
+  const charts = [...series].filter(([, points]) => points.length > 1).map(([platform, points]) => sparkline(platform, points));
+  return charts.length ? h("section", {}, h("h3", {}, "Followers over time"), charts) : null;
+}
+
+function sparkline(platform, rows) {
+  const points = rows.toSorted((a, b) => a.metric_date.localeCompare(b.metric_date));
+  const values = points.map((point) => point.followers_count);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const times = points.map((point) => Date.parse(point.metric_date));
+  const span = times.at(-1) - times[0] || 1;
+  const xy = values.map((value, i) => `${((times[i] - times[0]) / span) * 100},${high === low ? 20 : 38 - ((value - low) / (high - low)) * 36}`);
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+  svg.setAttribute("class", "spark");
+  svg.setAttribute("viewBox", "0 0 100 40");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", `${PLATFORMS[platform]}: ${values.join(", ")}`);
+  line.setAttribute("points", xy.join(" "));
+  svg.append(line);
+  const end = (index) => `${points.at(index).metric_date} · ${count(values.at(index))}`;
+  return h("div", {}, svg, h("div", { class: "spark-legend" }, h("span", {}, end(0)), h("b", {}, PLATFORMS[platform] ?? platform), h("span", {}, end(-1))));
+}
+
+function quality(reasons) {
+  if (!reasons.length) return null;
+  return h("section", {}, h("h3", {}, "Why this quality and anomaly"), h("ul", { class: "reasons" }, reasons.map((reason) => h("li", {}, reason.text ?? reason.code))));
+}
+
+function posts(rows) {
+  if (!rows.length) return null;
+  return h("section", {}, h("h3", {}, "Recent posts"), h("ul", { class: "posts" }, rows.slice(0, 8).map((post) => h("li", {},
+    h("span", { class: "title", dir: "auto" }, post.title || post.caption || post.post_id),
+    h("span", { class: "muted" }, `${day(post.published_at)} · ${count(post.views_count)} views · ${count(post.likes_count)} likes`)))));
+}
+
+function option(value, text) {
+  return h("option", { value }, text);
+}
+
+function fill(select, codes, text) {
+  select.append(...codes.map((code) => [text(code), code]).sort(([a], [b]) => a.localeCompare(b)).map(([name, code]) => option(code, name)));
+}
+
+async function loadDictionaries() {
+  const known = await call("/v1/dictionaries");
+  dictionary.risks = known.risks.map((risk) => risk.code);
+  for (const niche of known.niches) dictionary.niches.set(niche.code, niche.label);
+  const form = $("filters");
+  fill(form.niche, known.niches.map((niche) => niche.code), label);
+  fill(form.country, known.countries, (code) => nameOf("region", code));
+  fill(form.language, known.languages, (code) => nameOf("language", code));
+  $("snapshot").textContent = `${known.creators_count.toLocaleString("en")} creators · state of ${day(known.as_of)} · snapshot ${known.snapshot_id.slice(0, 8)}`;
+}
+
+function drawPlatforms() {
+  $("platforms").replaceChildren(...Object.entries(PLATFORMS).map(([code, name]) =>
+    h("label", {}, h("input", { type: "checkbox", name: "platform", value: code }), name, h("span", { class: "count", "data-facet": code }))));
+}
+
+/** The form lives in the address, so that a search can be bookmarked and shared. */
+function rememberForm() {
+  const entries = [["query", $("query").value], ...new FormData($("filters"))].filter(([, value]) => value !== "");
+  window.history.replaceState(null, "", entries.length ? `?${new URLSearchParams(entries)}` : window.location.pathname);
+}
+
+function restoreForm() {
+  for (const [name, value] of new URLSearchParams(window.location.search)) {
+    if (name === "query") $("query").value = value;
+    const field = $("filters").elements[name];
+    const boxes = field instanceof RadioNodeList ? [...field] : [field];
+    for (const box of boxes.filter(Boolean)) {
+      if (box.type === "checkbox") box.checked ||= box.value === value;
+      else box.value = value;
+    }
+  }
+}
+
+async function start() {
+  drawPlatforms();
+  $("search").addEventListener("submit", (event) => { event.preventDefault(); search(); });
+  $("filters").addEventListener("submit", (event) => { event.preventDefault(); search(); });
+  $("filters").addEventListener("change", () => search());
+  $("clear").addEventListener("click", () => { $("filters").reset(); state.seeds = []; showSeeds(); search(); });
+  $("more").addEventListener("click", () => search({ isMore: true }));
+  $("detail").addEventListener("click", (event) => { if (event.target === $("detail")) $("detail").close(); });
+  try {
+    await loadDictionaries();
+  } catch (error) {
+    fail(error.message);
+    return;
+  }
+  restoreForm();
+  await search();
+}
+
+start();

@@ -1,0 +1,118 @@
+"""Helpers of the tests that run the real command line and the real service as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).resolve().parents[1]
+RUN_TIMEOUT_SECONDS = 540
+READY_TIMEOUT_SECONDS = 120
+
+
+@dataclass
+class Home:
+    """A home folder with its lake, and the command line over it."""
+
+    path: Path
+    lake: str
+    env: dict[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """The caller's environment without its own creatorlake settings, with ours."""
+        base = {name: value for name, value in os.environ.items() if not name.startswith("CREATORLAKE_")}
+        return base | {"CREATORLAKE_HOME": str(self.path), "CREATORLAKE_LAKE": self.lake, **self.env}
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "jobs.cli", *arguments]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=REPO,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, timeout: float = RUN_TIMEOUT_SECONDS) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; stdout and stderr together."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=REPO,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def object(self, key: str) -> Any:
+        """A JSON object of a local lake."""
+        return json.loads((Path(self.lake) / key).read_bytes())
+
+    def progress(self, step: str) -> dict[str, Any]:
+        """Progress record of a step."""
+        return self.object(f"progress/{step}.json")
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def request(url: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+    """Status and parsed JSON of a GET, or of a POST when there is a body."""
+    data = None if body is None else json.dumps(body).encode()
+    call = urllib.request.Request(url, data=data, headers={"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(call, timeout=30) as answer:
+            return answer.status, json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read() or b"null")
+
+
+@contextmanager
+def served(home: Home) -> Iterator[str]:
+    """The service over a home's lake on a free port, ready; ended by its own pid."""
+    port = free_port()
+    process = home.start("serve", "--port", str(port))
+    base = f"http://127.0.0.1:{port}"
+    try:
+        wait_ready(process, base)
+        yield base
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def wait_ready(process: subprocess.Popen[str], base: str) -> None:
+    """Return when `/readyz` answers 200."""
+    deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"the service ended: {process.communicate()[0]}")
+        try:
+            if request(f"{base}/readyz")[0] == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.2)
+    raise AssertionError("the service did not become ready")
