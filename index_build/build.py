@@ -31,7 +31,7 @@ from index_build.queries import ExactRows
 from index_build.refine import FloatArray, RefineRows
 from index_build.sample import draw_sample
 from index_build.spec import IndexSpec
-from index_build.train import Trained, require_one_faiss, train
+from index_build.train import Trained, one_thread, require_one_faiss, train
 from index_build.validate import Evidence, OpenShard, validate
 from lakehouse.errors import PermanentError
 from lakehouse.storage.objects import sha256_file
@@ -104,8 +104,9 @@ def _write_shared(trained: Trained, folder: Path) -> tuple[Path, ...]:
 def _evidence(encoded: list[EncodedShard], trained: Trained, sample: FloatArray, *, spec: IndexSpec) -> Evidence:
     shards = [_open_shard(shard, trained) for shard in encoded]
     largest = max(shards, key=lambda shard: shard.index.rows)
-    fitted = calibrate(largest.index, largest.exact, sample, spec=spec)
-    return validate(shards, sample, fitted, spec=spec)
+    with one_thread():
+        fitted = calibrate(largest.index, largest.exact, sample, spec=spec)
+        return validate(shards, sample, fitted, spec=spec)
 
 
 def _open_shard(shard: EncodedShard, trained: Trained) -> OpenShard:

@@ -7,6 +7,8 @@ one seed give the same result.
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import faiss
@@ -103,10 +105,8 @@ def train_coarse(sample: FloatArray, lists_count: int, *, spec: IndexSpec) -> fa
     )
     kmeans.train(sample)
     coarse = _hnsw(dimensions) if lists_count >= spec.hnsw_min_lists else faiss.IndexFlatIP(dimensions)
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1 if isinstance(coarse, faiss.IndexHNSW) else threads)
-    coarse.add(kmeans.centroids)
-    faiss.omp_set_num_threads(threads)
+    with one_thread():
+        coarse.add(kmeans.centroids)
     return coarse
 
 
@@ -131,6 +131,17 @@ def train_codes(sample: FloatArray, coarse: faiss.Index, shape: IndexShape) -> f
     template.quantizer = placeholder
     template.own_fields = True
     return template
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """FAISS on one thread: for links that depend on the order of work, and for single queries, as serving runs them."""
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def has_gpu() -> bool:
