@@ -153,8 +153,12 @@ install_environment() { # $1 environment, $2 lock, $3 stamp; uv comes from its o
 }
 
 if ! is_current .venv "$MAIN_STAMP"; then
-    if [ ! -d .venv/lib ]; then check_disk; fi
-    say "installing Python packages (about a minute, 7 GB) ..."
+    if [ -f .venv/creatorlake-stamp ]; then
+        say "bringing the Python packages up to date ..."
+    else
+        check_disk
+        say "installing Python packages (about a minute, 7 GB) ..."
+    fi
     install_environment .venv deploy/locks/all.txt "$MAIN_STAMP"
 fi
 if [ "$MODE" = test ] && ! is_current .venv-ministack "$MINISTACK_STAMP"; then
@@ -186,13 +190,16 @@ verify_jars() { # $1 folder
 }
 if ! jars_complete "$JARS_FOLDER"; then
     say "fetching Spark's Delta and S3 jars (26 MB) ..."
+    find "$CACHE/jars" -maxdepth 1 -name '.draft.*' -mmin +60 -exec rm -rf {} + # left by set-ups that were killed
     DRAFT=$(mktemp -d "$CACHE/jars/.draft.XXXXXX")
     trap 'rm -rf "$DRAFT"' EXIT
     fetch_jars "$DRAFT"
     verify_jars "$DRAFT"
     chmod 755 "$DRAFT"
-    rm -rf "$JARS_FOLDER"
-    mv "$DRAFT" "$JARS_FOLDER"
+    if ! jars_complete "$JARS_FOLDER"; then # another folder's set-up may have been faster
+        rm -rf "$JARS_FOLDER"
+        mv "$DRAFT" "$JARS_FOLDER"
+    fi
 fi
 if [ ! -f "$JARS_POINTER" ] || [ "$(<"$JARS_POINTER")" != "$JARS_FOLDER" ]; then
     printf '%s\n' "$JARS_FOLDER" >"$JARS_POINTER.draft"
