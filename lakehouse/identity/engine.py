@@ -1,0 +1,110 @@
+"""The core in one process: from a table of accounts to edges, clusters and ids. No Spark, no files.
+
+Spark runs the same functions over its own partitions (`steps.py`); files go through here (`resolve.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.identity.cluster import Graph
+from lakehouse.identity.counts import Counts, bucket_count, partial_counts, total
+from lakehouse.identity.hashing import ABSENT
+from lakehouse.identity.keys import potential_keys
+from lakehouse.identity.model import Model
+from lakehouse.identity.nodes import NO_HANDLE, counted_peer_keys, forms, lengths
+from lakehouse.identity.pairs import edges, prepare, under_keys
+
+BATCH_ROWS = 20_000
+"""Accounts prepared at once: their key matrices take about 20 MB."""
+KEYED_ROWS = 20_000
+"""Keyed rows compared at once; carried attributes take about 10 MB."""
+SEPARATOR = "\0"
+"""Joins platform and id into one text; occurs in neither."""
+
+
+def count_keys(raw: pa.Table, size: int, model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Partial counts of everything whose frequency matters, for a table of `size` buckets."""
+    made = forms(raw, model)
+    peers = counted_peer_keys(made)
+    keys = potential_keys(made, model)
+    return partial_counts(np.concatenate([keys[keys != ABSENT], peers[peers != ABSENT]]), size)
+
+
+def count_all(raw: pa.Table, model: Model) -> Counts:
+    """Frequencies of a whole table of `RAW` rows."""
+    size = bucket_count(raw.num_rows)
+    return total([count_keys(batch, size, model) for batch in _slices(raw)], size)
+
+
+def find_edges(raw: pa.Table, model: Model) -> Iterator[pa.Table]:
+    """Scored edges of a whole table of `RAW` rows, in batches."""
+    counts = count_all(raw, model)
+    prepared = pa.concat_tables([prepare(batch, counts, model) for batch in _slices(raw)]).combine_chunks()
+    return edges(_keyed_batches(prepared), model)
+
+
+def _keyed_batches(prepared: pa.Table) -> Iterator[pa.Table]:
+    """Rows in the order of `pairs.SORTED_BY`, without ever holding all of them with their attributes."""
+    keys, windows = (prepared.column(name).combine_chunks() for name in ("keys", "windows"))
+    owner = np.repeat(np.arange(len(keys)), lengths(keys))
+    key, window = keys.flatten().to_numpy(), windows.flatten().to_numpy()
+    rank = ranks(prepared, ["sort_text", "platform", "platform_account_id"])
+    order = np.lexsort((rank[owner], key))
+    for start in range(0, len(order), KEYED_ROWS):
+        part = order[start : start + KEYED_ROWS]
+        rows = prepared.take(pa.array(owner[part]))
+        yield under_keys(rows, pa.array(key[part]), pa.array(window[part]))
+
+
+def ranks(table: pa.Table, columns: list[str]) -> np.ndarray:
+    """Position of each row in the order of some columns."""
+    order = pc.sort_indices(table, [(name, "ascending") for name in columns]).to_numpy()
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return rank
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Accounts in canonical order, by platform and id; the node numbers of `cluster.Graph`."""
+
+    platforms: pa.Array
+    ids: pa.Array
+
+    @classmethod
+    def of(cls, table: pa.Table) -> tuple[Accounts, pa.Table]:
+        """Accounts of a table with `platform` and `platform_account_id`, and the table in their order."""
+        ordered = table.sort_by([("platform", "ascending"), ("platform_account_id", "ascending")]).combine_chunks()
+        return cls(*(ordered.column(name).combine_chunks() for name in ("platform", "platform_account_id"))), ordered
+
+    def graph(self, edges_table: pa.Table) -> Graph:
+        """Graph of the edges, whose columns are `left_platform`, `left_id`, `right_platform`, `right_id`, `log_odds`.
+
+        Edges of accounts that are not here (any more) are left out.
+        """
+        names = pc.binary_join_element_wise(self.platforms, self.ids, SEPARATOR)
+        ends = [
+            pc.index_in(pc.binary_join_element_wise(*_side(edges_table, side), SEPARATOR), names)
+            for side in ("left", "right")
+        ]
+        known = pc.and_(ends[0].is_valid(), ends[1].is_valid())
+        left, right = (end.filter(known).to_numpy().astype(np.int64) for end in ends)
+        log_odds = edges_table.column("log_odds").combine_chunks().filter(known).to_numpy()
+        codes = self.platforms.dictionary_encode().indices.to_numpy().astype(np.int64)
+        by_name_only = pc.starts_with(self.ids, NO_HANDLE).to_numpy(zero_copy_only=False)
+        return Graph(len(self.ids), left, right, log_odds, np.where(by_name_only, -1, codes))
+
+
+def _side(edges_table: pa.Table, side: str) -> tuple[pa.Array, pa.Array]:
+    return tuple(edges_table.column(f"{side}_{name}").combine_chunks() for name in ("platform", "id"))  # type: ignore[return-value]
+
+
+def _slices(raw: pa.Table) -> Iterator[pa.Table]:
+    for start in range(0, max(raw.num_rows, 1), BATCH_ROWS):
+        yield raw.slice(start, BATCH_ROWS)

@@ -1,0 +1,181 @@
+"""Blocking keys: which accounts are compared at all, bounded per account by construction.
+
+`potential_keys` gives every key that an account could meet another one under. `select_keys` keeps, from the counts of
+the whole set, the rarest ones that fit the account's budget of candidates:
+
+* A key of n accounts costs n - 1 candidates; an account takes keys, rarest first, while their cost fits.
+* A key of more than `key_size_max` accounts is refined by the first letters of the account's text, sorted inside by that
+  text, and each member meets its `window` neighbours on either side only. An account takes at most one such key.
+
+So no account has more than `candidates_max` candidates whatever the others look like: counts are upper bounds of the
+true sizes, and both ends of a pair must have taken the key. Nothing depends on the order of the accounts.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.identity.counts import Counts
+from lakehouse.identity.hashing import ABSENT, Kind, as_key, combine, gram_hashes, hash_strings, kind_of, mix
+from lakehouse.identity.model import Blocking, Model
+from lakehouse.identity.nodes import lengths
+from lakehouse.identity.text import within
+
+TEXT_CHARS_MAX = 32
+"""Characters of a handle or name that give n-grams; longer handles do not exist, longer names are slogans."""
+PAIRED_TOKENS = 5
+"""Tokens of a name whose pairs are keys: 10 pairs at most."""
+LIMITS = {Kind.LINK: 8, Kind.EMAIL: 2, Kind.DOMAIN: 2, Kind.TEXT: 2, Kind.STEM: 2, Kind.TOKENS: 2, Kind.TOKEN: 2}
+"""Most keys of each kind that an account takes, the rarest ones; of n-grams the model says."""
+LISTED_MAX = 8
+"""E-mails and domains of an account that are looked at."""
+WEAK_KINDS = (Kind.TOKEN, Kind.GRAM)
+"""Kinds whose agreement says little: they get what the others leave of the budget."""
+PREFIX_CHARS = 2
+"""Letters of the account's text that refine an oversized key."""
+SORT_BITS = np.uint64(8)
+
+
+class Selected(NamedTuple):
+    """Keys taken by each account: matrices (accounts, columns), `ABSENT` where none, rarest first, windowed ones last.
+
+    `sizes` are the counts of the unrefined keys; `windows` how many neighbours a member meets on either side.
+    """
+
+    keys: np.ndarray
+    sizes: np.ndarray
+    windows: np.ndarray
+
+
+def potential_keys(made: dict[str, pa.Array], model: Model) -> np.ndarray:
+    """All keys of each account: a matrix (accounts, columns) without repeats in a row, `ABSENT` elsewhere."""
+    generic = pc.is_in(made["tokens"].flatten(), pa.array(sorted(model.generic_tokens)))
+    token_hashes = np.where(generic.to_numpy(zero_copy_only=False), ABSENT, hash_strings(made["tokens"].flatten()))
+    tokens = _spread(token_hashes, lengths(made["tokens"]), width=PAIRED_TOKENS)
+    chars = model.blocking.gram_chars
+    grams = [gram_hashes(made[name], chars=chars, length_max=TEXT_CHARS_MAX) for name in ("stem", "name")]
+    columns = [
+        *(as_key(hash_strings(made[name]), Kind.LINK)[:, None] for name in ("own_handle", "own_id")),
+        _listed(made["links"], Kind.LINK, width=model.links.listed_max),
+        _listed(made["emails"], Kind.EMAIL, width=LISTED_MAX),
+        _listed(made["domains"], Kind.DOMAIN, width=LISTED_MAX),
+        *(as_key(hash_strings(made[name]), Kind.TEXT)[:, None] for name in ("handle", "name")),
+        *(as_key(hash_strings(made[name]), Kind.STEM)[:, None] for name in ("stem", "name_stem")),
+        *(
+            as_key(combine(tokens[:, i], tokens[:, j]), Kind.TOKENS)[:, None]
+            for i, j in combinations(range(PAIRED_TOKENS), 2)
+        ),
+        as_key(tokens, Kind.TOKEN),
+        *(as_key(gram, Kind.GRAM) for gram in grams),
+    ]
+    return _without_repeats(np.hstack(columns))
+
+
+def select_keys(keys: np.ndarray, counts: Counts, prefixes: np.ndarray, rules: Blocking) -> Selected:
+    """Keys that each account takes.
+
+    Args:
+        keys: matrix of `potential_keys`.
+        counts: frequencies of the keys in the whole set.
+        prefixes: hash of each account's first letters, refines oversized keys.
+        rules: the caps.
+    """
+    keys, sizes = _ranked(keys, counts, rules)
+    is_large = sizes > rules.key_size_max
+    taken = _within_budget(keys, np.where(is_large, 0, sizes - 1), is_large, rules)
+    taken |= _first_large(keys, is_large)
+    refined = as_key_of_same_kind(combine(keys, np.broadcast_to(prefixes[:, None], keys.shape)), keys)
+    keys = np.where(is_large, refined, keys)
+    order = _emission_order(keys, sizes, is_large, taken)
+    width = max(int(taken.sum(axis=1).max(initial=0)), 1)
+    keys, sizes, is_large, taken = (
+        np.take_along_axis(m, order, axis=1)[:, :width] for m in (keys, sizes, is_large, taken)
+    )
+    windows = np.where(is_large, rules.window, sizes - 1)
+    return Selected(np.where(taken, keys, ABSENT), np.where(taken, sizes, 0), np.where(taken, windows, 0))
+
+
+def as_key_of_same_kind(hashes: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """New keys with the kinds of `keys`."""
+    return np.where(keys == ABSENT, ABSENT, (mix(hashes) & ~np.uint64(7)) | (keys & np.uint64(7)))
+
+
+def prefix_hashes(made: dict[str, pa.Array]) -> np.ndarray:
+    """Hash of the first letters of each account's sort text; never 0."""
+    return hash_strings(pc.utf8_slice_codeunits(made["sort_text"], 0, PREFIX_CHARS)) | np.uint64(1)
+
+
+def _listed(lists: pa.ListArray, kind: Kind, *, width: int) -> np.ndarray:
+    return as_key(_spread(hash_strings(lists.flatten()), lengths(lists), width=width), kind)
+
+
+def _spread(values: np.ndarray, sizes: np.ndarray, *, width: int) -> np.ndarray:
+    """Flat lists as a matrix of `width` columns; of longer lists the smallest hashes stay."""
+    parents = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.lexsort((values, parents))
+    parents, values = parents[order], values[order]
+    column = within(parents)
+    matrix = np.zeros((len(sizes), width), dtype=np.uint64)
+    fits = column < width
+    matrix[parents[fits], column[fits]] = values[fits]
+    return matrix
+
+
+def _without_repeats(keys: np.ndarray) -> np.ndarray:
+    ordered = np.sort(keys, axis=1)
+    ordered[:, 1:][ordered[:, 1:] == ordered[:, :-1]] = ABSENT
+    return ordered
+
+
+def _ranked(keys: np.ndarray, counts: Counts, rules: Blocking) -> tuple[np.ndarray, np.ndarray]:
+    """Keys that somebody else may have too, the rarest of each kind, in the order in which they are taken."""
+    sizes = counts.of(keys.ravel()).reshape(keys.shape)
+    alive = (keys != ABSENT) & (sizes > 1)
+    kinds = kind_of(keys)
+    keys, sizes, kinds, alive = _by_rank([~alive, kinds, sizes, keys], [keys, sizes, kinds, alive])
+    limits = np.array([LIMITS.get(kind, rules.grams_max) for kind in Kind])
+    alive &= _ordinal(kinds) < limits[kinds]
+    weak = np.isin(kinds, [int(kind) for kind in WEAK_KINDS])
+    keys, sizes, alive = _by_rank([~alive, weak, sizes, kinds, keys], [keys, sizes, alive])
+    width = max(int(alive.sum(axis=1).max(initial=0)), 1)
+    return np.where(alive, keys, ABSENT)[:, :width], sizes[:, :width]
+
+
+def _by_rank(ranks: list[np.ndarray], matrices: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """The matrices with each row ordered by the ranks, the first rank weighing most."""
+    order = np.lexsort(tuple(reversed(ranks)), axis=1)
+    return tuple(np.take_along_axis(matrix, order, axis=1) for matrix in matrices)
+
+
+def _ordinal(kinds: np.ndarray) -> np.ndarray:
+    """Position of each entry among the entries of its kind in its row; rows are grouped by kind."""
+    columns = np.broadcast_to(np.arange(kinds.shape[1]), kinds.shape)
+    is_first = np.ones(kinds.shape, dtype=bool)
+    is_first[:, 1:] = kinds[:, 1:] != kinds[:, :-1]
+    return np.asarray(columns - np.maximum.accumulate(np.where(is_first, columns, 0), axis=1))
+
+
+def _within_budget(keys: np.ndarray, costs: np.ndarray, is_large: np.ndarray, rules: Blocking) -> np.ndarray:
+    """Which keys fit, taken greedily in order; what one large key costs is set aside."""
+    budget = np.full(len(keys), rules.candidates_max - 2 * rules.window, dtype=np.int64)
+    taken = np.zeros(keys.shape, dtype=bool)
+    for column in range(keys.shape[1]):
+        fits = (keys[:, column] != ABSENT) & ~is_large[:, column] & (costs[:, column] <= budget)
+        taken[:, column] = fits
+        budget -= np.where(fits, costs[:, column], 0)
+    return taken
+
+
+def _first_large(keys: np.ndarray, is_large: np.ndarray) -> np.ndarray:
+    candidates = is_large & (keys != ABSENT)
+    return np.asarray(candidates & (np.cumsum(candidates, axis=1) == 1))
+
+
+def _emission_order(keys: np.ndarray, sizes: np.ndarray, is_large: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """Order in which a pair looks for its first common key: not taken last, then windowed, then by size and key."""
+    return np.lexsort((keys, sizes, is_large, ~taken), axis=1)

@@ -1,0 +1,189 @@
+"""The identity model as data: weights, thresholds, caps and word lists, read once from `model.json`.
+
+How a signal is computed belongs in `signals.py`; what it is worth belongs here. All weights are base-2 log-odds (bits).
+
+Every level has the weight `offset + share * bits`, where `bits` is how surprising the agreeing value is (its length and
+its frequency among the accounts), so rare agreement counts more than common agreement. Where the numbers come from:
+
+* `prior`: about one candidate pair in 256 is a true pair before anything is compared; blocking already chose the pairs.
+* `handle`: exact equality of a rare handle alone reaches the merge threshold, similarity never does, because similarity
+  alone has a precision below .04 where handles share affixes. Similarity is therefore measured on the stripped forms.
+* `name`: equal names reach the threshold only with rare tokens and no account of the same name beside them.
+* `email`, `domain`, `link`: near-deterministic when rare; agencies and fan pages lose bits with every doubling.
+* `same_platform`: a soft penalty, people own several accounts.
+
+The numbers are set by hand and checked on hand-verified account lists (docs/identity.md); they are not yet learned, and
+`probability` is the logistic of the sum, not yet calibrated on held-out people.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from lakehouse.errors import SettingsError
+
+RESOLUTION = 64.0
+"""Weights are multiples of 1/64 bit: sums are then exact in floating point, in any order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Weight of one outcome of one comparison: `offset + share * bits`."""
+
+    signal: str
+    level: str
+    offset: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Log-odds from which a pair is merged or reviewed; pairs below `floor_probability` are not kept."""
+
+    merge: float
+    review: float
+    floor_probability: float
+
+    @property
+    def floor(self) -> float:
+        """The kept minimum as log-odds."""
+        return float(np.log2(self.floor_probability / (1 - self.floor_probability)))
+
+
+@dataclass(frozen=True, slots=True)
+class Blocking:
+    """Caps of candidate generation.
+
+    `candidates_max`: most candidates of one account. `key_size_max`: most accounts of a key that are all compared.
+    `window`: neighbours on each side that are compared under a larger key. `grams_max`: rarest n-grams kept.
+    """
+
+    candidates_max: int
+    key_size_max: int
+    window: int
+    grams_max: int
+    gram_chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRules:
+    """Chaining guard: see `cluster.py`."""
+
+    size_max: int
+    recut_step: float
+    recut_end: float
+    conflict: float
+    singleton_confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextBits:
+    """How much agreement on a text is worth: bits by length, capped, minus bits for every doubling of its uses."""
+
+    bits_per_char: float
+    affix_bits_per_char: float
+    handle_bits_max: float
+    token_bits_per_char: float
+    wide_bits_per_char: float
+    token_bits_max: float
+    generic_token_bits: float
+    name_bits_max: float
+    stem_chars_min: int
+    expected_uses: int
+    rival_bits: float
+
+
+@dataclass(frozen=True, slots=True)
+class SharedBits:
+    """What a shared rare e-mail, domain or link target is worth, and what every doubling of its users costs."""
+
+    email: float
+    domain: float
+    link_target: float
+    bits_per_doubling: float
+
+
+@dataclass(frozen=True, slots=True)
+class LinkBits:
+    """What a one-way link is worth by where it was found. `inbound_free`: links to an account before they count less."""
+
+    declared: float
+    bio: float
+    post: float
+    inbound_free: int
+    listed_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Everything that scoring, blocking and clustering need besides the accounts."""
+
+    version: str
+    prior: float
+    thresholds: Thresholds
+    blocking: Blocking
+    cluster: ClusterRules
+    text: TextBits
+    shared: SharedBits
+    links: LinkBits
+    weights: dict[tuple[str, str], Level]
+    similarity: dict[str, float]
+    followers_decades: dict[str, float]
+    affixes: tuple[str, ...]
+    generic_tokens: frozenset[str]
+
+    def weigh(self, signal: str, level: str, bits: np.ndarray | float = 0.0) -> np.ndarray:
+        """Weight of a level for agreeing values of `bits`, rounded to the model's resolution."""
+        rule = self.weights[signal, level]
+        return quantize(rule.offset + rule.share * np.asarray(bits, dtype=np.float64))
+
+
+def quantize(log_odds: np.ndarray) -> np.ndarray:
+    """Round to multiples of 1/64 bit."""
+    return np.asarray(np.round(log_odds * RESOLUTION) / RESOLUTION, dtype=np.float64)
+
+
+def probability(log_odds: np.ndarray) -> np.ndarray:
+    """Probability of base-2 log-odds."""
+    return np.asarray(1.0 / (1.0 + np.exp2(-np.asarray(log_odds, dtype=np.float64))), dtype=np.float64)
+
+
+@cache
+def default_model() -> Model:
+    """The packaged model."""
+    text = resources.files("lakehouse.identity").joinpath("model.json").read_text(encoding="utf-8")
+    return parse_model(json.loads(text))
+
+
+def parse_model(body: dict[str, Any]) -> Model:
+    """Model from its JSON body.
+
+    Raises:
+        SettingsError: a part is missing, unknown or of the wrong shape.
+    """
+    try:
+        levels = [Level(**row) for row in body["weights"]]
+        return Model(
+            version=body["version"],
+            prior=float(quantize(np.asarray(body["prior"]))),
+            thresholds=Thresholds(**body["thresholds"]),
+            blocking=Blocking(**body["blocking"]),
+            cluster=ClusterRules(**body["cluster"]),
+            text=TextBits(**body["text"]),
+            shared=SharedBits(**body["shared"]),
+            links=LinkBits(**body["links"]),
+            weights={(level.signal, level.level): level for level in levels},
+            similarity=dict(body["similarity"]),
+            followers_decades=dict(body["followers_decades"]),
+            affixes=tuple(body["affixes"]),
+            generic_tokens=frozenset(body["generic_tokens"]),
+        )
+    except (KeyError, TypeError) as error:
+        message = f"The identity model is malformed: {error}."
+        raise SettingsError(message) from error

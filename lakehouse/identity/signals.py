@@ -1,0 +1,347 @@
+"""The comparisons: from two aligned batches of accounts to log-odds and the reasons that add up to them.
+
+Each signal yields `Vote`s: for some of the pairs a level of the model and the values compared. A missing value on
+either side yields no vote, which is log-odds 0. What a level is worth is in `model.json`; the prior is a reason too, so
+the reasons of a pair sum to its score exactly. Every signal is symmetric in left and right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from rapidfuzz.distance import JaroWinkler
+from rapidfuzz.process import cpdist
+
+from lakehouse.contracts.fields import REASON
+from lakehouse.identity.model import Model
+from lakehouse.identity.nodes import NO_HANDLE, NO_ID, lengths
+
+Mask = np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One reason for some pairs: `rows` (indices of pairs), their log-odds and the values on both sides."""
+
+    label: str
+    rows: np.ndarray
+    log_odds: np.ndarray
+    left: pa.Array
+    right: pa.Array
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Two aligned tables of `NODE` rows and the model that compares them."""
+
+    left: pa.Table
+    right: pa.Table
+    model: Model
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return int(self.left.num_rows)
+
+    def texts(self, name: str) -> tuple[pa.Array, pa.Array]:
+        """Both sides of a column."""
+        return self.left.column(name).combine_chunks(), self.right.column(name).combine_chunks()
+
+    def numbers(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Both sides of a numeric column, NaN for null."""
+        left, right = (pc.cast(side, pa.float64()) for side in self.texts(name))
+        return left.to_numpy(zero_copy_only=False), right.to_numpy(zero_copy_only=False)
+
+    def vote(self, signal: str, level: str, mask: Mask, bits: np.ndarray, shown: str) -> Vote:
+        """Vote of a level for the pairs of `mask`; `bits` and the shown column are aligned with the pairs."""
+        rows = np.flatnonzero(mask)
+        left, right = self.texts(shown)
+        weights = self.model.weigh(signal, level, bits[rows])
+        return Vote(f"{signal}:{level}", rows, weights, left.take(pa.array(rows)), right.take(pa.array(rows)))
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Score of each pair, the sum of its reasons (list of `REASON`)."""
+
+    log_odds: np.ndarray
+    votes: tuple[Vote, ...]
+
+    def reasons(self, rows: np.ndarray) -> pa.ListArray:
+        """Reasons of some pairs (ascending indices), in the order of the signals."""
+        return _reasons(self.votes, rows)
+
+
+def score(pairs: Pairs) -> Scored:
+    """Compare all pairs."""
+    votes = tuple(vote for vote in _votes(pairs) if len(vote.rows))
+    log_odds = np.zeros(len(pairs))
+    for vote in votes:
+        log_odds[vote.rows] += vote.log_odds
+    return Scored(log_odds, votes)
+
+
+def _votes(pairs: Pairs) -> Iterator[Vote]:
+    every = np.arange(len(pairs))
+    nothing = pa.nulls(len(pairs), pa.string())
+    yield Vote("prior", every, np.full(len(pairs), pairs.model.prior), nothing, nothing)
+    yield from _link_votes(pairs)
+    for name, signal in (("emails", "email"), ("domains", "domain"), ("links", "link_target")):
+        yield from _shared_votes(pairs, name, signal)
+    handle_level, name_level, crossed = _handle_levels(pairs), _name_levels(pairs), _crossed(pairs)
+    name_level[crossed & (name_level == "partial")] = "contained"
+    yield from _handle_votes(pairs, handle_level)
+    yield from _name_votes(pairs, name_level)
+    yield from _cross_votes(pairs, handle_level, name_level, crossed)
+    yield from _platform_votes(pairs)
+    yield from _code_votes(pairs, "country_code", "country")
+    yield from _code_votes(pairs, "language_code", "language")
+    yield from _followers_votes(pairs)
+
+
+# Links, e-mails, domains
+
+
+def _link_votes(pairs: Pairs) -> Iterator[Vote]:
+    """Links from one side to the other: mutual, or one-way less the popularity of its target."""
+    forward, backward = _declared(pairs.left, pairs.right, pairs.model), _declared(pairs.right, pairs.left, pairs.model)
+    mutual = (forward > 0) & (backward > 0)
+    yield pairs.vote("link", "mutual", mutual, forward, "own_handle")
+    yield pairs.vote("link", "one_way", (forward > 0) & ~mutual, forward, "own_handle")
+    yield pairs.vote("link", "one_way", (backward > 0) & ~mutual, backward, "own_handle")
+
+
+def _declared(source: pa.Table, target: pa.Table, model: Model) -> np.ndarray:
+    """Bits of the best link from source to target, 0 where there is none."""
+    links = source.column("links").combine_chunks()
+    parents = np.repeat(np.arange(len(links)), lengths(links))
+    values = links.flatten()
+    hit = np.zeros(len(parents), dtype=bool)
+    for own in ("own_handle", "own_id"):
+        named = target.column(own).combine_chunks().take(pa.array(parents))
+        hit |= pc.fill_null(pc.equal(values, named), fill_value=False).to_numpy(zero_copy_only=False)
+    bits = _flat_bits(source, "link_bits")
+    best = np.zeros(len(links))
+    np.maximum.at(best, parents[hit], bits[hit])
+    inbound = target.column("inbound").to_numpy().astype(np.float64)
+    popularity = np.log2(np.maximum(inbound / model.links.inbound_free, 1.0))
+    weaker = np.maximum(best - model.shared.bits_per_doubling * popularity, 1.0)
+    return np.where(best > 0, weaker, 0.0)
+
+
+def _shared_votes(pairs: Pairs, name: str, signal: str) -> Iterator[Vote]:
+    """A value that both sides list, worth its bits; of several the best."""
+    (left, right), bits = pairs.texts(name), _flat_bits(pairs.left, _BITS[name])
+    match = _intersection(left, right)
+    if signal == "link_target":
+        bits = np.full(len(bits), pairs.model.shared.link_target)
+    hits = np.flatnonzero(match & (bits > 0))
+    if not len(hits):
+        return
+    parents = np.repeat(np.arange(len(left)), lengths(left))
+    order = hits[np.lexsort((-bits[hits], parents[hits]))]
+    rows, first = np.unique(parents[order], return_index=True)
+    values = left.flatten().take(pa.array(order[first]))
+    weights = pairs.model.weigh(signal, "shared", bits[order[first]])
+    yield Vote(f"{signal}:shared", rows, weights, values, values)
+
+
+_BITS = {"emails": "email_bits", "domains": "domain_bits", "links": "link_bits", "tokens": "token_bits"}
+
+
+def _flat_bits(side: pa.Table, name: str) -> np.ndarray:
+    return np.asarray(side.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _intersection(left: pa.ListArray, right: pa.ListArray) -> Mask:
+    """For each flat value of `left` whether the aligned list of `right` holds it."""
+    values = pa.concat_arrays([left.flatten(), right.flatten()]).dictionary_encode()
+    codes = values.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    parents = np.r_[
+        np.repeat(np.arange(len(left)), lengths(left)),
+        np.repeat(np.arange(len(right)), lengths(right)),
+    ]
+    entries = parents * (len(values.dictionary) + 1) + codes
+    cut = len(left.flatten())
+    return np.isin(entries[:cut], entries[cut:])
+
+
+# Handles and names
+
+_NONE = ""
+
+
+def _handle_levels(pairs: Pairs) -> np.ndarray:
+    """Level of the handle comparison of each pair, empty where a handle is missing. Similarity is that of the stems."""
+    handles, stems, digits = pairs.texts("handle"), pairs.texts("stem"), pairs.texts("digits")
+    present = _present(*handles)
+    exact, stripped = _equal(*handles), _equal(*stems)
+    other_digits = present & ~_equal(*digits) & ~_is_empty(digits[0]) & ~_is_empty(digits[1])
+    similar = _similarity(*stems, rows=np.flatnonzero(present & ~exact & ~stripped), size=len(pairs))
+    cut = pairs.model.similarity
+    return np.select(
+        [~present, exact, stripped & other_digits, stripped]
+        + [similar >= cut[f"handle_{percent}"] for percent in (95, 90, 80)],
+        [_NONE, "exact", "other_digits", "stripped_exact", "similar_95", "similar_90", "similar_80"],
+        default="different",
+    )
+
+
+def _handle_votes(pairs: Pairs, levels: np.ndarray) -> Iterator[Vote]:
+    whole = np.fmin(*pairs.numbers("handle_bits"))
+    stem = np.fmin(*pairs.numbers("stem_bits"))
+    yield pairs.vote("handle", "exact", levels == "exact", whole, "handle_key")
+    for level in ("stripped_exact", "other_digits", "similar_95", "similar_90", "similar_80", "different"):
+        yield pairs.vote("handle", level, levels == level, stem, "handle_key")
+
+
+def _name_levels(pairs: Pairs) -> np.ndarray:
+    """Level of the name comparison, empty where a name is missing or the two are in different scripts."""
+    names, tokens = pairs.texts("name"), pairs.texts("tokens")
+    latin = [side.to_numpy(zero_copy_only=False) for side in pairs.texts("is_latin")]
+    present = _present(*names) & (latin[0] == latin[1])
+    exact = present & _equal(*names)
+    shared = _shared_tokens(pairs)[0]
+    sizes = lengths(tokens[0]), lengths(tokens[1])
+    same = (shared == sizes[0]) & (shared == sizes[1])
+    similar = _similarity(*names, rows=np.flatnonzero(present & ~exact), size=len(pairs))
+    return np.select(
+        [~present, exact, same, similar >= pairs.model.similarity["name"], shared == np.minimum(*sizes), shared > 0],
+        [_NONE, "exact", "same_tokens", "similar", "contained", "partial"],
+        default="different",
+    )
+
+
+def _name_votes(pairs: Pairs, levels: np.ndarray) -> Iterator[Vote]:
+    whole = np.fmin(*pairs.numbers("name_bits"))
+    shared = _shared_tokens(pairs)[1]
+    for level in ("exact", "same_tokens", "similar", "different"):
+        yield pairs.vote("name", level, levels == level, whole, "display_name")
+    for level in ("contained", "partial"):
+        yield pairs.vote("name", level, levels == level, shared, "display_name")
+
+
+def _shared_tokens(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """Number and summed bits of the tokens that both names have."""
+    left, right = pairs.texts("tokens")
+    match = _intersection(left, right)
+    parents = np.repeat(np.arange(len(left)), lengths(left))[match]
+    bits = np.minimum(_flat_bits(pairs.left, "token_bits")[match], pairs.model.text.token_bits_max)
+    return np.bincount(parents, minlength=len(left)), np.bincount(parents, weights=bits, minlength=len(left))
+
+
+def _crossed(pairs: Pairs) -> Mask:
+    """Whether one side's name is the other side's handle, whole or stripped.
+
+    The other side then claims this name, so that another wording of its own display name is no contradiction.
+    """
+    (left_name, right_name), (left_handle, right_handle) = pairs.texts("name"), pairs.texts("handle")
+    left_stem, right_stem = pairs.texts("stem")
+    forward = _equal(left_name, right_handle) | _equal(left_name, right_stem)
+    return np.asarray(forward | _equal(right_name, left_handle) | _equal(right_name, left_stem))
+
+
+def _cross_votes(pairs: Pairs, handle_level: np.ndarray, name_level: np.ndarray, crossed: Mask) -> Iterator[Vote]:
+    """Name against handle. Counts only where handles and names have not said the same already.
+
+    `exact`: neither handles nor names are equal. `beside_name`: names are equal and one side has no handle; the other
+    side's handle then shows that the name is claimed.
+    """
+    same_handle = np.isin(handle_level, ["exact", "stripped_exact", "other_digits"])
+    same_name = np.isin(name_level, ["exact", "same_tokens"])
+    bits = np.fmax(*pairs.numbers("handle_bits"))
+    yield pairs.vote("name_as_handle", "exact", crossed & ~same_handle & ~same_name, bits, "display_name")
+    lone = crossed & same_name & (handle_level == _NONE)
+    yield pairs.vote("name_as_handle", "beside_name", lone, bits, "display_name")
+
+
+# Platform, codes, numbers
+
+
+def _platform_votes(pairs: Pairs) -> Iterator[Vote]:
+    """Two accounts of one platform: the same account seen by handle or by name only, or a soft penalty."""
+    nothing = np.zeros(len(pairs))
+    same = _equal(*pairs.texts("platform"))
+    left, right = pairs.texts("platform_account_id")
+    starts = {mark: (_starts(left, mark), _starts(right, mark)) for mark in (NO_HANDLE, NO_ID)}
+    one_without_id = starts[NO_ID][0] != starts[NO_ID][1]
+    one_without_handle = starts[NO_HANDLE][0] != starts[NO_HANDLE][1]
+    same_handle = same & one_without_id & _equal(*pairs.texts("handle_key"))
+    same_name = same & one_without_handle & ~same_handle & _equal(*pairs.texts("name"))
+    is_only = np.fmax(*pairs.numbers("peers")) <= 1
+    signal = "same_handle_same_platform", "same_name_same_platform"
+    yield pairs.vote(signal[0], "one_without_id", same_handle, nothing, "handle_key")
+    yield pairs.vote(signal[1], "one_without_handle", same_name & is_only, nothing, "display_name")
+    yield pairs.vote("same_platform", "two_accounts", same & ~same_handle & ~same_name, nothing, "platform")
+
+
+def _code_votes(pairs: Pairs, column: str, signal: str) -> Iterator[Vote]:
+    nothing, codes = np.zeros(len(pairs)), pairs.texts(column)
+    equal = _equal(*codes)
+    yield pairs.vote(signal, "equal", equal, nothing, column)
+    yield pairs.vote(signal, "different", _present(*codes) & ~equal, nothing, column)
+
+
+def _followers_votes(pairs: Pairs) -> Iterator[Vote]:
+    """Audiences of the same order of magnitude, or of orders far apart."""
+    left, right = (np.log10(np.maximum(side, 1.0)) for side in pairs.numbers("followers_count"))
+    apart, rule = np.abs(left - right), pairs.model.followers_decades
+    nothing = np.zeros(len(pairs))
+    shown = "followers_text"
+    known = Pairs(_with_followers_text(pairs.left), _with_followers_text(pairs.right), pairs.model)
+    yield known.vote("followers", "near", apart <= rule["near"], nothing, shown)
+    yield known.vote("followers", "far", apart >= rule["far"], nothing, shown)
+
+
+def _with_followers_text(side: pa.Table) -> pa.Table:
+    return pa.table({"followers_text": pc.cast(side.column("followers_count"), pa.string())})
+
+
+# Small helpers
+
+
+def _present(left: pa.Array, right: pa.Array) -> Mask:
+    return np.asarray(
+        (left.is_valid().to_numpy(zero_copy_only=False)) & right.is_valid().to_numpy(zero_copy_only=False)
+    )
+
+
+def _equal(left: pa.Array, right: pa.Array) -> Mask:
+    return np.asarray(pc.fill_null(pc.equal(left, right), fill_value=False).to_numpy(zero_copy_only=False))
+
+
+def _is_empty(texts: pa.Array) -> Mask:
+    return np.asarray(pc.fill_null(pc.equal(texts, ""), fill_value=True).to_numpy(zero_copy_only=False))
+
+
+def _starts(texts: pa.Array, mark: str) -> Mask:
+    return np.asarray(pc.starts_with(texts, mark).to_numpy(zero_copy_only=False))
+
+
+def _similarity(left: pa.Array, right: pa.Array, *, rows: np.ndarray, size: int) -> np.ndarray:
+    """Jaro-Winkler similarity of some rows, 0 elsewhere."""
+    similar = np.zeros(size, dtype=np.float32)
+    if len(rows):
+        some = pa.array(rows)
+        similar[rows] = cpdist(left.take(some).to_pylist(), right.take(some).to_pylist(), scorer=JaroWinkler.similarity)
+    return similar
+
+
+def _reasons(votes: tuple[Vote, ...], rows: np.ndarray) -> pa.ListArray:
+    kept = [np.isin(vote.rows, rows) for vote in votes]
+    shown = [(vote.left, vote.right) for vote in votes]
+    pair = np.concatenate([vote.rows[mask] for vote, mask in zip(votes, kept, strict=True)])
+    order = np.argsort(pair, kind="stable")
+    labels = np.repeat([vote.label for vote in votes], [int(mask.sum()) for mask in kept])
+    weights = np.concatenate([vote.log_odds[mask] for vote, mask in zip(votes, kept, strict=True)])
+    left, right = (
+        pa.concat_arrays([sides[side].filter(pa.array(mask)) for sides, mask in zip(shown, kept, strict=True)])
+        for side in (0, 1)
+    )
+    columns = [pa.array(labels, pa.string()), pa.array(weights), left, right]
+    flat = pa.StructArray.from_arrays([column.take(pa.array(order)) for column in columns], fields=list(REASON))
+    offsets = np.searchsorted(pair[order], np.r_[rows, rows[-1] + 1 if len(rows) else 0])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)

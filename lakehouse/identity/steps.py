@@ -1,0 +1,226 @@
+"""Steps: accounts and links -> `silver_identity__edges` -> `silver_identity__creator_ids` and `..._aliases`.
+
+Spark moves the rows; what happens to them is the pure core. Edges are recomputed in full, with a bounded number of
+candidates per account; ids are derived from the edges, the old ids and the aliases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from pyspark import StorageLevel
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, EDGES, LINKS
+from lakehouse.identity.cluster import Graph, cluster, confidence
+from lakehouse.identity.counts import Counts, bucket_count, total
+from lakehouse.identity.engine import Accounts, count_keys
+from lakehouse.identity.ids import Assignment, Member, assign
+from lakehouse.identity.model import Model, default_model
+from lakehouse.identity.nodes import RAW
+from lakehouse.identity.pairs import KEYED, SORTED_BY, edges, explode, prepare
+from lakehouse.ops.steps import Report, StepContext
+from lakehouse.silver.links import ACCOUNT_LINK, EMAIL_LINK, WEBSITE_LINK
+from lakehouse.silver.mentions import BIO, DECLARED, POST
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+Batches = Iterator[pa.RecordBatch]
+Work = Callable[[Iterator[pa.Table]], Iterable[pa.Table]]
+
+EVIDENCE_RANK = {DECLARED: 1, BIO: 2, POST: 3}
+"""Of more links than are kept, the strongest evidence stays."""
+_KEY = ("platform", "platform_account_id")
+_EDGE_ENDS = ("left_platform", "left_id", "right_platform", "right_id", "log_odds")
+
+
+def build_edges(ctx: StepContext) -> Report:
+    """Score every candidate pair and replace the edges.
+
+    Returns:
+        Accounts read, edges written, and how many keys were over the cap.
+    """
+    model = default_model()
+    raw = raw_accounts(ctx.lake.read(ACCOUNTS), ctx.lake.read(LINKS), model).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        accounts = raw.count()
+        counts = count_keys_of(raw, accounts, model)
+        ctx.lake.replace(EDGES, score_edges(raw, counts, model))
+    finally:
+        raw.unpersist()
+    written = ctx.lake.read(EDGES).count()
+    oversized = int((counts.table > model.blocking.key_size_max).sum())
+    ctx.log(f"{written:,} edges between {accounts:,} accounts; {oversized:,} oversized keys compared in windows")
+    return Report(rows_in=accounts, rows_out=written, metadata={"keys_oversized": oversized, "model": model.version})
+
+
+def raw_accounts(accounts: DataFrame, links: DataFrame, model: Model) -> DataFrame:
+    """Rows of `nodes.RAW`: accounts with the targets, domains and address hashes of their links."""
+    listed = model.links.listed_max
+    target = F.concat_ws(":", "target_platform", "target_key")
+    rank = F.element_at(
+        F.create_map(*(F.lit(part) for item in EVIDENCE_RANK.items() for part in item)), F.col("evidence_code")
+    )
+    ranked = F.struct(rank.alias("rank"), target.alias("target"), F.col("evidence_code").alias("evidence"))
+    is_own_site = F.col("evidence_code") != POST
+    folded = links.groupBy(*_KEY).agg(
+        _kept(ranked, F.col("link_type_code") == ACCOUNT_LINK, listed).alias("ranked"),
+        _kept(F.col("target_key"), (F.col("link_type_code") == WEBSITE_LINK) & is_own_site, listed).alias("sites"),
+        _kept(F.col("target_key"), F.col("link_type_code") == EMAIL_LINK, listed).alias("addresses"),
+    )
+    joined = accounts.join(folded, list(_KEY), "left")
+    nothing = F.array().cast("array<string>")
+    site = F.array_compact(F.array("website_domain"))
+    return joined.select(
+        *_KEY,
+        "handle_key",
+        "display_name",
+        "country_code",
+        "language_code",
+        "followers_count",
+        F.array_union(site, F.coalesce("sites", nothing)).alias("domains"),
+        F.array_union(F.coalesce("email_hashes", nothing), F.coalesce("addresses", nothing)).alias("emails"),
+        F.transform(
+            "ranked", lambda link: F.struct(link["target"].alias("target"), link["evidence"].alias("evidence"))
+        ).alias("links"),
+    )
+
+
+def count_keys_of(raw: DataFrame, accounts: int, model: Model) -> Counts:
+    """Frequencies of all keys, collected as the buckets that more than one account fills."""
+    size = bucket_count(accounts)
+
+    def count(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        for table in tables:
+            buckets, counts = count_keys(table, size, model)
+            yield pa.table({"bucket": pa.array(buckets, pa.int64()), "uses": pa.array(counts, pa.int64())})
+
+    partial = raw.mapInArrow(_over_tables(count, RAW), "bucket long, uses long")
+    filled = partial.groupBy("bucket").agg(F.sum("uses").alias("uses")).where("uses > 1").toArrow()
+    return total([(filled.column("bucket").to_numpy(), filled.column("uses").to_numpy())], size)
+
+
+def score_edges(raw: DataFrame, counts: Counts, model: Model) -> DataFrame:
+    """Edges of all accounts: one shuffle on the key, attributes carried, pairs scored where they meet."""
+    shared = raw.sparkSession.sparkContext.broadcast(counts.table)
+
+    def key(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        frozen = Counts(shared.value)
+        for table in tables:
+            yield explode(prepare(table, frozen, model))
+
+    def pair(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        return edges(tables, model)
+
+    keyed = raw.mapInArrow(_over_tables(key, RAW), from_arrow_schema(KEYED))
+    ordered = keyed.repartition("key").sortWithinPartitions(*SORTED_BY)
+    return ordered.mapInArrow(_over_tables(pair, KEYED), from_arrow_schema(EDGES.arrow_schema()))
+
+
+def build_creator_ids(ctx: StepContext) -> Report:
+    """Cluster the edges and give every account its creator id; old ids are kept.
+
+    Aliases are written before ids: after a kill in between, the next run finds the same merges again.
+
+    Returns:
+        Accounts read and rows written; metadata counts creators, merges and splits.
+    """
+    model = default_model()
+    accounts, table = Accounts.of(ctx.lake.read(ACCOUNTS).select(*_KEY, "first_seen_at").toArrow())
+    graph = accounts.graph(ctx.lake.read(EDGES).select(*_EDGE_ENDS).toArrow())
+    labels = cluster(graph, model)
+    old_aliases = ctx.lake.read(CREATOR_ALIASES).toArrow()
+    keys = list(zip(accounts.platforms.to_pylist(), accounts.ids.to_pylist(), strict=True))
+    seen = table.column("first_seen_at").cast(pa.int64()).to_pylist()
+    current = dict(
+        zip(old_aliases.column("alias_id").to_pylist(), old_aliases.column("creator_id").to_pylist(), strict=True)
+    )
+    assigned = assign(_members(ctx.lake.read(CREATOR_IDS).toArrow()), current, keys, seen, labels)
+    spark = ctx.lake.spark
+    ctx.lake.sync(
+        CREATOR_ALIASES, spark.createDataFrame(_alias_table(assigned, old_aliases, newest=max(seen, default=0)))
+    )
+    rows = _id_table(assigned, keys, graph, labels, model)
+    ctx.lake.sync(CREATOR_IDS, spark.createDataFrame(rows))
+    reasons = [line.reason_code for line in assigned.lineage]
+    creators = len(rows.column("creator_id").unique())
+    ctx.log(f"{creators:,} creators of {len(keys):,} accounts")
+    changes = {"creators": creators, "merges": reasons.count("merge"), "splits": reasons.count("split")}
+    return Report(rows_in=len(keys), rows_out=rows.num_rows, metadata=changes)
+
+
+def _kept(value: Column, condition: Column, most: int) -> Column:
+    """Distinct values where a condition holds, the smallest `most` of them."""
+    return F.slice(F.array_sort(F.collect_set(F.when(condition, value))), 1, most)
+
+
+def _over_tables(work: Work, schema: pa.Schema) -> Callable[[Batches], Batches]:
+    """A function over Arrow tables of `schema` as Spark's `mapInArrow` wants it."""
+
+    def run(batches: Batches) -> Batches:
+        for table in work(pa.Table.from_batches([batch]).cast(schema) for batch in batches):
+            yield from table.to_batches()
+
+    return run
+
+
+def _members(table: pa.Table) -> list[Member]:
+    names = ("platform", "platform_account_id", "creator_id", "is_anchor")
+    seen = table.column("first_seen_at").cast(pa.int64()).to_pylist()
+    columns = zip(*(table.column(name).to_pylist() for name in names), seen, strict=True)
+    return [Member((platform, key), us, creator_id, anchor) for platform, key, creator_id, anchor, us in columns]
+
+
+def _id_table(
+    assigned: Assignment, keys: list[tuple[str, str]], graph: Graph, labels: np.ndarray, model: Model
+) -> pa.Table:
+    """Rows of `CREATOR_IDS`; tombstones have confidence 0."""
+    node_of = {key: node for node, key in enumerate(keys)}
+    certain = confidence(graph, labels, _anchor_nodes(assigned, node_of, labels), model)
+    sizes: dict[str, int] = {}
+    for member in assigned.members:
+        sizes[member.creator_id] = sizes.get(member.creator_id, 0) + (member.account in node_of)
+    schema, members = CREATOR_IDS.arrow_schema(), assigned.members
+    columns = {
+        "platform": [member.account[0] for member in members],
+        "platform_account_id": [member.account[1] for member in members],
+        "creator_id": [member.creator_id for member in members],
+        "confidence_score": [
+            float(certain[node_of[member.account]]) if member.account in node_of else 0.0 for member in members
+        ],
+        "cluster_size_count": [sizes[member.creator_id] for member in members],
+        "is_anchor": [member.is_anchor for member in members],
+        "first_seen_at": [member.first_seen_us for member in members],
+        "model_version": [model.version] * len(members),
+    }
+    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _anchor_nodes(assigned: Assignment, node_of: dict[tuple[str, str], int], labels: np.ndarray) -> np.ndarray:
+    """Node of each cluster's anchor; where the anchor is a tombstone, of the oldest account."""
+    anchors: dict[int, int] = {}
+    for member in assigned.members:
+        node = node_of.get(member.account)
+        if node is not None and (member.is_anchor or int(labels[node]) not in anchors):
+            anchors[int(labels[node])] = node
+    return np.fromiter(anchors.values(), dtype=np.int64, count=len(anchors))
+
+
+def _alias_table(assigned: Assignment, old: pa.Table, *, newest: int) -> pa.Table:
+    """Rows of `CREATOR_ALIASES`; an alias keeps the time it was made, that of the newest account then."""
+    made = dict(
+        zip(old.column("alias_id").to_pylist(), old.column("last_seen_at").cast(pa.int64()).to_pylist(), strict=True)
+    )
+    schema, aliases = CREATOR_ALIASES.arrow_schema(), sorted(assigned.aliases.items())
+    columns = {
+        "alias_id": [alias for alias, _ in aliases],
+        "creator_id": [creator_id for _, creator_id in aliases],
+        "alias_reason_code": ["merge"] * len(aliases),
+        "last_seen_at": [made.get(alias, newest) for alias, _ in aliases],
+    }
+    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
