@@ -139,7 +139,7 @@ def _is_keyed(record: Record, header: Header) -> bool:
     has_platform = (
         isinstance(record.platform, str) or header.position(record.platform.column, record.platform.at) is not None
     )
-    has_account = any(name in present for name in ACCOUNT_KEYS[record.type])
+    has_account = any(name in present for name in record.needs or ACCOUNT_KEYS[record.type])
     return has_platform and has_account and present.issuperset(RECORD_KEYS[record.type])
 
 

@@ -195,13 +195,18 @@ class ObservedAt(_Strict):
 
 
 class Record(_Strict):
-    """One record that a row yields. An `optional` one may lack its key without a word."""
+    """One record that a row yields.
+
+    It stands when one of the fields in `needs` has a value: by default id, handle or name. An `optional` record may be
+    absent without a word.
+    """
 
     type: RecordType = "profile"
     platform: str | Column
     fields: dict[str, Source]
     constants: dict[str, str] = Field(default_factory=dict)
     links: tuple[Link, ...] = ()
+    needs: Names = ()
     optional: bool = False
 
     @model_validator(mode="after")
@@ -212,6 +217,9 @@ class Record(_Strict):
         for name in (*self.fields, *self.constants):
             if name not in known:
                 raise ValueError(f"a {self.type} has no field {name!r}{_hint(name, known)}")
+        for name in self.needs:
+            if name not in self.fields:
+                raise ValueError(f"needs names {name!r}, which is no field of the record")
         if "stated_er" in self.fields and "stated_er_unit" not in {*self.fields, *self.constants}:
             raise ValueError("stated_er needs the constant stated_er_unit: fraction or percent")
         return self

@@ -67,7 +67,7 @@ class RecordPlan:
         return Made(self.record.type, str(platform), self.constants | payload, problem, culprit)
 
     def _problem(self, payload: Mapping[str, Any], platform: object) -> tuple[str, str]:
-        if not any(name in payload for name in ACCOUNT_KEYS[self.record.type]):
+        if not any(name in payload for name in self.record.needs or ACCOUNT_KEYS[self.record.type]):
             return "no_account_key", ""
         for name in (*RECORD_KEYS[self.record.type], *self.required):
             if name not in payload:

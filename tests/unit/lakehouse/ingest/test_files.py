@@ -148,6 +148,23 @@ def test_one_row_may_give_several_records(tmp_path: Path) -> None:
     assert (source.counts.rows_in, source.counts.rows_landed) == (5, 3)
 
 
+def test_a_name_alone_makes_no_record_that_needs_more(tmp_path: Path) -> None:
+    mapping = """
+source: acme
+version: 1
+files: "acme*"
+observed_at: {date: 2022-06-15}
+records:
+  - {platform: x, optional: true, needs: handle, fields: {handle: x, display_name: name}}
+  - {platform: tiktok, optional: true, needs: handle, fields: {handle: tiktok, display_name: name}}
+"""
+    _, records, entries = read(tmp_path, "name,x,tiktok\nAnn,ann,\nBob,,\n", acme(mapping))
+    assert [(record.platform, record.payload) for record in records] == [
+        ("x", {"handle": "ann", "display_name": "Ann"})
+    ]
+    assert [(entry.reason_code, entry.line_number) for entry in entries] == [("no_account_key", 3)]
+
+
 CANONICAL = {"platform: instagram": "platform: {column: platform, values: {twitter: x}}"}
 
 

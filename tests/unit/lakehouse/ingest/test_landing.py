@@ -140,9 +140,10 @@ def test_killed_before_the_manifest_it_ends_at_the_same_content(
     def die(_objects: ObjectStore, _batch: Batch) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(landing, "commit", die)
-        run(objects, inbox, mappings=[mapping])
+        with pytest.raises(KeyboardInterrupt):
+            run(objects, inbox, mappings=[mapping])
     assert list(read_batches(objects)) == []
     run(objects, inbox, mappings=[mapping], clock=lambda: NOON + dt.timedelta(hours=1))
     (batch,) = read_batches(objects)
