@@ -167,7 +167,7 @@ def _choose(edge: float, points: list[RecallPoint], *, spec: IndexSpec) -> Band:
 def _exact_threshold(bands: list[Band], curve: list[RecallPoint], rows: int, *, spec: IndexSpec) -> int:
     """Largest number of matches that costs no more to score exactly than to probe, at most EXACT_MAX_MATCHES.
 
-    A band that cannot reach the goal by probing is scored exactly as far as that limit allows.
+    A band that misses the target by probing is scored exactly as far as that limit allows.
     """
     threshold, lower = 0, 0.0
     for band in bands:
@@ -177,7 +177,7 @@ def _exact_threshold(bands: list[Band], curve: list[RecallPoint], rows: int, *, 
             for point in curve
             if (point.matches_target, point.k_factor) == chosen and lower < point.selectivity <= band.max_selectivity
         ]
-        budget = max(costs) if band.recall >= _goal(spec) else float(EXACT_MAX_MATCHES)
+        budget = max(costs) if band.recall >= spec.recall_target else float(EXACT_MAX_MATCHES)
         affordable = min(budget, band.max_selectivity * rows)
         threshold = int(affordable) if affordable > lower * rows else threshold
         lower = band.max_selectivity
