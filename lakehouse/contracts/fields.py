@@ -24,7 +24,9 @@ class Field:
 
 
 STRINGS = pa.list_(pa.string())
-DECLARED_LINK = pa.struct([("platform", pa.string()), ("target", pa.string()), ("url", pa.string())])
+DECLARED_LINK = pa.struct(
+    [("platform", pa.string()), ("target", pa.string()), ("url", pa.string()), ("evidence", pa.string())]
+)
 REASON = pa.struct(
     [
         ("signal", pa.string()),
@@ -91,7 +93,7 @@ _ALL = (
     _F("last_seen_at", TIMESTAMP, "Newest observation"),
     # quarantine
     _F("quarantine_id", pa.string(), "Content hash of the quarantine entry"),
-    _F("stage_code", pa.string(), "Where it was stopped: landing, bronze or silver"),
+    _F("stage_code", pa.string(), "Where it was stopped: landing, bronze, silver_profiles or silver_posts"),
     _F("field_name", pa.string(), "Column concerned, null for a whole row or file"),
     _F("reason_code", pa.string(), "Machine-readable reason"),
     _F("reason_text", pa.string(), "Reason in one sentence"),
@@ -102,6 +104,7 @@ _ALL = (
     _F("handle", pa.string(), "Handle as written"),
     _F("handle_key", pa.string(), "NFKC, case-folded handle without leading @"),
     _F("display_name", pa.string(), "Display name, normalised text"),
+    _F("other_names", STRINGS, "Further names that a source states, for example in another script"),
     _F("bio", pa.string(), "Profile text, e-mails and phone numbers masked"),
     _F("profile_url", pa.string(), "Public profile address"),
     _F("website_url", pa.string(), "Canonical website"),
@@ -114,8 +117,8 @@ _ALL = (
     _F("is_verified", pa.bool_(), "Verified by the platform"),
     _F("is_private", pa.bool_(), "Private account"),
     _F("account_created_at", TIMESTAMP, "When the account was opened"),
-    _F("declared_links", pa.list_(DECLARED_LINK), "Accounts and sites that the profile or its posts declare"),
-    _F("email_hashes", STRINGS, "Keyed hashes (vN:hex) of e-mail addresses found in profile text"),
+    _F("declared_links", pa.list_(DECLARED_LINK), "Accounts and sites that the record declares; platform `web` is a site, evidence declared, bio or post"),
+    _F("email_hashes", STRINGS, "Keyed hashes (vN:hex) of e-mail addresses found in the text, sorted"),
     _F("has_email", pa.bool_(), "An e-mail address was found"),
     _F("observations_count", pa.int64(), "Observations behind the row", "rows"),
     # metrics

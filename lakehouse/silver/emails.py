@@ -5,15 +5,12 @@ Format of a hash: `v1:` and the hex HMAC-SHA256 of "email:v1", a NUL and the nor
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import unicodedata
 from functools import lru_cache
 
-import idna
-
-from lakehouse.silver.hosts import is_public_suffix
+from lakehouse.silver.hosts import ascii_host, is_public_suffix
 
 MASK = "[email]"
 HASH_VERSION = "v1"
@@ -59,9 +56,8 @@ def normalise_email(address: str) -> str | None:
     local = local.strip().strip(".")
     if not at or not local or ".." in local:
         return None
-    try:
-        ascii_domain = idna.encode(domain.strip().strip("."), uts46=True).decode("ascii")
-    except (idna.IDNAError, UnicodeError):
+    ascii_domain = ascii_host(domain.strip().strip("."))
+    if ascii_domain is None:
         return None
     has_suffix = is_public_suffix(ascii_domain.partition(".")[2]) or is_public_suffix(ascii_domain.rpartition(".")[2])
     return f"{local}@{ascii_domain}" if "." in ascii_domain and has_suffix else None
@@ -69,8 +65,8 @@ def normalise_email(address: str) -> str | None:
 
 def hash_email(normalised: str, *, pepper: bytes) -> str:
     """Keyed hash of a normalised address; equal addresses give equal hashes under one pepper."""
-    digest = hmac.new(pepper, _CONTEXT + normalised.encode("utf-8", "replace"), hashlib.sha256)
-    return f"{HASH_VERSION}:{digest.hexdigest()}"
+    digest = hmac.digest(pepper, _CONTEXT + normalised.encode("utf-8", "replace"), "sha256")
+    return f"{HASH_VERSION}:{digest.hex()}"
 
 
 def is_role_address(normalised: str) -> bool:

@@ -25,9 +25,10 @@ FOLD_ROUNDS = 8
 _IGNORED = re.compile(f"[\x00-\x1f\x7f-\x9f{INVISIBLE}{JOINERS}]")
 _HANDLE = re.compile(r"[\w.·\-]*\w[\w.·\-]*")
 _YOUTUBE_ID = re.compile(r"UC[\w-]{22}", re.ASCII)
-_FLOAT_ID = re.compile(r"[0-9.]+e\+?[0-9]+", re.IGNORECASE)
+_FLOAT_ID = re.compile(r"[0-9]+(?:\.[0-9]+e\+?|e\+)[0-9]+", re.IGNORECASE)
 _WHOLE_FLOAT = re.compile(r"([0-9]{1,15})\.0+")
-_DAMAGE = re.compile("ï¿½|ï¿|ï|ý{2,}|\ufffd")
+_MOJIBAKE = re.compile("ï¿½?")
+_DAMAGE = re.compile("ý{2,}|\ufffd+")
 _NOT_LETTERS = re.compile(r"[\W_]+")
 
 
@@ -60,12 +61,10 @@ def name_key(raw: str) -> str | None:
 
     Names whose letters an upstream tool replaced by the same filler would all become one account.
     """
-    key = " ".join(fold(raw).split())
-    letters = _NOT_LETTERS.sub("", key)
-    kept = _NOT_LETTERS.sub("", _DAMAGE.sub("", key))
-    if len(kept) < MIN_KEY_CHARS or len(kept) * 2 < len(letters):
-        return None
-    return key
+    key = " ".join(fold(_MOJIBAKE.sub("\ufffd", raw)).split())
+    damaged = sum(len(run) for run in _DAMAGE.findall(key))
+    kept = len(_NOT_LETTERS.sub("", _DAMAGE.sub("", key)))
+    return key if kept >= MIN_KEY_CHARS and kept >= damaged else None
 
 
 def is_opaque_id(platform: str, text: str) -> bool:

@@ -5,8 +5,10 @@ The public suffix list is the snapshot inside the installed package; nothing is 
 
 from __future__ import annotations
 
+import re
 from functools import cache, lru_cache
 
+import idna
 from publicsuffixlist import PublicSuffixList
 
 LINK_IN_BIO_HOSTS = frozenset(
@@ -70,6 +72,20 @@ TENANT_HOSTS = frozenset(
     }
 )  # fmt: skip
 """Each subdomain belongs to somebody else: `jane.house.gov` is a site of its own, `house.gov` is not."""
+
+
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
+
+
+def ascii_host(host: str) -> str | None:
+    """Lower-case ASCII form of a host name (IDNA for other scripts), None for what is no dotted name."""
+    text = host.lower()
+    if not text.isascii():
+        try:
+            text = idna.encode(text, uts46=True).decode("ascii")
+        except (idna.IDNAError, UnicodeError):
+            return None
+    return text if _HOST.fullmatch(text) else None
 
 
 @lru_cache(maxsize=1 << 15)

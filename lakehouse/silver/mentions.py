@@ -42,20 +42,22 @@ _SOCIAL = (
 _LABELS = (
     r"(?:F(?:acebook|ACEBOOK)|FB|T(?:witter|WITTER)|I(?:nstagram|NSTAGRAM)|Insta|IG|Y(?:ou[Tt]ube|OUTUBE)|Twitch|TWITCH|Tik[Tt]ok"
     r"|TIKTOK|S(?:nap[Cc]hat|NAPCHAT)|Snap|Tumblr|TUMBLR|Sound[Cc]loud|SOUNDCLOUD|Spotify|SPOTIFY|Web[Ss]ite|WEBSITE|Web"
-    r"|Google ?(?:\+|Plus)|Vine|VINE|Pinterest|Patreon|PATREON|Discord|DISCORD|Reddit|E?-?[Mm]ail|EMAIL|Blog|BLOG|Merch|MERCH"
-    r"|Vevo|VEVO|iTunes|Apple Music|Subscribe|SUBSCRIBE|Follow|FOLLOW|Periscope|Musical\.ly|LinkedIn|VK|Threads)"
+    r"|Google(?:Plus|\+)?|Vine|VINE|Pinterest|Patreon|PATREON|Discord|DISCORD|Reddit|Blog|BLOG|Merch|MERCH"
+    r"|Vevo|VEVO|iTunes|Apple Music|Periscope|Musical\.ly|LinkedIn|VK|Threads)"
 )
 _VERBS = (
     r"(?:Visit|About|Download|Listen|Watch|Follow|Subscribe|E?-?[Mm]ail|Contact|Produced|Directed|Director|Connect|Check|Shop|Buy"
-    r"|Stream|Join|Thanks|Thank|Credits|Copyright)"
+    r"|SUBSCRIBE|FOLLOW|EMAIL|Stream|Join|Thanks|Thank|Credits|Copyright)"
 )
-_SEPARATOR = r"\s*(?:page\s*)?(?:[:|»►➜→~–—=@]|-\s|https?:|www\.)"
-_BEFORE_SCHEME = re.compile(r"(?i)(?<=[^\s=])(?=https?://)")
-_BARE_SCHEME = re.compile(rf"(?i)(?<=\w)https?:?/{{0,2}}(?=(?:www\.)?{_SOCIAL})")
-_BEFORE_SOCIAL = re.compile(rf"(?i)(?<=/)(@?[\w.-]+?)(?=(?:www\.)?{_SOCIAL}/)")
-_BEFORE_LABEL = re.compile(rf"({_SOCIAL}/(?:[\w.@-]+/)?@?[\w.-]*?[a-z0-9_.!])({_LABELS})(?={_SEPARATOR})")
-_BEFORE_UPPER_LABEL = re.compile(rf"({_SOCIAL}/(?:[\w.@-]+/)?@?[\w.-]*?[A-Za-z0-9_.])({_LABELS})(?={_SEPARATOR})")
-_BEFORE_VERB = re.compile(rf"({_SOCIAL}/(?:[\w.@-]+/)?@?[\w.-]*?[a-z0-9_])({_VERBS})(?=[\s:,]|$)")
+_SEPARATOR = r"\s*\+?\s*(?:page\s*)?(?:[:|»►➜→~–—=@]|-\s|https?:|www\.)"
+_BEFORE_SCHEME = re.compile(r"(?<=[^\s=])(?=https?://)", re.IGNORECASE)
+_BARE_SCHEME = re.compile(rf"(?<=\w)https?:?/{{0,2}}(?=(?:www\.)?{_SOCIAL})", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?<![\w.-])[\w.-]++/[\w.@/!-]+", re.ASCII)
+_ENDS_WITH_HOST = re.compile(rf"(?:.*[\W_]|.*?){_SOCIAL}", re.IGNORECASE)
+_INNER_HOST = re.compile(rf"(?<=[\w.])(?:www\.)?{_SOCIAL}(?=/)", re.IGNORECASE)
+_TAIL = re.compile(rf"(?<=[A-Za-z0-9_.!])(?:(?P<label>{_LABELS})|(?<=[a-z0-9_])(?P<verb>{_VERBS}))[-.!]*$")
+_AFTER_LABEL = re.compile(_SEPARATOR)
+_AFTER_VERB = re.compile(r"[\s:,]|$")
 
 _URL_CHARS = r"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%]"
 _URL = re.compile(
@@ -88,11 +90,25 @@ def find_links(text: str, *, evidence: str) -> list[Link]:
 
 def unglue(text: str) -> str:
     """Text with a space at every seam where an address or a platform label follows a handle directly."""
-    apart = _BARE_SCHEME.sub(" https://", _BEFORE_SCHEME.sub(" ", text))
-    apart = _BEFORE_SOCIAL.sub(r"\1 ", apart)
-    apart = _BEFORE_LABEL.sub(r"\1 \2", apart)
-    apart = _BEFORE_UPPER_LABEL.sub(r"\1 \2", apart)
-    return _BEFORE_VERB.sub(r"\1 \2", apart)
+    apart = _BEFORE_SCHEME.sub(" ", text)
+    if "http" in apart:
+        apart = _BARE_SCHEME.sub(" https://", apart)
+    return _ADDRESS.sub(_cut, apart)
+
+
+def _cut(match: re.Match[str]) -> str:
+    """An address without scheme, cut before further hosts in its path and before a glued word at its end."""
+    address = match.group()
+    host, _, path = address.partition("/")
+    if _ENDS_WITH_HOST.fullmatch(host) is None:
+        return address
+    path = _INNER_HOST.sub(lambda inner: f" {inner.group()}", path)
+    tail = _TAIL.search(path)
+    if tail is None:
+        return f"{host}/{path}"
+    after = _AFTER_LABEL if tail["label"] else _AFTER_VERB
+    is_seam = after.match(match.string, match.end()) is not None
+    return f"{host}/{path[: tail.start()]} {path[tail.start() :]}" if is_seam else f"{host}/{path}"
 
 
 def declared_links(raw: object) -> list[Link]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-import idna
-
-from lakehouse.silver.hosts import is_shared_host, registrable_domain
+from lakehouse.silver.hosts import ascii_host, is_shared_host, registrable_domain
 from lakehouse.silver.missing import Reason, is_missing_number
 from lakehouse.silver.text import repair
 
@@ -31,8 +29,9 @@ TRACKING_PARAMETERS = frozenset(
 """Parameters that say how a visitor came, never what is shown."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):/*", re.IGNORECASE)
-_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
+_PARTS = re.compile(r"([^/?#\s]*)([^?#\s]*)(?:\?([^#\s]*))?(?:#(\S*))?")
 _SAFE_PATH = "/%:@!$&'()*+,;=~-._"
+_PLAIN_PATH = re.compile(r"[\w/%:@!$&'()*+,;=~.-]*", re.ASCII)
 _MIRRORS = ("www.", "m.", "mobile.", "web.", "www2.")
 """Host prefixes that show the same site in another shape. Only the first one is the same for every site."""
 
@@ -60,19 +59,19 @@ class Url:
 def parse_url(raw: str) -> Url | None:
     """Parts of a web address; a missing scheme is allowed. None for anything that is no http(s) address of a name."""
     text = repair(raw).strip().strip("<>()[]{}\"'`.,;!|")
-    if not text or len(text) > MAX_URL_CHARS or re.search(r"\s", text):
+    if not text or len(text) > MAX_URL_CHARS:
         return None
     scheme = _SCHEME.match(text)
     if scheme and scheme.group(1).lower() in {"http", "https"}:
         text = text[scheme.end() :]
     elif scheme and "." not in scheme.group(1):
         return None
-    try:
-        parts = urlsplit(f"https://{text.lstrip('/')}")
-        host = _ascii_host(parts.hostname or "")
-    except ValueError:
+    parts = _PARTS.fullmatch(text.lstrip("/"))
+    if parts is None:
         return None
-    return _build(host, parts.path, parts.query, parts.fragment) if host else None
+    place, path, query, fragment = parts.groups(default="")
+    host = _site_host(place.rpartition("@")[2].partition(":")[0])
+    return _build(host, path, query, fragment) if host else None
 
 
 def canonical_url(raw: str) -> str | None:
@@ -102,21 +101,17 @@ def website_domain(url: str | None) -> str | None:
     return registrable_domain(parsed.host)
 
 
-def _ascii_host(host: str) -> str | None:
-    text = host.strip(".").lower()
-    if not text.isascii():
-        try:
-            text = idna.encode(text, uts46=True).decode("ascii")
-        except (idna.IDNAError, UnicodeError):
-            return None
-    text = text.removeprefix("www.") if text.count(".") > 1 else text
-    return text if _HOST.fullmatch(text) else None
+def _site_host(place: str) -> str | None:
+    host = ascii_host(place.strip("."))
+    return host.removeprefix("www.") if host and host.count(".") > 1 else host
 
 
 def _build(host: str, path: str, query: str, fragment: str) -> Url:
-    segments = tuple(part for part in unquote(path, errors="replace").split("/") if part)
-    kept = sorted((name, value) for name, value in parse_qsl(query) if not _is_tracking(name))
-    clean_path = quote(re.sub(r"/{2,}", "/", path), safe=_SAFE_PATH).rstrip("/")
+    decoded = unquote(path, errors="replace") if "%" in path else path
+    segments = tuple(part for part in decoded.split("/") if part)
+    kept = sorted((name, value) for name, value in parse_qsl(query) if not _is_tracking(name)) if query else []
+    quoted = path if _PLAIN_PATH.fullmatch(path) else quote(path, safe=_SAFE_PATH)
+    clean_path = re.sub(r"/{2,}", "/", quoted).rstrip("/") if quoted else ""
     text = f"https://{host}{clean_path}" + (f"?{urlencode(kept)}" if kept else "")
     return Url(host, segments, tuple(kept), fragment, text)
 

@@ -1,0 +1,47 @@
+"""New raw records of all platforms as one frame, and their normalised form. Spark; the rules are in `rows.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial, reduce
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from lakehouse.silver.rows import RAW_COLUMNS, parsed_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+    from lakehouse.contracts.tables import TableSpec
+    from lakehouse.storage.lake import Lake
+
+Parser = Callable[..., Iterator["pa.RecordBatch"]]
+
+
+def new_records(lake: Lake, specs: Mapping[str, TableSpec], *, since: int) -> DataFrame:
+    """Raw records of every platform's table that landed after batch `since` (columns `RAW_COLUMNS`)."""
+    written = [spec for spec in specs.values() if lake.version(spec.name) is not None] or list(specs.values())[:1]
+    frames = [lake.read(spec).where(F.col("batch_seq") > since).select(*RAW_COLUMNS) for spec in written]
+    return reduce(lambda left, right: left.unionByName(right), frames)
+
+
+def first_of_each(records: DataFrame) -> DataFrame:
+    """One row per record id: the first that landed. The same content twice is one observation."""
+    rest = [name for name in records.columns if name != "record_id"]
+    first = F.min_by(F.struct(*rest), F.struct("batch_seq", "record_seq")).alias("first")
+    return records.groupBy("record_id").agg(first).select("record_id", "first.*")
+
+
+def parse(records: DataFrame, parser: Parser, *, columns: tuple[str, ...], pepper: bytes) -> DataFrame:
+    """Normalised rows with `rejects` and `is_refused`, one per record."""
+    schema = from_arrow_schema(parsed_schema(columns))
+    return records.select(*RAW_COLUMNS).mapInArrow(partial(parser, pepper=pepper), schema)
+
+
+def counts_in(records: DataFrame) -> tuple[dict[str, int], int]:
+    """Rows per source and the largest batch (0 without rows)."""
+    rows = records.groupBy("source_code").agg(F.count(F.lit(1)).alias("n"), F.max("batch_seq").alias("last")).collect()
+    return {row["source_code"]: row["n"] for row in rows}, max((row["last"] for row in rows), default=0)

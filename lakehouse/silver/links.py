@@ -1,0 +1,155 @@
+"""Step: accounts and posts -> `silver_core__links`: who points at which account, site or (hashed) e-mail, and how often.
+
+One row per account and target with its strongest evidence; a record counts once for each target. Accounts with a changed
+profile or post are recomputed whole, and links that they no longer carry are removed: the result equals a full rebuild.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark import StorageLevel
+from pyspark.sql import functions as F
+
+from lakehouse.contracts.tables import ACCOUNTS, LINKS, POSTS
+from lakehouse.ops.steps import Report, StepContext
+from lakehouse.silver.mentions import BIO, DECLARED, POST, WEB
+from lakehouse.silver.newest import of_keys
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from lakehouse.contracts.tables import TableSpec
+    from lakehouse.storage.lake import Lake
+
+ACCOUNT_LINK, WEBSITE_LINK, EMAIL_LINK = "account", "website", "email"
+STRENGTH = (DECLARED, BIO, POST)
+"""Evidence codes, strongest first."""
+_KEY = ("platform", "platform_account_id")
+_TARGET = ("link_type_code", "target_platform", "target_key")
+_CARRIED = (*_KEY, "declared_links", "email_hashes", "first_seen_at", "observed_at", "batch_seq")
+
+
+def build_links(ctx: StepContext) -> Report:
+    """Recompute the links of every account whose profile or posts changed.
+
+    Returns:
+        Profiles and posts read, links written; cursor `accounts` and `posts`, the newest batches seen.
+    """
+    since = {name: int(ctx.cursor.get(name, 0)) for name in ("accounts", "posts")}
+    is_rebuild = not any(since.values())
+    accounts, posts = ctx.lake.read(ACCOUNTS), ctx.lake.read(POSTS)
+    rows_in, cursor = _news(accounts, posts, since)
+    if not is_rebuild and not rows_in:
+        return Report(cursor=cursor)
+    if not is_rebuild:
+        touched = _touched(accounts, posts, since).persist(StorageLevel.MEMORY_AND_DISK)
+        accounts = of_keys(accounts, touched, keys=_KEY, max_keys=rows_in)
+        posts = of_keys(posts, touched, keys=_KEY, max_keys=rows_in)
+    links = fold_links(accounts, posts).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        if is_rebuild:
+            ctx.lake.replace(LINKS, links)
+        else:
+            _merge(ctx.lake, links, touched, max_keys=rows_in)
+        written = links.count()
+    finally:
+        links.unpersist()
+    return Report(rows_in=rows_in, rows_out=written, cursor=cursor)
+
+
+def fold_links(accounts: DataFrame, posts: DataFrame) -> DataFrame:
+    """Links of some accounts from all their profiles and posts; links to the account itself are left out."""
+    carried = accounts.select(*_CARRIED).withColumn("email_evidence", F.lit(BIO))
+    carried = carried.unionByName(posts.select(*_CARRIED).withColumn("email_evidence", F.lit(POST)))
+    mentions = _mentions(carried)
+    strongest = F.min(F.struct("strength", "target_url")).alias("strongest")
+    folded = mentions.groupBy(*_KEY, *_TARGET).agg(
+        strongest,
+        F.count(F.lit(1)).alias("mentions_count"),
+        F.min("first_seen_at").alias("first_seen_at"),
+        F.max("observed_at").alias("last_seen_at"),
+    )
+    own = accounts.select(*_KEY, F.col("handle_key").alias("own_key"))
+    kept = folded.join(own, list(_KEY), "left").where(~_is_own())
+    return kept.select(
+        _link_id().alias("link_id"),
+        *_KEY,
+        *_TARGET,
+        F.col("strongest.target_url").alias("target_url"),
+        F.element_at(F.array(*(F.lit(code) for code in STRENGTH)), F.col("strongest.strength")).alias("evidence_code"),
+        "mentions_count",
+        "first_seen_at",
+        "last_seen_at",
+    ).select(*LINKS.columns)
+
+
+def _mentions(carried: DataFrame) -> DataFrame:
+    """One row per record and target."""
+    declared = carried.select(*_KEY, "first_seen_at", "observed_at", F.explode("declared_links").alias("link")).select(
+        *_KEY,
+        F.when(F.col("link.platform") == WEB, WEBSITE_LINK).otherwise(ACCOUNT_LINK).alias("link_type_code"),
+        F.when(F.col("link.platform") != WEB, F.col("link.platform")).alias("target_platform"),
+        F.col("link.target").alias("target_key"),
+        F.col("link.url").alias("target_url"),
+        F.array_position(F.array(*(F.lit(code) for code in STRENGTH)), F.col("link.evidence"))
+        .cast("int")
+        .alias("strength"),
+        "first_seen_at",
+        "observed_at",
+    )
+    emails = carried.select(
+        *_KEY,
+        F.lit(EMAIL_LINK).alias("link_type_code"),
+        F.lit(None).cast("string").alias("target_platform"),
+        F.explode("email_hashes").alias("target_key"),
+        F.lit(None).cast("string").alias("target_url"),
+        F.when(F.col("email_evidence") == BIO, STRENGTH.index(BIO) + 1)
+        .otherwise(STRENGTH.index(POST) + 1)
+        .alias("strength"),
+        "first_seen_at",
+        "observed_at",
+    )
+    return declared.unionByName(emails)
+
+
+def _is_own() -> Column:
+    same_platform = F.col("target_platform") == F.col("platform")
+    own = F.col("target_key").eqNullSafe(F.col("platform_account_id")) | F.col("target_key").eqNullSafe(
+        F.col("own_key")
+    )
+    return F.coalesce(same_platform & own, F.lit(False))
+
+
+def _link_id() -> Column:
+    parts = [F.coalesce(F.col(name), F.lit("")) for name in (*_KEY, *_TARGET)]
+    return F.sha2(F.concat_ws("\n", *parts), 256)
+
+
+def _touched(accounts: DataFrame, posts: DataFrame, since: dict[str, int]) -> DataFrame:
+    changed = accounts.where(F.col("batch_seq") > since["accounts"]).select(*_KEY)
+    return changed.unionByName(posts.where(F.col("batch_seq") > since["posts"]).select(*_KEY)).distinct()
+
+
+def _news(accounts: DataFrame, posts: DataFrame, since: dict[str, int]) -> tuple[int, dict[str, int]]:
+    """Changed profiles and posts, and the newest batches of both."""
+    parts = [
+        frame.where(F.col("batch_seq") > since[name]).select(F.lit(name).alias("name"), "batch_seq")
+        for name, frame in (("accounts", accounts), ("posts", posts))
+    ]
+    rows = (
+        parts[0]
+        .unionByName(parts[1])
+        .groupBy("name")
+        .agg(F.count(F.lit(1)).alias("n"), F.max("batch_seq").alias("last"))
+    )
+    found = {row["name"]: row for row in rows.collect()}
+    return sum(row["n"] for row in found.values()), since | {name: row["last"] for name, row in found.items()}
+
+
+def _merge(lake: Lake, links: DataFrame, touched: DataFrame, *, max_keys: int) -> None:
+    spec: TableSpec = LINKS
+    stale = of_keys(lake.read(spec), touched, keys=_KEY, max_keys=max_keys).join(links, list(spec.key), "left_anti")
+    lake.merge(spec, links)
+    if stale.limit(1).count():
+        lake.delete(spec, stale)
