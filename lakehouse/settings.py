@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         """Secret for e-mail hashes: the setting, or a random one kept in `{home}` with mode 0600."""
         if self.email_pepper is not None:
             return self.email_pepper.get_secret_value().encode()
-        return _kept_secret(self.home / PEPPER_FILE)
+        return kept_secret(self.home / PEPPER_FILE)
 
     def jars(self) -> list[Path]:
         """Jar files that Spark needs, sorted.
@@ -99,7 +99,7 @@ def _jars_folder() -> Path | None:
     return Path(pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else None
 
 
-def _kept_secret(path: Path) -> bytes:
+def kept_secret(path: Path) -> bytes:
     """Create once, exclusively, then read: two processes agree on one secret."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():

@@ -1,0 +1,1 @@
+"""The search service and its web page. No Spark, no Dagster."""

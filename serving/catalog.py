@@ -1,0 +1,351 @@
+"""The documents and side tables of one snapshot in DuckDB: which rows match, what is on them, whose account is whose.
+
+Small snapshots live in memory, large ones in a database file beside the cache; the SQL is the same. Rows are addressed
+by `gid`, their ordinal over all shards. Vectors and scores are elsewhere (`shards.py`, `rank.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from index_build.manifest import Manifest, created_at
+from lakehouse.contracts.fields import PROFILE
+from lakehouse.contracts.taxonomy import NICHES
+from lakehouse.errors import IntegrityError
+from serving.filters import TEXT_FIELDS, FilterSet, Vocabulary
+from serving.predicates import GID, quoted
+
+Mask = npt.NDArray[np.bool_]
+Ids = npt.NDArray[np.int64]
+
+ADDED = ("row_id", "list_id", "row_check")
+"""Columns that the index build added."""
+
+HIDDEN = ("doc_text", "vector")
+"""Columns that no card shows: long, and made for the encoder."""
+
+WORDS_CACHED = 4_096
+"""Texts whose words are remembered: splitting is a query of its own."""
+
+WHOLE_WEIGHT, NAME_WEIGHT, TOPIC_WEIGHT = 1.0, 0.8, 0.6
+"""Worth of a found word: a whole name or handle, a word of one, a word of a category or niche."""
+
+FACET_SQL: dict[str, tuple[str, str]] = {
+    "platform": ("platforms", "unnest(platforms)"),
+    "niche": ("niche_codes", "unnest(niche_codes)"),
+    "country": ("country_codes", "unnest(country_codes)"),
+    "language": ("language_codes", "unnest(language_codes)"),
+    "risk": ("risk_codes", "unnest(risk_codes)"),
+}
+"""Facets of creators: the column that is needed and the codes of a row."""
+
+_MACROS = (
+    # Marks stay (Indic vowel signs); strip_accents takes the combining ones of Latin, Greek and Cyrillic away.
+    r"CREATE MACRO words(s) AS list_filter(regexp_split_to_array(lower(strip_accents(s)), '[^\p{L}\p{N}\p{M}]+'), lambda x: x <> '')",
+    "CREATE MACRO joined(v) AS ' ' || array_to_string(list_transform(list_distinct(list_filter(v, lambda x: x IS NOT NULL)), "
+    "lambda x: array_to_string(words(x), ' ')), ' | ') || ' '",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """Where words occur: parallel arrays of word ordinal, row and worth."""
+
+    words: Ids
+    gids: Ids
+    worth: npt.NDArray[np.float32]
+
+
+class Catalog:
+    """DuckDB over one snapshot. Every call opens its own cursor, so threads do not wait for each other."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, manifest: Manifest, database: Path | None) -> None:
+        """Wrap a loaded database; use `open`."""
+        self._connection = connection
+        self._database = database
+        self.rows = manifest.rows_count
+        self.docs = self._types("docs")
+        self.profiles = self._types("profiles")
+        self.sides = tuple(table.name for table in manifest.side_tables)
+        self.shown = [name for name in self.docs if name not in HIDDEN and not name.startswith("_text_")]
+        self.words = lru_cache(maxsize=WORDS_CACHED)(self._words)
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Manifest, *, database: Path | None, threads: int) -> Catalog:
+        """Load documents and side tables.
+
+        Args:
+            folder: verified snapshot folder.
+            manifest: its manifest.
+            database: file for the tables of a large snapshot; None keeps them in memory.
+            threads: DuckDB's threads.
+
+        Raises:
+            IntegrityError: a file cannot be read as what the manifest says it is.
+        """
+        connection = duckdb.connect(str(database or ":memory:"), config={"threads": str(threads)})
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            _load(connection, folder, manifest)
+            return cls(connection, manifest, database)
+        except duckdb.Error as error:
+            connection.close()
+            raise IntegrityError(
+                f"The documents of snapshot {manifest.snapshot_id} cannot be loaded: {error}"
+            ) from error
+
+    def close(self) -> None:
+        """Free the tables."""
+        self._connection.close()
+        if self._database is not None:
+            self._database.unlink(missing_ok=True)
+
+    def vocabulary(self, manifest: Manifest) -> Vocabulary:
+        """What requests can filter by."""
+        codes = {facet: frozenset(self.facet_codes(facet)) for facet in FACET_SQL}
+        as_of = datetime.fromisoformat(manifest.as_of) if manifest.as_of else created_at(manifest)
+        return Vocabulary(
+            docs=self.docs,
+            profiles=self.profiles,
+            is_foreign="profiles" not in self.docs,
+            as_of=as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC),
+            words=self.words,
+            codes=codes,
+        )
+
+    def match(self, filters: FilterSet) -> Mask:
+        """Rows that pass, bool (rows,)."""
+        condition = filters.predicate()
+        found = self.arrays(f"SELECT {GID} FROM docs WHERE {condition.sql}", condition.values)[GID]
+        mask = np.zeros(self.rows, dtype=bool)
+        mask[found.astype(np.int64)] = True
+        return mask
+
+    def clause_counts(self, filters: FilterSet) -> dict[str, int]:
+        """How many rows each clause passes on its own."""
+        return {
+            clause.name: self._count(clause.predicate().sql, clause.predicate().values) for clause in filters.clauses
+        }
+
+    def arrays(self, query: str, values: Sequence[Any] = ()) -> dict[str, npt.NDArray[Any]]:
+        """Columns of a query as numpy arrays, masked where a value is null."""
+        result: dict[str, npt.NDArray[Any]] = self._connection.cursor().execute(query, list(values)).fetchnumpy()
+        return result
+
+    def records(self, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Rows of a query as dictionaries."""
+        relation = self._connection.cursor().sql(query, params=list(values))
+        rows: list[dict[str, Any]] = relation.to_arrow_table().to_pylist()
+        return rows
+
+    def documents(self, gids: Sequence[int]) -> list[dict[str, Any]]:
+        """Shown columns of rows, in the order given."""
+        if not gids:
+            return []
+        marks = ", ".join("?" for _ in gids)
+        names = ", ".join(quoted(name) for name in self.shown)
+        found = self.records(f"SELECT {names} FROM docs WHERE {GID} IN ({marks})", gids)
+        by_gid = {row[GID]: row for row in found}
+        return [by_gid[gid] for gid in gids]
+
+    def ordered(self, filters: FilterSet, column: str, order: str, *, offset: int, limit: int) -> list[int]:
+        """Rows that pass, ordered by a column, unknown last, ties by creator_id."""
+        condition = filters.predicate()
+        direction = "DESC" if order == "desc" else "ASC"
+        query = (
+            f"SELECT {GID} FROM docs WHERE {condition.sql} "
+            f"ORDER BY {quoted(column)} {direction} NULLS LAST, creator_id LIMIT {int(limit)} OFFSET {int(offset)}"
+        )
+        return [int(gid) for gid in self.arrays(query, condition.values)[GID]]
+
+    def gids_of(self, creator_ids: Sequence[str]) -> dict[str, int]:
+        """Rows of creators that exist."""
+        if not creator_ids:
+            return {}
+        marks = ", ".join("?" for _ in creator_ids)
+        found = self.records(f"SELECT creator_id, {GID} FROM docs WHERE creator_id IN ({marks})", creator_ids)
+        return {row["creator_id"]: row[GID] for row in found}
+
+    def alias_target(self, creator_id: str) -> str | None:
+        """Today's id of a former one."""
+        if "aliases" not in self.sides:
+            return None
+        found = self.records("SELECT creator_id FROM side_aliases WHERE alias_id = ?", [creator_id])
+        return found[0]["creator_id"] if found else None
+
+    def aliases(self, creator_id: str) -> list[str]:
+        """Former ids of a creator."""
+        if "aliases" not in self.sides:
+            return []
+        found = self.records("SELECT alias_id FROM side_aliases WHERE creator_id = ? ORDER BY alias_id", [creator_id])
+        return [row["alias_id"] for row in found]
+
+    def side(self, name: str, creator_id: str, *, order_by: str, limit: int) -> list[dict[str, Any]]:
+        """Rows of a side table that belong to a creator; none where the snapshot has no such table."""
+        if name not in self.sides:
+            return []
+        query = f"SELECT * FROM side_{name} WHERE creator_id = ? ORDER BY {order_by} LIMIT {int(limit)}"
+        return self.records(query, [creator_id])
+
+    def account_owner(self, platform: str, keys: Sequence[str]) -> str | None:
+        """Creator of the account with one of these handle keys, the largest profile first."""
+        if not {"platform", "handle"} <= self.profiles.keys():
+            return None
+        marks = ", ".join("?" for _ in keys)
+        size = "followers_count" if "followers_count" in self.profiles else GID
+        query = (
+            f"SELECT d.creator_id FROM profiles p JOIN docs d USING ({GID}) "
+            f"WHERE p.platform = ? AND lower(p.handle) IN ({marks}) "
+            f"ORDER BY p.{size} DESC NULLS LAST, d.creator_id LIMIT 1"
+        )
+        found = self.records(query, [platform, *keys])
+        return found[0]["creator_id"] if found else None
+
+    def facet_codes(self, facet: str) -> dict[str, int]:
+        """Codes that occur, with the number of creators, most frequent first."""
+        column, codes = FACET_SQL[facet]
+        if not self.docs.get(column, "").endswith("[]"):
+            return {}
+        query = (
+            f"SELECT code, count(DISTINCT {GID}) AS n FROM (SELECT {GID}, {codes} AS code FROM docs) "
+            "WHERE code IS NOT NULL GROUP BY code ORDER BY n DESC, code"
+        )
+        return {row["code"]: row["n"] for row in self.records(query)}
+
+    def words_frequency(self, words: Sequence[str]) -> dict[str, int]:
+        """Rows that contain each of the words; absent ones are left out."""
+        marks = ", ".join("?" for _ in words)
+        found = self.records(f"SELECT word, n FROM word_counts WHERE word IN ({marks})", words)
+        return {row["word"]: row["n"] for row in found}
+
+    def postings(self, words: Sequence[str]) -> Postings:
+        """Occurrences of the words; ordinals are positions in `words`."""
+        marks = ", ".join("?" for _ in words)
+        query = f"SELECT list_position(?, word) - 1 AS w, {GID}, worth FROM postings WHERE word IN ({marks})"
+        found = self.arrays(query, [list(words), *words])
+        return Postings(found["w"].astype(np.int64), found[GID].astype(np.int64), found["worth"].astype(np.float32))
+
+    def _words(self, text: str) -> tuple[str, ...]:
+        found = self._connection.cursor().execute("SELECT words(?)", [text]).fetchone()
+        return tuple(found[0]) if found else ()
+
+    def _count(self, condition: str, values: Sequence[Any]) -> int:
+        found = (
+            self._connection.cursor().execute(f"SELECT count(*) FROM docs WHERE {condition}", list(values)).fetchone()
+        )
+        return int(found[0]) if found else 0
+
+    def _types(self, table: str) -> dict[str, str]:
+        found = self._connection.execute(f"DESCRIBE {table}").fetchall()
+        return {row[0]: row[1] for row in found}
+
+
+def _load(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Manifest) -> None:
+    for macro in _MACROS:
+        connection.execute(macro)
+    _load_docs(connection, folder, manifest)
+    _load_profiles(connection)
+    _load_words(connection)
+    for table in manifest.side_tables:
+        paths = [str(folder / entry.path) for entry in table.files]
+        source = connection.read_parquet(paths)
+        key = "alias_id" if "alias_id" in source.columns else "creator_id"
+        connection.execute(f"CREATE TABLE side_{table.name} AS SELECT * FROM source ORDER BY {quoted(key)}")
+
+
+def _load_docs(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Manifest) -> None:
+    """Documents of all shards in gid order, with the normalised text columns."""
+    first = 0
+    selects = []
+    for shard in manifest.shards:
+        path = str(folder / shard.docs.path).replace("'", "''")
+        selects.append(f"SELECT row_id + {first} AS {GID}, * EXCLUDE ({', '.join(ADDED)}) FROM read_parquet('{path}')")
+        first += shard.rows
+    connection.execute("CREATE TEMP VIEW loaded AS " + " UNION ALL BY NAME ".join(selects))
+    types = {row[0]: row[1] for row in connection.execute("DESCRIBE loaded").fetchall()}
+    texts = [f"joined({values}) AS {TEXT_FIELDS[name]}" for name, values in _text_values(types).items()]
+    connection.execute(f"CREATE TABLE docs AS SELECT {', '.join(['*', *texts])} FROM loaded ORDER BY {GID}")
+    connection.execute("DROP VIEW loaded")
+
+
+def _text_values(types: Mapping[str, str]) -> dict[str, str]:
+    """SQL list of the values behind each text field that the columns allow."""
+    own = {
+        "handle": "handles",
+        "name": "display_name",
+        "bio": "bio",
+        "category": "category_labels",
+        "content": "doc_text",
+    }
+    on_profile = {"handle": "handle", "name": "display_name", "bio": "bio"}
+    found: dict[str, list[str]] = {}
+    for field, column in own.items():
+        if column in types:
+            found.setdefault(field, []).append(column if types[column].endswith("[]") else f"[{column}]")
+        if field in on_profile and "profiles" in types:
+            found.setdefault(field, []).append(f"list_transform(profiles, lambda p: p.{on_profile[field]})")
+    if "profiles" not in types:
+        known = {*own.values(), "creator_id"}
+        others = [quoted(name) for name, kind in types.items() if kind == "VARCHAR" and name not in known]
+        found.setdefault("content", []).extend([f"[{', '.join(others)}]"] if others else [])
+    return {field: _concatenated(parts) for field, parts in found.items() if parts}
+
+
+def _concatenated(parts: Sequence[str]) -> str:
+    return (
+        f"list_concat({', '.join(f'coalesce({part}, [])' for part in parts)})"
+        if len(parts) > 1
+        else f"coalesce({parts[0]}, [])"
+    )
+
+
+def _load_profiles(connection: duckdb.DuckDBPyConnection) -> None:
+    """One row per profile; the row itself is the only profile of a foreign document."""
+    types = {row[0]: row[1] for row in connection.execute("DESCRIBE docs").fetchall()}
+    if "profiles" in types:
+        query = f"SELECT {GID}, unnest(p) FROM (SELECT {GID}, unnest(profiles) AS p FROM docs)"
+    else:
+        names = [field.name for field in PROFILE if field.name in types]
+        query = f"SELECT {', '.join([GID, *map(quoted, names)])} FROM docs"
+    connection.execute(f"CREATE TABLE profiles AS {query} ORDER BY {GID}")
+
+
+def _load_words(connection: duckdb.DuckDBPyConnection) -> None:
+    """Inverted lists of names, handles, categories and niche labels, in word order."""
+    types = {row[0] for row in connection.execute("DESCRIBE docs").fetchall()}
+    connection.execute("CREATE TABLE niche_labels (code VARCHAR, label VARCHAR)")
+    connection.executemany("INSERT INTO niche_labels VALUES (?, ?)", [(niche.code, niche.label) for niche in NICHES])
+    values = f"SELECT {GID}, unnest(string_split(trim({{column}}), ' | ')) AS v FROM docs"
+    selects = []
+    for field in ("name", "handle"):
+        column = TEXT_FIELDS[field]
+        if column in types:
+            source = values.format(column=column)
+            selects.append(f"SELECT {GID}, replace(v, ' ', '') AS word, {WHOLE_WEIGHT} AS worth FROM ({source})")
+            selects.append(f"SELECT {GID}, unnest(string_split(v, ' ')), {NAME_WEIGHT} FROM ({source})")
+    if TEXT_FIELDS["category"] in types:
+        source = values.format(column=TEXT_FIELDS["category"])
+        selects.append(f"SELECT {GID}, unnest(string_split(v, ' ')) AS word, {TOPIC_WEIGHT} AS worth FROM ({source})")
+    if "niche_codes" in types:
+        source = f"SELECT {GID}, unnest(niche_codes) AS code FROM docs"
+        selects.append(
+            f"SELECT {GID}, unnest(words(label)) AS word, {TOPIC_WEIGHT} AS worth FROM ({source}) JOIN niche_labels USING (code)"
+        )
+    empty = f"SELECT NULL::BIGINT AS {GID}, NULL::VARCHAR AS word, NULL::DOUBLE AS worth WHERE false"
+    every = " UNION ALL ".join([empty, *selects])
+    connection.execute(
+        f"CREATE TABLE postings AS SELECT word, {GID}, max(worth)::FLOAT AS worth FROM ({every}) "
+        f"WHERE word <> '' GROUP BY word, {GID} ORDER BY word, {GID}"
+    )
+    connection.execute(
+        "CREATE TABLE word_counts AS SELECT word, count(*) AS n FROM postings GROUP BY word ORDER BY word"
+    )

@@ -1,0 +1,88 @@
+"""Which rows make a page: rankings of a snapshot, kept for further pages, and orders by a metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from serving.catalog import Ids
+from serving.models import SORTS
+from serving.plan import PlanName
+from serving.predicates import GID, quoted
+from serving.rank import WINDOW, Ranking, Scorer, complete, rank_all, rank_streams
+from serving.shards import Matches
+from serving.snapshot import Cache, Snapshot
+from serving.work import Work
+
+RANKINGS_CACHED = 32
+"""Rankings kept: 12 bytes a match each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Places `start` to `stop` of a ranking."""
+
+    ranking: Ranking
+    start: int
+    stop: int
+
+    @property
+    def gids(self) -> Ids:
+        """Rows of the page."""
+        return self.ranking.gids[self.start : self.stop]
+
+
+class Pager:
+    """Finds pages of one snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        """Wrap an opened snapshot."""
+        self._snapshot = snapshot
+        self._rankings: Cache[Ranking] = Cache(RANKINGS_CACHED)
+
+    def page(self, work: Work, plan: PlanName, matches: Matches, scorer: Scorer) -> Page:
+        """The page that a request asks for; pages of one request are disjoint and together complete."""
+        limit = work.request.limit
+        if work.is_by_metric and not work.is_compared:
+            ranking = self._by_metric(work, matches)
+            return Page(ranking, 0, len(ranking.gids))
+        ranking = self._rankings.get((work.key, "window"), lambda: self._window(work, plan, matches, scorer))
+        if not ranking.is_complete and work.offset + limit > len(ranking.gids):
+            window = ranking
+            shards = self._snapshot.shards
+            ranking = self._rankings.get((work.key, "all"), lambda: complete(window, shards, matches, scorer))
+        return Page(ranking, min(work.offset, len(ranking.gids)), min(work.offset + limit, len(ranking.gids)))
+
+    def _by_metric(self, work: Work, matches: Matches) -> Ranking:
+        """One page of all matches ordered by a column."""
+        sort = work.request.sort
+        gids = self._snapshot.catalog.ordered(
+            work.filters, self._column(sort.by), sort.order, offset=work.offset, limit=work.request.limit
+        )
+        nothing = np.zeros(len(gids), np.float32)
+        return Ranking(np.array(gids, dtype=np.int64), nothing, "exhausted", matches.total, is_complete=True)
+
+    def _window(self, work: Work, plan: PlanName, matches: Matches, scorer: Scorer) -> Ranking:
+        rank = rank_streams if plan == "streams" else rank_all
+        ranking = rank(self._snapshot.shards, matches, scorer)
+        return self._resorted(work, ranking) if work.is_by_metric else ranking
+
+    def _resorted(self, work: Work, ranking: Ranking) -> Ranking:
+        """The most relevant rows ordered by a metric, the others as they were."""
+        head = [int(gid) for gid in ranking.gids[:WINDOW]]
+        if not head:
+            return ranking
+        direction = "DESC" if work.request.sort.order == "desc" else "ASC"
+        query = (
+            f"SELECT {GID} FROM docs WHERE {GID} IN ({', '.join('?' for _ in head)}) "
+            f"ORDER BY {quoted(self._column(work.request.sort.by))} {direction} NULLS LAST, creator_id"
+        )
+        ordered = self._snapshot.catalog.arrays(query, head)[GID]
+        place = {gid: position for position, gid in enumerate(head)}
+        first = np.array([place[int(gid)] for gid in ordered], dtype=np.int64)
+        order = np.concatenate([first, np.arange(len(head), len(ranking.gids))])
+        return replace(ranking, gids=ranking.gids[order], similarities=ranking.similarities[order])
+
+    def _column(self, by: str) -> str:
+        return by if by in self._snapshot.vocabulary.foreign_columns else SORTS[by]

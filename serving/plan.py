@@ -1,0 +1,50 @@
+"""Which way a query takes. One readable choice for a shard, one for the whole request; no work is done here.
+
+Shard branches (count-aware: the number of matches decides, `search_engine.md` section 5):
+
+* `empty`         no row of the shard matches
+* `gather`        few matches: score exactly those
+* `scan`          flat index, every row is compared, a bitmap keeps the matching ones
+* `probe`         inverted lists until they hold enough matches, with the filter's bitmap
+* `probe_all`     inverted lists, no filter, so no bitmap
+
+Request plans: `empty`; `sort_only` (nothing to compare with: columns alone decide); `exhaustive` (every match gets its
+full score); `streams` (best by similarity, by words and by static score are united until no other row can win).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from index_build.manifest import Calibration
+
+Branch = Literal["empty", "gather", "scan", "probe", "probe_all"]
+PlanName = Literal["empty", "sort_only", "exhaustive", "streams"]
+Stop = Literal["exhausted", "proven", "budget"]
+
+
+def branch_of(*, matches: int, rows: int, is_flat: bool, calibration: Calibration) -> Branch:
+    """Branch of one shard with `rows` rows of which `matches` pass the filter."""
+    if matches == 0:
+        return "empty"
+    if matches <= calibration.exact_max_matches:
+        return "gather"
+    if is_flat:
+        return "scan"
+    return "probe_all" if matches == rows else "probe"
+
+
+def plan_of(*, matches: int, largest_shard_matches: int, has_vector: bool, exact_limit: int) -> PlanName:
+    """Plan of a request.
+
+    Args:
+        matches: rows that pass the filter, over all shards.
+        largest_shard_matches: the same in the shard that has most.
+        has_vector: there is a query text or a seed to compare with.
+        exact_limit: matches per shard up to which all of them are scored.
+    """
+    if matches == 0:
+        return "empty"
+    if not has_vector:
+        return "sort_only"
+    return "exhaustive" if largest_shard_matches <= exact_limit else "streams"

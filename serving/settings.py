@@ -1,0 +1,39 @@
+"""Settings of the service: `CREATORLAKE_SERVE_*` beside the lake's own `CREATORLAKE_*`. Read once, frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lakehouse.settings import Settings, kept_secret, load_settings
+
+CURSOR_KEY_FILE = "cursor_key"
+WEB_FOLDER = Path(__file__).with_name("web")
+
+
+class ServingSettings(BaseSettings):
+    """Everything the service can be told. Each field is `CREATORLAKE_SERVE_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="CREATORLAKE_SERVE_", frozen=True, extra="ignore")
+
+    lake: Settings = Field(default_factory=load_settings, description="Where the snapshots are; from `CREATORLAKE_*`")
+    poll_seconds: float = Field(default=5.0, gt=0, description="Pause between looks at CURRENT, in seconds")
+    max_body_bytes: int = Field(
+        default=1024 * 1024, ge=1024, description="Longest request body; 10,000 handles need 300 kB"
+    )
+    threads: int = Field(default=2, ge=1, description="Threads of a query: DuckDB, encoder and shards")
+    memory_rows: int = Field(
+        1_000_000, ge=0, description="Snapshots up to this many rows keep their documents in memory"
+    )
+    cursor_key: SecretStr | None = Field(
+        default=None, description="Secret that signs cursors; empty means a file in the home"
+    )
+    web_folder: Path = Field(default=WEB_FOLDER, description="Folder of the search page")
+
+    def cursor_secret(self) -> bytes:
+        """Key of cursor signatures: the setting, or a random one kept in `{home}`; replicas need the setting."""
+        if self.cursor_key is not None:
+            return self.cursor_key.get_secret_value().encode()
+        return kept_secret(self.lake.home / CURSOR_KEY_FILE)

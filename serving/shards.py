@@ -1,0 +1,173 @@
+"""The vectors of all shards as one: similarities of rows, best rows of a filter, fan-out and merge.
+
+Rows are addressed by gid here and by row_id inside a shard. How a shard finds its best rows is `index_build.probe`;
+which way is taken is `plan.py`. FAISS' own shard wrapper is not used: it drops filters silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import faiss
+import numpy as np
+
+from index_build.manifest import Manifest
+from index_build.probe import RowFilter, ShardIndex, Work, open_coarse, pack_mask
+from index_build.refine import FloatArray
+from serving.catalog import Ids, Mask
+from serving.plan import Branch, branch_of
+
+T = TypeVar("T")
+
+
+class Matches:
+    """Rows that pass a filter, in the forms that different plans need. Immutable; kept and shared between requests."""
+
+    def __init__(self, mask: Mask, shards: ShardSet) -> None:
+        """Wrap a mask (rows,)."""
+        self.mask = mask
+        self.total = int(mask.sum())
+        self.is_all = self.total == len(mask)
+        self._shards = shards
+
+    @cached_property
+    def gids(self) -> Ids:
+        """Matching rows, ascending."""
+        return np.flatnonzero(self.mask)
+
+    @cached_property
+    def filters(self) -> list[RowFilter]:
+        """One selector per shard."""
+        return [
+            shard.filter(pack_mask(self.mask[first : first + shard.rows]))
+            for shard, first in zip(self._shards.shards, self._shards.firsts, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """Best rows of one shard: gids, similarities, how they were found, and whether no better row can exist."""
+
+    shard: int
+    branch: Branch
+    gids: Ids
+    similarities: FloatArray
+    work: Work
+    is_exact: bool
+
+
+class ShardSet:
+    """All shards of a snapshot, opened. Thread-safe."""
+
+    def __init__(self, shards: list[ShardIndex], manifest: Manifest, *, threads: int) -> None:
+        """Wrap opened shards."""
+        self.shards = shards
+        self.calibration = manifest.calibration
+        self.dimensions = manifest.shape.dimensions
+        self.firsts = np.concatenate([[0], np.cumsum([shard.rows for shard in shards])])[:-1].astype(np.int64)
+        self.rows = sum(shard.rows for shard in shards)
+        self.is_flat = manifest.shape.kind == "flat"
+        self._flat = [_flat_vectors(shard) for shard in shards] if self.is_flat else []
+        self._pool = ThreadPoolExecutor(min(threads, len(shards)), "shard") if len(shards) > 1 else None
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Manifest, *, threads: int) -> ShardSet:
+        """Open the shards of a verified snapshot folder.
+
+        Raises:
+            IntegrityError: one of them is not what the manifest says.
+        """
+        coarse = open_coarse(folder, manifest)
+        shards = [ShardIndex.open(folder, manifest, shard, coarse=coarse) for shard in manifest.shards]
+        return cls(shards, manifest, threads=threads)
+
+    def close(self) -> None:
+        """End the threads; memory goes with the object."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+
+    def vectors(self, gids: Ids) -> FloatArray:
+        """Stored vectors of rows, float32 (len(gids), d)."""
+        out = np.empty((len(gids), self.dimensions), dtype=np.float32)
+        for number, places, row_ids in self._by_shard(gids):
+            out[places] = self._flat[number][row_ids] if self.is_flat else self.shards[number].refine.vectors(row_ids)
+        return out
+
+    def similarities(self, query: FloatArray, gids: Ids) -> FloatArray:
+        """Cosine of `query` (d,) with rows, float32 (len(gids),)."""
+        out = np.empty(len(gids), dtype=np.float32)
+        for number, places, row_ids in self._by_shard(gids):
+            out[places] = self._shard_similarities(number, query, row_ids)
+        return out
+
+    def best(self, query: FloatArray, matches: Matches, *, k: int) -> list[ShardResult]:
+        """Best `k` matching rows of every shard, each found by the branch that its number of matches asks for."""
+        return self._each(lambda number: self._best(number, query, matches, k=k))
+
+    def exact_limit(self) -> int:
+        """Matches per shard up to which scoring all of them is the plan: calibrated, or all rows of a flat index."""
+        return max(shard.rows for shard in self.shards) if self.is_flat else self.calibration.exact_max_matches
+
+    def largest_match(self, matches: Matches) -> int:
+        """Matches in the shard that has most."""
+        return matches.total if len(self.shards) == 1 else max(rows.total for rows in matches.filters)
+
+    def _best(self, number: int, query: FloatArray, matches: Matches, *, k: int) -> ShardResult:
+        shard, first = self.shards[number], int(self.firsts[number])
+        rows = None if matches.is_all else matches.filters[number]
+        count = shard.rows if rows is None else rows.total
+        branch = branch_of(matches=count, rows=shard.rows, is_flat=self.is_flat, calibration=self.calibration)
+        band = self.calibration.band(count / shard.rows)
+        match branch:
+            case "empty":
+                empty = np.empty(0, np.float32)
+                return ShardResult(number, branch, np.empty(0, np.int64), empty, Work(), is_exact=True)
+            case "gather":
+                row_ids = np.arange(shard.rows) if rows is None else rows.row_ids()
+                found = shard.exact(query, row_ids, k=k)
+            case _:
+                found = shard.probe(query, k=k, matches_target=band.matches_target, k_factor=band.k_factor, rows=rows)
+        return ShardResult(
+            number,
+            branch,
+            found.row_ids + first,
+            found.similarities,
+            found.work,
+            is_exact=branch == "gather" or self.is_flat,
+        )
+
+    def _shard_similarities(self, number: int, query: FloatArray, row_ids: Ids) -> FloatArray:
+        shard = self.shards[number]
+        if not self.is_flat:
+            return shard.refine.similarities(query, row_ids)
+        if len(row_ids) <= self.calibration.exact_max_matches:
+            return np.asarray(self._flat[number][row_ids] @ query, dtype=np.float32)
+        scanned = np.empty(shard.rows, dtype=np.float32)
+        vector = np.ascontiguousarray(query, dtype=np.float32)
+        faiss.fvec_inner_products_ny(
+            faiss.swig_ptr(scanned), faiss.swig_ptr(vector), shard.index.get_xb(), self.dimensions, shard.rows
+        )
+        return scanned[row_ids]
+
+    def _by_shard(self, gids: Ids) -> list[tuple[int, Ids, Ids]]:
+        """Shard, places in `gids` and row_ids of every shard that holds some of them."""
+        if len(self.shards) == 1:
+            return [(0, np.arange(len(gids)), gids)] if len(gids) else []
+        owners = np.searchsorted(self.firsts, gids, side="right") - 1
+        found = [(int(number), np.flatnonzero(owners == number)) for number in np.unique(owners)]
+        return [(number, places, gids[places] - self.firsts[number]) for number, places in found]
+
+    def _each(self, work: Callable[[int], T]) -> list[T]:
+        numbers = range(len(self.shards))
+        return [work(number) for number in numbers] if self._pool is None else list(self._pool.map(work, numbers))
+
+
+def _flat_vectors(shard: ShardIndex) -> FloatArray:
+    """The index's own float32 rows, without a copy: NumPy converts float16 rows ten times slower than it reads these."""
+    raw = faiss.rev_swig_ptr(shard.index.get_xb(), shard.rows * shard.shape.dimensions)
+    return np.asarray(raw, dtype=np.float32).reshape(shard.rows, shard.shape.dimensions)

@@ -1,0 +1,254 @@
+"""One opened snapshot, and where snapshots come from: a folder, or a lake whose `CURRENT` names one.
+
+Opening distrusts: every byte is checked against the manifest, then each shard must find its own rows. What is refused
+raises; keeping the old one is the business of `holder.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from index_build.manifest import MANIFEST_NAME, Manifest
+from index_build.publish import read_current, read_stored_manifest
+from index_build.verify import read_manifest, verify_folder
+from lakehouse.contracts.layout import snapshot_key
+from lakehouse.errors import IntegrityError, NotFoundError
+from lakehouse.storage.objects import ObjectStore
+from serving.catalog import Catalog
+from serving.columns import Columns
+from serving.encoder import QueryEncoder, encoder_for
+from serving.filters import FilterSet, Vocabulary
+from serving.settings import ServingSettings
+from serving.shards import Matches, ShardSet
+
+CANARY_ROWS = 3
+"""Rows of a shard that must find themselves before it serves."""
+
+CANARY_SIMILARITY = 0.98
+"""Least similarity of a row with its own stored vector; SQ8 loses less."""
+
+MATCHES_CACHED = 256
+"""Filter results kept: 1.25 MB each at 10 million rows."""
+
+V = TypeVar("V")
+
+
+class Cache(Generic[V]):
+    """Least recently used values, computed outside the lock: two threads may compute the same, none waits."""
+
+    def __init__(self, size: int) -> None:
+        """Keep at most `size` values."""
+        self._size = size
+        self._values: OrderedDict[Hashable, V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], V]) -> V:
+        """Value of a key, made when it is not there."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+        return value
+
+    def __contains__(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._values
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that answers a request. Read-only; close it when no request uses it any more."""
+
+    manifest: Manifest
+    catalog: Catalog
+    shards: ShardSet
+    columns: Columns
+    vocabulary: Vocabulary
+    encoder: QueryEncoder | None
+    matches: Cache[Matches] = field(default_factory=lambda: Cache(MATCHES_CACHED))
+    facets: Cache[dict[str, list[dict[str, Any]]]] = field(default_factory=lambda: Cache(MATCHES_CACHED))
+
+    @property
+    def id(self) -> str:
+        """Snapshot id."""
+        return self.manifest.snapshot_id
+
+    @classmethod
+    def open(
+        cls, folder: Path, settings: ServingSettings, *, encoder: QueryEncoder | None = None, is_verified: bool = False
+    ) -> Snapshot:
+        """Check and open a snapshot folder.
+
+        Args:
+            folder: the snapshot.
+            settings: threads, memory and encoder settings.
+            encoder: used instead of the one that the manifest names.
+            is_verified: its bytes were checked just now.
+
+        Raises:
+            NotFoundError: there is no snapshot.
+            ContractError: it is damaged, of another format, or of an encoder that is not installed.
+        """
+        manifest = read_manifest(folder) if is_verified else verify_folder(folder)
+        chosen = encoder or encoder_for(
+            manifest,
+            preferred=settings.lake.encoder_model,
+            device=settings.lake.encoder_device,
+            threads=settings.threads,
+        )
+        shards = ShardSet.open(folder, manifest, threads=settings.threads)
+        _require_canaries(shards, manifest)
+        catalog = Catalog.open(folder, manifest, database=_database(manifest, settings), threads=settings.threads)
+        vocabulary = catalog.vocabulary(manifest)
+        columns = Columns.load(catalog, as_of=vocabulary.as_of)
+        return cls(manifest, catalog, shards, columns, vocabulary, chosen)
+
+    def matching(self, filters: FilterSet) -> Matches:
+        """Rows that pass a filter, remembered."""
+        return self.matches.get(filters.key, lambda: Matches(self.catalog.match(filters), self.shards))
+
+    def facet_counts(self, filters: FilterSet) -> dict[str, list[dict[str, Any]]]:
+        """Facets of the rows that pass a filter, remembered."""
+        found = self.matching(filters)
+        return self.facets.get(filters.key, lambda: self.columns.facet_counts(None if found.is_all else found.mask))
+
+    def close(self) -> None:
+        """Free tables and threads."""
+        self.shards.close()
+        self.catalog.close()
+
+
+class Source(Protocol):
+    """Where snapshots come from."""
+
+    def current_id(self) -> str | None:
+        """Id of the snapshot that should be served, None when there is none yet."""
+
+    def previous_id(self) -> str | None:
+        """Id of the one before."""
+
+    def fetch(self, snapshot_id: str) -> Path:
+        """Local folder of a snapshot, complete but not yet checked."""
+
+    def forget(self, snapshot_id: str) -> None:
+        """Drop a local copy that turned out to be damaged."""
+
+
+class FolderSource:
+    """One snapshot folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name the folder."""
+        self._folder = folder
+
+    def current_id(self) -> str | None:
+        """Id in its manifest."""
+        return read_manifest(self._folder).snapshot_id
+
+    def previous_id(self) -> str | None:
+        """None: a folder has no history."""
+        return None
+
+    def fetch(self, snapshot_id: str) -> Path:  # noqa: ARG002
+        """The folder itself."""
+        return self._folder
+
+    def forget(self, snapshot_id: str) -> None:
+        """Nothing: the folder is not a copy."""
+
+
+class LakeSource:
+    """A lake: a local one is read in place, a remote one is copied into the cache."""
+
+    def __init__(self, store: ObjectStore, cache: Path) -> None:
+        """Wrap an opened store; `cache` is a local folder."""
+        self._store = store
+        self._cache = cache / "snapshots"
+
+    def current_id(self) -> str | None:
+        """Id in `CURRENT`."""
+        current = read_current(self._store)
+        return None if current is None else current.snapshot_id
+
+    def previous_id(self) -> str | None:
+        """Id that a rollback would return to."""
+        current = read_current(self._store)
+        return None if current is None else current.previous
+
+    def fetch(self, snapshot_id: str) -> Path:
+        """Folder in the lake, or a copy in the cache; files whose size and checksum fit are not copied again."""
+        if not self._store.layout.is_s3:
+            return Path(self._store.layout.root) / snapshot_key(snapshot_id, "")
+        folder = self._cache / snapshot_id
+        if (folder / MANIFEST_NAME).is_file():
+            return folder
+        manifest = read_stored_manifest(self._store, snapshot_id)
+        for entry in manifest.files():
+            target = folder / entry.path
+            if not target.is_file() or target.stat().st_size != entry.size_bytes:
+                self._store.download(snapshot_key(snapshot_id, entry.path), target, sha256=entry.sha256)
+        (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
+        return folder
+
+    def forget(self, snapshot_id: str) -> None:
+        """Remove the copy in the cache, so that it is fetched anew."""
+        if self._store.layout.is_s3:
+            shutil.rmtree(self._cache / snapshot_id, ignore_errors=True)
+
+
+def open_source(path_or_uri: str | Path, settings: ServingSettings) -> Source:
+    """Source behind a snapshot folder, a lake folder or `s3://bucket/prefix`.
+
+    Raises:
+        NotFoundError: a local path does not exist.
+    """
+    text = str(path_or_uri)
+    if "://" not in text:
+        folder = Path(text).expanduser().resolve()
+        if (folder / MANIFEST_NAME).is_file():
+            return FolderSource(folder)
+        if not folder.is_dir():
+            raise NotFoundError(f"{folder} does not exist.")
+        text = str(folder)
+    lake = settings.lake.model_copy(update={"lake": text})
+    return LakeSource(ObjectStore.open(lake), settings.lake.cache_dir)
+
+
+def _database(manifest: Manifest, settings: ServingSettings) -> Path | None:
+    """File of this process for the tables of a large snapshot; closing the catalog removes it."""
+    if manifest.rows_count <= settings.memory_rows:
+        return None
+    folder = settings.lake.cache_dir / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{manifest.snapshot_id}-{os.getpid()}.duckdb"
+    path.unlink(missing_ok=True)
+    return path
+
+
+def _require_canaries(shards: ShardSet, manifest: Manifest) -> None:
+    """Some rows of every shard must find themselves.
+
+    Raises:
+        IntegrityError: a shard answers wrongly.
+    """
+    for shard, first in zip(shards.shards, shards.firsts, strict=True):
+        for row_id in np.unique(np.linspace(0, shard.rows - 1, CANARY_ROWS).astype(np.int64)):
+            query = shards.vectors(np.array([first + row_id]))[0]
+            query = query / np.linalg.norm(query)
+            found = shard.probe(query, k=1, matches_target=1, k_factor=10)
+            if not len(found.similarities) or found.similarities[0] < CANARY_SIMILARITY:
+                raise IntegrityError(f"Snapshot {manifest.snapshot_id} does not find its own rows.")
