@@ -24,7 +24,7 @@ PART_BYTES = 64 * 1024 * 1024
 PENDING_BYTES = 256 * 1024
 """Lines joined before they are compressed: one call for some hundred records."""
 GZIP_LEVEL = 4
-"""Half the time of level 6 for about 8 % more bytes."""
+"""A quarter less time than level 6 for 5 % more bytes, measured on 20 MB of landing lines."""
 ENTRIES_PER_REASON_LIMIT = 10_000
 """Entries kept singly for one reason in one file; further ones are summed up in one, so a broken file stays small."""
 HASH_CHARS = 12
@@ -87,6 +87,7 @@ class PartWriter:
     written: list[BatchObject] = field(default_factory=list)
     _open: dict[tuple[str, str], GzipLines] = field(default_factory=dict)
     _parts: dict[tuple[str, str], int] = field(default_factory=dict)
+    _constants: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     _record_seq: int = 0
 
     def add(self, record: LandedRecord) -> None:
@@ -107,18 +108,21 @@ class PartWriter:
         return tuple(self.written)
 
     def _line(self, record: LandedRecord) -> str:
+        """The record's line. Only the payload is encoded anew; observed_at is ours, and plain ASCII."""
         payload = canonical_json(record.payload)
-        envelope = {
-            "record_id": record_id(record, self.source_code, payload),
-            "source_code": self.source_code,
-            "platform": record.platform,
-            "record_type": record.record_type,
-            "observed_at": record.observed_at,
-            "file_name": self.file_name,
-            "line_number": record.line_number,
-            "record_seq": self._record_seq,
-        }
-        return f'{_COMPACT(envelope)[:-1]},"payload":{payload}}}'
+        head, tail = self._constant(record.platform, record.record_type)
+        return (
+            f'{{"record_id":"{record_id(record, self.source_code, payload)}",{head},"observed_at":"{record.observed_at}",'
+            f'{tail},"line_number":{record.line_number},"record_seq":{self._record_seq},"payload":{payload}}}'
+        )
+
+    def _constant(self, platform: str, record_type: str) -> tuple[str, str]:
+        """The parts of the envelope that are the same in every line of one object, encoded once."""
+        key = (platform, record_type)
+        if key not in self._constants:
+            head = {"source_code": self.source_code, "platform": platform, "record_type": record_type}
+            self._constants[key] = (_COMPACT(head)[1:-1], _COMPACT({"file_name": self.file_name})[1:-1])
+        return self._constants[key]
 
     def _close(self, key: tuple[str, str]) -> None:
         platform, record_type = key
@@ -135,9 +139,12 @@ class PartWriter:
 
 
 def record_id(record: LandedRecord, source_code: str, payload: str) -> str:
-    """Sha256 (hex) over canonical JSON of [platform, record_type, source_code, observed_at, payload]."""
-    head = canonical_json([record.platform, record.record_type, source_code, record.observed_at])
-    return hashlib.sha256(f"{head[:-1]},{payload}]".encode("ascii")).hexdigest()
+    """Sha256 (hex) over canonical JSON of [platform, record_type, source_code, observed_at, payload].
+
+    All but the payload are codes and a time of ours: they need no escapes.
+    """
+    head = f'"{record.platform}","{record.record_type}","{source_code}","{record.observed_at}"'
+    return hashlib.sha256(f"[{head},{payload}]".encode("ascii")).hexdigest()
 
 
 @dataclass(slots=True)

@@ -58,13 +58,16 @@ def _column_getter(column: Column, get: Getter, missing: frozenset[str]) -> Gett
 
     def value_of(row: Row) -> Any:
         value = get(row)
-        if value is None or isinstance(value, list | dict):
-            return value or None
-        text = value if isinstance(value, str) else str(value).lower()
-        bare = text.strip()
-        if not bare or bare.casefold() in tokens:
+        if value is None:
             return None
-        return text if finish is None else finish(text, bare)
+        if type(value) is not str:
+            if isinstance(value, list | dict):
+                return value or None
+            value = str(value).lower()
+        bare = value.strip()
+        if not bare or (tokens and bare.casefold() in tokens):
+            return None
+        return value if finish is None else finish(value, bare)
 
     return value_of
 
