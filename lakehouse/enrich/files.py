@@ -223,9 +223,10 @@ def _numbers(table: pa.Table, name: str) -> Column:
 
 def _stated_interactions(table: pa.Table, number: dict[str, Column]) -> Column:
     """Likes plus what else the platform counts; unknown likes make it unknown."""
-    shares = np.array(["shares" in BY_FOLLOWERS.get(p, ()) for p in table.column("platform").to_pylist()], dtype=bool)
-    extra = np.nan_to_num(number["avg_comments_count"]) + shares * np.nan_to_num(number["avg_shares_count"])
-    return _positive(number["avg_likes_count"]) + extra
+    counts = ["shares" in BY_FOLLOWERS.get(platform, ()) for platform in table.column("platform").to_pylist()]
+    shares = np.where(counts, np.nan_to_num(number["avg_shares_count"]), 0.0)
+    total: Column = _positive(number["avg_likes_count"]) + np.nan_to_num(number["avg_comments_count"]) + shares
+    return total
 
 
 def _days_since_post(table: pa.Table) -> Column:

@@ -127,7 +127,7 @@ def tag_rows(
 def build_niches(ctx: StepContext) -> Report:
     """Tag every account by the vector of its text and its category labels; conserves rows."""
     settings = ctx.settings
-    prototypes = make_prototypes(Encoder.load(settings.encoder_model, device=settings.encoder_device))
+    prototypes = make_prototypes(Encoder.load(settings.encoder_model, device=settings.encoder_device, threads=1))
     embeddings = ctx.lake.read(EMBEDDINGS).where(f"model_id = '{prototypes.model_id}'").drop("model_id")
     docs = ctx.lake.read(DOCS).join(embeddings, "content_hash", "left")
     ctx.lake.sync(NICHES_TABLE, docs.mapInArrow(_tagger(prototypes), ctx.lake.spark_schema(NICHES_TABLE)))

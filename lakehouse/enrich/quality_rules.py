@@ -202,7 +202,7 @@ def _quality(inputs: Mapping[str, float]) -> Score:
 def _anomaly(inputs: Mapping[str, float]) -> Score:
     """Noisy-or over known components; unknown where nothing but the profile is known."""
     known = [(part, inputs[part.reads]) for part in ANOMALY if not np.isnan(inputs[part.reads])]
-    if {part.code for part, _ in known} <= {"bare_profile"}:
+    if not any(part.code != "bare_profile" for part, _ in known):
         return Score(None, ())
     logs = [-np.log1p(-part.weight * _curve(part, value)) for part, value in known]
     total = float(sum(logs))
@@ -213,16 +213,18 @@ def _anomaly(inputs: Mapping[str, float]) -> Score:
 
 
 def _summed(score: str, parts: Sequence[tuple[Component, float, float]]) -> Score:
+    """Largest first; the score is the sum of the rounded contributions, so it can be checked exactly."""
+    rounded = sorted(((part, value, round(c, 6)) for part, value, c in parts), key=lambda p: (-p[2], p[0].code))
     reasons = tuple(
         {
             "code": f"{score}:{part.code}",
-            "contribution": round(contribution, 6),
+            "contribution": contribution,
             "value": round(value, 6),
             "text": part.text.format(value=value, percent=f"{value:.0%}") + ".",
         }
-        for part, value, contribution in sorted(parts, key=lambda item: (-item[2], item[0].code))
+        for part, value, contribution in rounded
     )
-    return Score(min(1.0, round(sum(reason["contribution"] for reason in reasons), 6)), reasons)
+    return Score(round(min(1.0, sum(contribution for *_, contribution in rounded)), 6), reasons)
 
 
 def _curve(part: Component, value: float) -> float:

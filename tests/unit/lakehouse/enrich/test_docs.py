@@ -1,0 +1,63 @@
+"""What goes into an account's text, and in which order."""
+
+from __future__ import annotations
+
+from lakehouse.enrich.docs import DOC_CHARS, clean, common_labels, compose, compose_row, content_hash, cut
+
+
+def test_order_is_name_labels_bio_tags_titles():
+    text = compose(name="Ann", labels=["Beauty"], bio="I paint faces", tags=["glow"], titles=["My red look"])
+    assert text == "Ann. beauty, makeup. I paint faces. glow. My red look"
+
+
+def test_labels_become_search_words_and_unknown_ones_stay():
+    text = compose(name="Jo", labels=["Sports with a ball", "Curling", "17", "999"])
+    assert text.startswith("Jo. sports, football, soccer")
+    assert "Curling" in text
+    assert "999" not in text
+
+
+def test_addresses_and_marks_are_removed_and_repeats_appear_once():
+    text = compose(name="Jo", bio="see https://x.example/a mail a@b.example [email] #Art @friend", titles=["Hi", "Hi"])
+    assert text == "Jo. see mail Art friend. Hi"
+
+
+def test_an_account_without_anything_gives_an_empty_text():
+    assert compose(name=None) == ""
+
+
+def test_text_is_capped_at_a_word():
+    text = compose(name="Jo", bio="word " * 300, titles=["title " * 50] * 9)
+    assert len(text) <= DOC_CHARS
+    assert not text.endswith(("wor", "titl"))
+    assert cut("x" * 50, 10) == "x" * 10
+
+
+def test_control_characters_and_surrogates_do_no_harm():
+    assert clean("a\x00b\n c") == "a b c"
+    assert len(content_hash("\ud800")) == 64
+
+
+def test_labels_of_posts_count_when_common():
+    assert common_labels(["Music"], [["Comedy"], ["Comedy"], ["News"], None]) == ["Music", "Comedy"]
+    assert common_labels(None, []) == []
+
+
+def test_a_row_falls_back_to_the_handle():
+    row = compose_row(
+        {
+            "platform": "x",
+            "platform_account_id": "1",
+            "display_name": None,
+            "handle": "jo",
+            "bio": None,
+            "category_labels": None,
+            "language_code": None,
+            "posts": [
+                {"text": "First", "tags": ["b", "a"], "category_labels": None},
+                {"text": None, "tags": ["a"], "category_labels": None},
+            ],
+        }
+    )
+    assert row["doc_text"] == "jo. a, b. First"
+    assert row["category_labels"] == []

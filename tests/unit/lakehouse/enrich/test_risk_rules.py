@@ -1,0 +1,127 @@
+"""Lexicon matching: whole words, folding, spans, context, levels."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from lakehouse.contracts.taxonomy import RISKS
+from lakehouse.enrich.risk import assess_row, scan_batches
+from lakehouse.enrich.risk_rules import HITS_PER_TEXT, Evidence, Hit, _lexicon, assess, find_hits, fold, may_have_hits
+
+
+def _codes(text):
+    return [hit.code for hit in find_hits(text)]
+
+
+def test_every_lexicon_code_is_declared():
+    declared = {risk.code for risk in RISKS}
+    assert {code for meanings in _lexicon().meanings.values() for code, _ in meanings} <= declared
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("Best CASINO bonus", ["gambling"]),
+        ("Ｃａｓｉｎｏ", ["gambling"]),
+        ("Ставки на спорт", ["gambling"]),
+        ("ビールが好き", ["drugs_tobacco_alcohol"]),
+        ("apuestas deportivas", ["gambling"]),
+        ("buy followers now", ["spam_harmful"]),
+        ("class assassin grapes", []),
+        ("gün aydın", []),
+        ("", []),
+    ],
+)
+def test_words_match_whole_in_many_scripts(text, codes):
+    assert _codes(text) == codes
+
+
+def test_spans_point_into_the_text_as_stored():
+    text = "È così: CASINÒ? no, Casino!"
+    for hit in find_hits(text):
+        assert fold(text[hit.start : hit.end]) == "casino"
+    assert len(fold(text)) == len(text)
+
+
+def test_the_longest_term_wins():
+    (hit,) = find_hits("casino bonus")
+    assert (hit.start, hit.end, hit.weight) == (0, 12, 3)
+
+
+def test_hits_per_text_are_capped():
+    assert len(find_hits("casino " * 100)) == HITS_PER_TEXT
+
+
+def test_prefilter_is_a_superset():
+    texts = ["Casino", "ÇASINO", "카지노", "ＦＵＣＫ", "heroína", "nothing here", "сигареты"]
+    flags = may_have_hits(pa.array([*texts, None]))
+    assert flags[-1] is False
+    assert all(flag for text, flag in zip(texts, flags, strict=False) if find_hits(text))
+
+
+def test_reporting_lowers_the_level():
+    doing, telling = "weed for sale, dm me", "documentary: the history of weed for sale"
+    levels = [
+        assess([Evidence(hit, "bio", None) for hit in find_hits(text)], scanned=1)[0]["level"]
+        for text in (doing, telling)
+    ]
+    assert levels == ["high", "medium"]
+
+
+def test_repetition_raises_and_rarity_lowers():
+    beer = [Evidence(Hit("drugs_tobacco_alcohol", 1, False, 0, 4), "title", f"p{i}") for i in range(4)]
+    assert assess(beer, scanned=6)[0]["level"] == "medium"
+    assert assess(beer[:1], scanned=6)[0]["level"] == "low"
+    casino = [Evidence(Hit("gambling", 3, False, 0, 6), "title", "p1")]
+    assert assess(casino, scanned=100)[0]["level"] == "medium"
+
+
+def test_score_grows_with_texts_and_stays_below_one():
+    def score(texts):
+        items = [Evidence(Hit("gambling", 2, False, 0, 6), "title", f"p{i}") for i in range(texts)]
+        return assess(items, scanned=texts)[0]["score"]
+
+    assert 0 < score(1) < score(3) < score(20) <= 1
+
+
+def test_a_batch_is_added_up_per_account():
+    rows = [
+        {
+            "platform": "x",
+            "platform_account_id": "1",
+            "post_id": None,
+            "bio": "casino bonus",
+            "title": None,
+            "caption": None,
+            "tags": None,
+        },
+        {
+            "platform": "x",
+            "platform_account_id": "1",
+            "post_id": "p",
+            "bio": None,
+            "title": "cooking",
+            "caption": "Casino!",
+            "tags": "a b",
+        },
+        {
+            "platform": "x",
+            "platform_account_id": "2",
+            "post_id": None,
+            "bio": None,
+            "title": None,
+            "caption": None,
+            "tags": None,
+        },
+    ]
+    schema = pa.schema([(name, pa.string()) for name in rows[0]])
+    (out,) = scan_batches(iter([pa.RecordBatch.from_pylist(rows, schema=schema)]))
+    first, second = (assess_row(row) for row in out.to_pylist())
+    assert first["risk_codes"] == ["gambling"]
+    assert first["posts_scanned_count"] == 1
+    assert [(e["field"], e["post_id"], e["start"], e["end"]) for e in first["risks"][0]["evidence"]] == [
+        ("bio", None, 0, 12),
+        ("caption", "p", 0, 6),
+    ]
+    assert (second["risks"], second["posts_scanned_count"]) == ([], 0)
