@@ -1,7 +1,5 @@
 """Asset checks: the structure of every table (blocking), expectations on silver and gold, conservation of counts."""
 
-from __future__ import annotations
-
 from dagster import AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity, AssetKey, asset_check
 
 from assets.failures import mapped_errors
@@ -34,7 +32,7 @@ def structure_check(spec: TableSpec) -> AssetChecksDefinition:
 
 
 def conservation_check(step: Step) -> AssetChecksDefinition:
-    """Rows in = rows out + quarantined + duplicates, in all and for each source."""
+    """Rows in = rows out + quarantined + duplicates, in all and for each source; it is attached to the step's table."""
 
     @asset_check(
         asset=AssetKey(step.name),

@@ -1,11 +1,18 @@
-"""One asset per step, all alike: run the step, tell the user, return its numbers. No domain logic."""
-
-from __future__ import annotations
+"""One asset per table, all alike: run the step, tell the user, return its numbers. No domain logic."""
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
-from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, MetadataValue, asset
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    AssetSpec,
+    MaterializeResult,
+    MetadataValue,
+    multi_asset,
+)
 
 from assets.failures import RETRIES, mapped_errors
 from assets.resources import LakeResource
@@ -17,26 +24,34 @@ PROGRESS = logging.getLogger("creatorlake.progress")
 
 
 def asset_for(step: Step) -> AssetsDefinition:
-    """The asset that materialises a step; its pool lets one run at a time write the table."""
+    """The asset (or assets, one per table) that a step materialises; its pool lets one run at a time write them."""
 
-    @asset(
+    @multi_asset(
         name=step.name,
-        deps=[AssetKey(name) for name in step.inputs],
-        group_name=step.group,
-        description=step.description,
+        specs=[_spec(step, name) for name in step.outputs or (step.name,)],
         pool=f"delta_{step.name}",
-        kinds={"spark", "deltalake"} if step.outputs else {"python"},
         retry_policy=RETRIES,
-        code_version=step.code_version,
     )
-    def materialize(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult[None]:
+    def materialize(context: AssetExecutionContext, lake: LakeResource) -> Iterator[MaterializeResult]:
         with mapped_errors():
             opened = lake.open()
             report = run_step(step, opened, opened.settings, context.log.info)
         PROGRESS.info(_line(step, report))
-        return MaterializeResult(metadata=_metadata(step, report, opened.layout.root))
+        for name in step.outputs or (step.name,):
+            yield MaterializeResult(asset_key=name, metadata=_metadata(name, report, opened.layout.root))
 
     return materialize
+
+
+def _spec(step: Step, name: str) -> AssetSpec:
+    return AssetSpec(
+        key=name,
+        deps=[AssetKey(source) for source in step.inputs],
+        description=TABLES[name].description if name in TABLES else step.description,
+        group_name=step.group,
+        kinds={"spark", "deltalake"} if step.outputs else {"python"},
+        code_version=step.code_version,
+    )
 
 
 def _line(step: Step, report: Report) -> str:
@@ -48,7 +63,7 @@ def _line(step: Step, report: Report) -> str:
     return f"{step.name:<34}{counts} {report.seconds:6.1f} s{notes}"
 
 
-def _metadata(step: Step, report: Report, root: str) -> dict[str, Any]:
+def _metadata(name: str, report: Report, root: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "rows_in": report.rows_in,
         "rows_out": report.rows_out,
@@ -56,11 +71,11 @@ def _metadata(step: Step, report: Report, root: str) -> dict[str, Any]:
         "rows_duplicate": report.rows_duplicate,
         "seconds": report.seconds,
         "is_skipped": report.is_skipped,
-        **{name: value for name, value in report.metadata.items() if isinstance(value, int | float | str)},
+        **{key: value for key, value in report.metadata.items() if isinstance(value, int | float | str)},
     }
-    if step.outputs:
-        metadata["location"] = MetadataValue.path(f"{root}/delta/{step.name}")
-        metadata["columns"] = len(TABLES[step.name].columns)
+    if name in TABLES:
+        metadata["location"] = MetadataValue.path(f"{root}/delta/{name}")
+        metadata["columns"] = len(TABLES[name].columns)
     if report.by_source:
         metadata["by_source"] = MetadataValue.md(_by_source(report.by_source))
     return metadata

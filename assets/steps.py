@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from assets.names import EXPORT, LANDING, SNAPSHOT
 from assets.snapshot import build_snapshot, snapshot_fingerprint
 from lakehouse.bronze.load import build_bronze, build_quarantine
 from lakehouse.contracts import tables as t
 from lakehouse.contracts.tables import TableSpec
-from lakehouse.enrich.docs import build_account_docs
 from lakehouse.encoder import model_id_of
+from lakehouse.enrich.docs import build_account_docs
 from lakehouse.enrich.embed import build_embeddings
 from lakehouse.enrich.engagement import build_engagement
 from lakehouse.enrich.niche import build_niches
@@ -26,7 +27,8 @@ from lakehouse.identity.steps import build_creator_ids, build_edges
 from lakehouse.ingest.landing import build_landing, input_fingerprint
 from lakehouse.ops.steps import Report, Step, StepContext
 from lakehouse.settings import Settings
-from lakehouse.silver.accounts import build_account_metrics, build_accounts
+from lakehouse.silver.account_metrics import build_account_metrics
+from lakehouse.silver.accounts import build_accounts
 from lakehouse.silver.links import build_links
 from lakehouse.silver.observations import build_observations
 from lakehouse.silver.posts import build_posts
@@ -38,10 +40,19 @@ def model_fingerprint(_lake: Lake, settings: Settings) -> str:
     return model_id_of(settings.encoder_model)
 
 
+def _nothing_else(_lake: Lake, _settings: Settings) -> str:
+    """Most steps depend on their inputs alone."""
+    return ""
+
+
 def _table_step(
-    spec: TableSpec, build: Callable[[StepContext], Report], *inputs: TableSpec | str, **options: object
+    spec: TableSpec,
+    build: Callable[[StepContext], Report],
+    *inputs: TableSpec | str,
+    also: tuple[str, ...] = (),
+    fingerprint: Callable[[Lake, Settings], str] = _nothing_else,
 ) -> Step:
-    """A step whose name and output are one table."""
+    """A step named after the table it writes; `also` are further tables that the same work yields."""
     names = tuple(item if isinstance(item, str) else item.name for item in inputs)
     layer = "enrich" if "enrich" in spec.name else "identity" if "identity" in spec.name else spec.layer
     return Step(
@@ -49,9 +60,9 @@ def _table_step(
         description=spec.description,
         group=layer,
         inputs=names,
-        outputs=(spec.name,),
+        outputs=(spec.name, *also),
         build=build,
-        **options,  # type: ignore[arg-type]
+        fingerprint=fingerprint,
     )
 
 
@@ -75,7 +86,7 @@ STEPS: tuple[Step, ...] = (
     _table_step(t.POSTS, build_posts, *t.BRONZE_POSTS.values()),
     _table_step(t.LINKS, build_links, t.ACCOUNTS, t.POSTS),
     _table_step(t.EDGES, build_edges, t.ACCOUNTS, t.LINKS),
-    _table_step(t.CREATOR_IDS, build_creator_ids, t.EDGES, t.ACCOUNTS),
+    _table_step(t.CREATOR_IDS, build_creator_ids, t.EDGES, t.ACCOUNTS, also=(t.CREATOR_ALIASES.name,)),
     _table_step(t.DOCS, build_account_docs, t.ACCOUNTS, t.POSTS),
     _table_step(t.EMBEDDINGS, build_embeddings, t.DOCS, fingerprint=model_fingerprint),
     _table_step(t.NICHES, build_niches, t.DOCS, t.EMBEDDINGS, fingerprint=model_fingerprint),
@@ -83,12 +94,25 @@ STEPS: tuple[Step, ...] = (
     _table_step(t.ENGAGEMENT, build_engagement, t.ACCOUNTS, t.POSTS, t.ACCOUNT_METRICS),
     _table_step(t.SCORES, build_scores, t.ENGAGEMENT, t.ACCOUNTS, t.ACCOUNT_METRICS),
     _table_step(
-        t.GOLD_ACCOUNTS, build_gold_accounts, t.ACCOUNTS, t.CREATOR_IDS, t.DOCS, t.ENGAGEMENT, t.NICHES, t.RISKS, t.SCORES
+        t.GOLD_ACCOUNTS,
+        build_gold_accounts,
+        t.ACCOUNTS,
+        t.CREATOR_IDS,
+        t.DOCS,
+        t.ENGAGEMENT,
+        t.NICHES,
+        t.RISKS,
+        t.SCORES,
     ),
     _table_step(t.GOLD_METRICS, build_gold_metrics, t.ACCOUNT_METRICS, t.CREATOR_IDS),
     _table_step(t.GOLD_PROFILES, build_gold_profiles, t.GOLD_ACCOUNTS),
     _table_step(
-        t.SEARCH_DOCS, build_search_docs, t.GOLD_PROFILES, t.GOLD_ACCOUNTS, t.DOCS, t.EMBEDDINGS,
+        t.SEARCH_DOCS,
+        build_search_docs,
+        t.GOLD_PROFILES,
+        t.GOLD_ACCOUNTS,
+        t.DOCS,
+        t.EMBEDDINGS,
         fingerprint=model_fingerprint,
     ),
     Step(

@@ -148,8 +148,10 @@ def _resolve(arguments: argparse.Namespace) -> int:
 
 def _tag(arguments: argparse.Namespace) -> int:
     from lakehouse.enrich.files import tag_file
+    from lakehouse.settings import load_settings
 
-    tag_file(arguments.file, arguments.out)
+    settings = load_settings()
+    tag_file(arguments.file, arguments.out, model=settings.encoder_model, device=settings.encoder_device)
     return 0
 
 

@@ -174,5 +174,3 @@ def _show_progress() -> None:
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse.contracts.layout import Layout
@@ -32,7 +33,6 @@ COMMON = {
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.caseSensitive": "true",
     "spark.sql.ansi.enabled": "true",
-    "spark.log.level": "FATAL",
 }
 S3A = {
     # Conditional create for every commit: two drivers cannot overwrite each other's Delta log entry.
@@ -43,6 +43,9 @@ S3A = {
     "spark.hadoop.fs.s3a.retry.http.5xx.errors": "true",
     "spark.hadoop.fs.s3a.input.stream.type": "classic",
 }
+
+
+LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
 def spark_config(settings: Settings) -> dict[str, str]:
@@ -61,6 +64,7 @@ def spark_config(settings: Settings) -> dict[str, str]:
             "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
             "spark.sql.warehouse.dir": str(settings.home / "spark-warehouse"),
             "spark.local.dir": str(settings.home / "spark-local"),
+            "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOGGING.as_uri()}",
         }
     if Layout(settings.lake_root).is_s3:
         config |= S3A | _s3_endpoint(settings)
@@ -72,12 +76,12 @@ def spark_session(settings: Settings) -> SparkSession:
     from pyspark.sql import SparkSession
 
     os.environ["PYSPARK_PYTHON"] = sys.executable  # the setting spark.pyspark.python only reaches spark-submit
+    if settings.spark_master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName("creatorlake")
     for key, value in spark_config(settings).items():
         builder = builder.config(key, value)
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("FATAL")
-    return session
+    return builder.getOrCreate()
 
 
 def _s3_endpoint(settings: Settings) -> dict[str, str]:

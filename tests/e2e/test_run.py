@@ -111,6 +111,4 @@ def test_an_input_folder_that_does_not_exist_is_one_sentence(tmp_path):
     home = Home(tmp_path, str(tmp_path / "lake"))
     done = home.run("run", "--input", str(tmp_path / "nowhere"), "--no-serve", timeout=60)
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines() == [
-        f"creatorlake: The input folder {tmp_path / 'nowhere'} does not exist."
-    ]
+    assert done.stderr.strip().splitlines() == [f"creatorlake: The input folder {tmp_path / 'nowhere'} does not exist."]

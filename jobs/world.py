@@ -1,0 +1,45 @@
+"""The synthetic world as default input: written once per size and seed, beside the lake, complete or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from lakehouse.errors import PermanentError
+from lakehouse.settings import Settings
+from lakehouse.simulate.world import DEFAULT_CREATORS, DEFAULT_SEED, World
+from lakehouse.simulate.write import write_world
+
+INPUT = "input"
+TRUTH = "truth"
+
+
+def ensure_world(settings: Settings) -> Path:
+    """Input folder of the settings' world; written on first use."""
+    folder = settings.home / "world" / f"{settings.simulate_creators}-{settings.simulate_seed}"
+    if not folder.exists():
+        _write(folder, World(creators_count=settings.simulate_creators, seed=settings.simulate_seed))
+    return folder / INPUT
+
+
+def write(folder: Path, *, creators: int | None, seed: int | None) -> int:
+    """Write a world into a new folder: dumps under `input`, the truth about them under `truth`.
+
+    Raises:
+        PermanentError: the folder holds something.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise PermanentError(f"{folder} is not empty; a world is written into a new folder.")
+    shutil.rmtree(folder, ignore_errors=True)
+    world = World(creators_count=creators or DEFAULT_CREATORS, seed=DEFAULT_SEED if seed is None else seed)
+    _write(folder.resolve(), world)
+    return 0
+
+
+def _write(folder: Path, world: World) -> None:
+    draft = folder.with_name(folder.name + ".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    sys.stdout.write(f"Writing a synthetic world of {world.creators_count:,} creators to {folder}\n")
+    write_world(world, draft / INPUT, truth_folder=draft / TRUTH)
+    draft.rename(folder)

@@ -1,0 +1,59 @@
+"""Dagster's definitions load without side effects and mirror the list of steps."""
+
+from __future__ import annotations
+
+import pytest
+from dagster import AssetKey, Definitions
+
+from assets.steps import STEPS
+from jobs.definitions import build_defs
+from lakehouse.contracts.tables import TABLES
+
+
+@pytest.fixture(scope="module")
+def defs():
+    return build_defs()
+
+
+def test_definitions_are_loadable(defs):
+    Definitions.validate_loadable(defs)
+
+
+def test_every_table_has_one_step_and_every_step_an_asset(defs):
+    written = [name for step in STEPS for name in step.outputs]
+    assert len(written) == len(set(written))
+    assert set(written) == set(TABLES)
+    keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
+    assert keys == {name for step in STEPS for name in step.outputs or (step.name,)}
+
+
+def test_steps_stand_in_dependency_order():
+    seen: set[str] = set()
+    for step in STEPS:
+        assert set(step.inputs) <= seen, step.name
+        seen |= {step.name, *step.outputs}
+
+
+def test_assets_are_described_grouped_and_have_a_writer_pool(defs):
+    graph = defs.resolve_asset_graph()
+    for step in STEPS:
+        node = graph.get(AssetKey(step.name))
+        assert node.description
+        assert node.group_name == step.group
+        assert node.pools == {f"delta_{step.name}"}
+
+
+def test_tables_have_a_blocking_structure_check(defs):
+    graph = defs.resolve_asset_graph()
+    for name in TABLES:
+        checks = {key.name for key in graph.get_check_keys_for_assets({AssetKey(name)})}
+        assert "structure" in checks, name
+    for step in STEPS:
+        checks = {key.name for key in graph.get_check_keys_for_assets({AssetKey(step.name)})}
+        assert "conservation" in checks, step.name
+
+
+def test_schedules_do_not_name_unknown_jobs(defs):
+    jobs = {job.name for job in defs.jobs}
+    assert {"nightly", "hourly"} <= jobs
+    assert {schedule.job_name for schedule in defs.schedules} <= jobs

@@ -1,0 +1,130 @@
+"""Invariants of ids under any sequence of inserts, deletes, merges and splits, and of the whole core under any order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lakehouse.identity.ids import assign, mint
+from tests.identity_accounts import resolve, synthetic_people
+
+pytestmark = pytest.mark.properties
+
+ACCOUNTS = [("x", f"{i:02}") for i in range(12)]
+SEEN = {account: 1_000 + (i * 7) % 12 for i, account in enumerate(ACCOUNTS)}
+PEOPLE = [row for row, _ in synthetic_people(25, seed=5)]
+
+snapshots = st.lists(
+    st.dictionaries(st.sampled_from(ACCOUNTS), st.integers(0, 4), min_size=1, max_size=len(ACCOUNTS)),
+    min_size=1,
+    max_size=6,
+)
+
+
+def step(state, snapshot, order=None):
+    accounts = list(snapshot) if order is None else [list(snapshot)[i] for i in order]
+    old, aliases = (state.members, state.aliases) if state else ([], {})
+    return assign(old, aliases, accounts, [SEEN[a] for a in accounts], np.array([snapshot[a] for a in accounts]))
+
+
+def ids(state):
+    return {member.account: member.creator_id for member in state.members}
+
+
+def anchors(state):
+    return {member.creator_id: member for member in state.members if member.is_anchor}
+
+
+@settings(max_examples=200, deadline=None)
+@given(snapshots)
+def test_an_id_only_ever_names_the_cluster_of_its_anchor(history):
+    state, owner = None, {}
+    for snapshot in history:
+        state = step(state, snapshot)
+        for creator_id, anchor in anchors(state).items():
+            assert owner.setdefault(creator_id, anchor.account) == anchor.account
+        assert set(ids(state).values()) == set(anchors(state))
+        assert not state.aliases.keys() & set(ids(state).values())
+
+
+@settings(max_examples=200, deadline=None)
+@given(snapshots)
+def test_every_id_ever_given_stays_resolvable_in_one_hop(history):
+    state, ever = None, set()
+    for snapshot in history:
+        state = step(state, snapshot)
+        ever |= set(ids(state).values())
+        live = set(ids(state).values())
+        assert all((state.aliases.get(creator_id, creator_id)) in live for creator_id in ever)
+
+
+@settings(max_examples=100, deadline=None)
+@given(snapshots)
+def test_ids_follow_the_clusters_and_a_second_run_changes_nothing(history):
+    state = None
+    for snapshot in history:
+        state = step(state, snapshot)
+        given_ids = ids(state)
+        for a in snapshot:
+            for b in snapshot:
+                assert (given_ids[a] == given_ids[b]) == (snapshot[a] == snapshot[b])
+        again = step(state, snapshot)
+        assert (again.members, again.aliases, again.lineage) == (state.members, state.aliases, [])
+
+
+@settings(max_examples=100, deadline=None)
+@given(snapshots, st.randoms(use_true_random=False))
+def test_the_order_of_accounts_does_not_matter(history, random):
+    state = None
+    for snapshot in history:
+        order = random.sample(range(len(snapshot)), len(snapshot))
+        assert step(state, snapshot, order) == step(state, snapshot)
+        state = step(state, snapshot)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.sampled_from(ACCOUNTS), st.integers(0, 4), min_size=2))
+def test_a_merge_keeps_the_oldest_id(snapshot):
+    before = step(None, snapshot)
+    after = step(before, dict.fromkeys(snapshot, 0))
+    oldest = min(anchors(before).values(), key=lambda member: member.age)
+    assert set(ids(after).values()) == {oldest.creator_id}
+    assert set(after.aliases) == set(anchors(before)) - {oldest.creator_id}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.sampled_from(ACCOUNTS), st.integers(0, 4), min_size=2))
+def test_a_split_leaves_the_id_with_the_anchor(snapshot):
+    before = step(None, dict.fromkeys(snapshot, 0))
+    after = step(before, snapshot)
+    (creator_id, anchor), *_ = anchors(before).items()
+    with_anchor = {a for a, label in snapshot.items() if label == snapshot[anchor.account]}
+    assert {a for a, given_id in ids(after).items() if given_id == creator_id} == with_anchor
+    assert {line.reason_code for line in after.lineage} <= {"split"}
+
+
+def test_a_part_that_splits_off_after_a_merge_does_not_revive_its_alias():
+    a, b = ACCOUNTS[0], ACCOUNTS[1]
+    apart = {a: 0, b: 1}
+    first = step(None, apart)
+    merged = step(first, {a: 0, b: 0})
+    again = step(merged, apart)
+    assert ids(again)[a] == mint(a)
+    assert ids(again)[b] == mint(b, 1)
+    assert again.aliases == {mint(b): mint(a)}
+
+
+def test_a_deleted_anchor_keeps_the_id_of_the_others():
+    a, b, c = ACCOUNTS[:3]
+    first = step(None, {a: 0, b: 0, c: 1})
+    after = step(first, {b: 0, c: 1})
+    assert ids(after)[b] == ids(first)[b]
+    assert anchors(after)[ids(first)[b]].account == a
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.permutations(range(len(PEOPLE))))
+def test_the_partition_does_not_depend_on_the_order_of_rows(order):
+    assert resolve([PEOPLE[i] for i in order]).partition == resolve(PEOPLE).partition

@@ -1,0 +1,108 @@
+"""Identity in the lake: the steps agree with the core, ids survive re-runs and new files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, EDGES, LINKS
+from lakehouse.identity.steps import build_creator_ids, build_edges
+from lakehouse.ops.steps import StepContext
+from tests.identity_accounts import account, resolve, synthetic_people
+
+pytestmark = pytest.mark.spark
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+_DIRECT = (
+    "platform",
+    "platform_account_id",
+    "handle_key",
+    "display_name",
+    "bio",
+    "country_code",
+    "language_code",
+    "followers_count",
+)
+
+
+def write(lake, rows, *, first_seen):
+    lake.merge(
+        ACCOUNTS, lake.spark.createDataFrame([_account(row, first_seen) for row in rows], lake.spark_schema(ACCOUNTS))
+    )
+    links = [_link(row, place, link) for row in rows for place, link in enumerate(row["links"])]
+    lake.merge(LINKS, lake.spark.createDataFrame(links, lake.spark_schema(LINKS)))
+
+
+def _account(row, first_seen):
+    columns = dict.fromkeys(ACCOUNTS.columns) | {name: row[name] for name in _DIRECT}
+    columns |= {"website_domain": next(iter(row["domains"]), None), "email_hashes": row["emails"]}
+    columns |= {"first_seen_at": first_seen, "observed_at": first_seen}
+    return tuple(columns[name] for name in ACCOUNTS.columns)
+
+
+def _link(row, place, link):
+    platform, key = link["target"].split(":", 1)
+    columns = dict.fromkeys(LINKS.columns) | {name: row[name] for name in ("platform", "platform_account_id")}
+    columns |= {"link_id": f"{row['platform']}{row['platform_account_id']}{place}", "link_type_code": "account"}
+    columns |= {"target_platform": platform, "target_key": key, "evidence_code": link["evidence"]}
+    return tuple(columns[name] for name in LINKS.columns)
+
+
+def run(lake, settings):
+    ctx = StepContext(lake, settings, {}, lambda _text: None)
+    return build_edges(ctx), build_creator_ids(ctx)
+
+
+def creator_ids(lake):
+    return {(row.platform, row.platform_account_id): row.creator_id for row in lake.read(CREATOR_IDS).collect()}
+
+
+def test_steps_agree_with_the_core_and_a_second_run_changes_nothing(lake, settings):
+    rows = [row for row, _ in synthetic_people(60, seed=8)]
+    rows += [account("x", "a1", "Anna One", links=["tiktok:b1"]), account("tiktok", "b1", "Anna One", links=["x:a1"])]
+    write(lake, rows, first_seen=FIRST)
+    edges, ids = run(lake, settings)
+    expected = resolve(rows)
+    assert edges.rows_out == expected.edges.num_rows
+    scores = {
+        tuple(sorted(((e.left_platform, e.left_id), (e.right_platform, e.right_id)))): e.log_odds
+        for e in lake.read(EDGES).collect()
+    }
+    for edge in expected.edges.to_pylist():
+        assert (
+            scores[(edge["left_platform"], edge["left_id"]), (edge["right_platform"], edge["right_id"])]
+            == edge["log_odds"]
+        )
+    groups = {}
+    for key, creator_id in creator_ids(lake).items():
+        groups.setdefault(creator_id, set()).add(key)
+    assert {frozenset(group) for group in groups.values()} == expected.partition
+    assert ids.metadata["creators"] == len(groups)
+
+    before, version = creator_ids(lake), lake.version(CREATOR_IDS.name)
+    again = run(lake, settings)
+    assert creator_ids(lake) == before
+    assert (again[1].metadata["merges"], again[1].metadata["splits"]) == (0, 0)
+    assert version is not None
+
+
+def test_a_new_file_keeps_old_ids_and_a_merge_leaves_an_alias(lake, settings):
+    old, other = account("x", "jane.doe.art"), account("instagram", "completely_else", "Jane Doe Art")
+    write(lake, [old, other], first_seen=FIRST)
+    run(lake, settings)
+    before = creator_ids(lake)
+    assert len(set(before.values())) == 2
+    link = account("tiktok", "janedoeart", "Jane Doe Art", links=["x:jane.doe.art", "instagram:completely_else"])
+    write(lake, [link, account("youtube", "stranger")], first_seen=FIRST + timedelta(days=1))
+    run(lake, settings)
+    after = creator_ids(lake)
+    assert len({after[row["platform"], row["platform_account_id"]] for row in (old, other, link)}) == 1
+    assert after["x", "@jane.doe.art"] in before.values()
+    aliases = {row.alias_id: row.creator_id for row in lake.read(CREATOR_ALIASES).collect()}
+    assert aliases.keys() | {after["x", "@jane.doe.art"]} == set(before.values())
+    assert set(aliases.values()) == {after["x", "@jane.doe.art"]}
+
+
+def test_an_empty_lake_is_fine(lake, settings):
+    edges, ids = run(lake, settings)
+    assert (edges.rows_out, ids.rows_out) == (0, 0)
