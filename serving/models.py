@@ -128,6 +128,26 @@ class Range(Strict, Generic[T]):
         return self
 
 
+class CountRange(Range[Count]):
+    """Bounds of a count."""
+
+
+class FractionRange(Range[Fraction]):
+    """Bounds of a rate, 0-1."""
+
+
+class GrowthRange(Range[Growth]):
+    """Bounds of a growth, -1 and up."""
+
+
+class NumberRange(Range[Number]):
+    """Bounds of a number, 0 and up."""
+
+
+class TimeRange(Range[Time]):
+    """Bounds of a time, UTC when no offset is given."""
+
+
 class Platforms(Strict):
     """A profile on any of them, or on all."""
 
@@ -175,13 +195,13 @@ class Filters(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", allow_inf_nan=False)
 
     platforms: Annotated[Platforms, _as_list("any")] | None = None
-    followers: Range[Count] | None = None
-    following: Range[Count] | None = None
-    content_count: Range[Count] | None = None
-    er_followers: Range[Fraction] | None = None
-    er_views: Range[Fraction] | None = None
-    growth_90d: Range[Growth] | None = None
-    last_post_at: Range[Time] | None = None
+    followers: CountRange | None = None
+    following: CountRange | None = None
+    content_count: CountRange | None = None
+    er_followers: FractionRange | None = None
+    er_views: FractionRange | None = None
+    growth_90d: GrowthRange | None = None
+    last_post_at: TimeRange | None = None
     active_within_days: Days | None = None
     max_age_days: Days | None = None
     location: Annotated[Location, _as_list("country")] | None = None
@@ -189,8 +209,8 @@ class Filters(BaseModel):
     account_type: SomeCodes | None = None
     verified: bool | None = None
     is_private: bool | Literal["any"] | None = None
-    followers_total: Range[Count] | None = None
-    posts_per_week: Range[Number] | None = None
+    followers_total: CountRange | None = None
+    posts_per_week: NumberRange | None = None
     niche: Annotated[NicheFilter, _as_list("include")] | None = None
     risk: RiskFilter | None = None
     quality_min: Fraction | None = None

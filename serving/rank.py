@@ -16,7 +16,7 @@ import numpy.typing as npt
 from serving.catalog import Ids
 from serving.columns import LARGEST_AUDIENCE, Columns
 from serving.lexical import NO_HITS, LexicalHits
-from serving.models import COMPONENTS, Count, Range, Weights
+from serving.models import COMPONENTS, CountRange, Weights
 from serving.plan import Stop
 from serving.shards import Matches, ShardResult, ShardSet
 
@@ -48,7 +48,7 @@ class Question:
     vector: npt.NDArray[np.float32] | None = None
     lexical: LexicalHits = NO_HITS
     niches: Mapping[str, float] = field(default_factory=dict)
-    followers: Range[Count] | None = None
+    followers: CountRange | None = None
     has_text: bool = False
 
 
@@ -140,7 +140,7 @@ class Scorer:
         return size_fit(followers[gids], self.question.followers)
 
 
-def size_fit(followers: Values, wanted: Range[Count] | None) -> Values:
+def size_fit(followers: Values, wanted: CountRange | None) -> Values:
     """Size on a log scale, 0-1; with both bounds given, closeness to their geometric middle (0.5 at the bounds)."""
     logs = np.log10(1.0 + followers)
     if wanted is None or wanted.min is None or wanted.max is None:

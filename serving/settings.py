@@ -25,7 +25,7 @@ class ServingSettings(BaseSettings):
     )
     threads: int = Field(default=2, ge=1, description="Threads of a query: DuckDB, encoder and shards")
     memory_rows: int = Field(
-        1_000_000, ge=0, description="Snapshots up to this many rows keep their documents in memory"
+        default=1_000_000, ge=0, description="Snapshots up to this many rows keep their documents in memory"
     )
     cursor_key: SecretStr | None = Field(
         default=None, description="Secret that signs cursors; empty means a file in the home"
