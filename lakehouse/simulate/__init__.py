@@ -1,1 +1,1 @@
-"""A seeded synthetic creator world with ground truth, written as vendor-like dumps. No Spark."""
+"""A synthetic creator world with known truth: people and brands, their accounts, posts, noise and junk. No Spark."""
