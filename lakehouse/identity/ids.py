@@ -85,13 +85,15 @@ def assign(
     clusters = _clusters(old, accounts, first_seen_us, labels)
     anchors = {row.account: row.creator_id for row in old if row.is_anchor}
     used = set(anchors.values()) | aliases.keys() | set(aliases.values())
+    present = set(accounts)
     members: list[Member] = []
     merged: dict[str, str] = {}
     for cluster in clusters:
         kept = [(age, anchors[age[1:]]) for age in cluster if age[1:] in anchors]
         anchor, creator_id = kept[0] if kept else (cluster[0], _fresh(cluster[0], used))
         merged.update({gone: creator_id for _, gone in kept[1:]})
-        members += [Member(age[1:], age[0], creator_id, age == anchor) for age in cluster]
+        kept_rows = (age for age in cluster if age == anchor or age[1:] in present)
+        members += [Member(age[1:], age[0], creator_id, age == anchor) for age in kept_rows]
     resolved = {alias: merged.get(current, current) for alias, current in aliases.items()} | merged
     return Assignment(members, resolved, [*_merges(merged), *_splits(old, members, resolved)])
 

@@ -10,6 +10,7 @@ its frequency among the accounts), so rare agreement counts more than common agr
   alone has a precision below .04 where handles share affixes. Similarity is therefore measured on the stripped forms.
 * `name`: equal names reach the threshold only with rare tokens and no account of the same name beside them.
 * `email`, `domain`, `link`: near-deterministic when rare; agencies and fan pages lose bits with every doubling.
+* `fan_page`: pages about a creator link to it, carry its name and look like it; one that says so is not it.
 * `same_platform`: a soft penalty, people own several accounts.
 
 The numbers are set by hand and checked on hand-verified account lists (docs/identity.md); they are not yet learned, and
@@ -135,6 +136,7 @@ class Model:
     weights: dict[tuple[str, str], Level]
     similarity: dict[str, float]
     followers_decades: dict[str, float]
+    fan_patterns: dict[str, str]
     affixes: tuple[str, ...]
     generic_tokens: frozenset[str]
 
@@ -181,6 +183,7 @@ def parse_model(body: dict[str, Any]) -> Model:
             weights={(level.signal, level.level): level for level in levels},
             similarity=dict(body["similarity"]),
             followers_decades=dict(body["followers_decades"]),
+            fan_patterns=dict(body["fan_patterns"]),
             affixes=tuple(body["affixes"]),
             generic_tokens=frozenset(body["generic_tokens"]),
         )

@@ -24,6 +24,7 @@ RAW = pa.schema(
         ("platform_account_id", pa.string()),
         ("handle_key", pa.string()),
         ("display_name", pa.string()),
+        ("bio", pa.string()),
         ("country_code", pa.string()),
         ("language_code", pa.string()),
         ("followers_count", pa.int64()),
@@ -53,6 +54,7 @@ _LISTS = {"tokens": "token_bits", "domains": "domain_bits", "emails": "email_bit
 NODE = pa.schema(
     [(name, pa.string()) for name in _TEXTS]
     + [("followers_count", pa.int64()), ("inbound", pa.int32()), ("peers", pa.int32()), ("is_latin", pa.bool_())]
+    + [("is_fan", pa.bool_())]
     + [(name, pa.float32()) for name in ("handle_bits", "stem_bits", "name_bits")]
     + [field for name, bits in _LISTS.items() for field in ((name, _STRINGS), (bits, _FLOATS))]
 )
@@ -97,6 +99,7 @@ def nodes(made: dict[str, pa.Array], counts: Counts, model: Model) -> pa.Table:
     columns |= {
         "inbound": pa.array(_inbound(made, counts), pa.int32()),
         "peers": pa.array(peers, pa.int32()),
+        "is_fan": _is_fan(made, model),
         "is_latin": pc.match_substring_regex(made["name"], LATIN),
         "handle_bits": _handle_bits(made, counts, model),
         "stem_bits": _stem_bits(made, counts, model),
@@ -107,6 +110,15 @@ def nodes(made: dict[str, pa.Array], counts: Counts, model: Model) -> pa.Table:
         "link_bits": _link_bits(made, model),
     }
     return pa.Table.from_arrays([columns[name] for name in NODE.names], schema=NODE)
+
+
+def _is_fan(made: dict[str, pa.Array], model: Model) -> pa.Array:
+    """Whether name, handle or bio say that the account is about somebody else."""
+    said = np.zeros(len(made["platform"]), dtype=bool)
+    for name, pattern in model.fan_patterns.items():
+        found = pc.fill_null(pc.match_substring_regex(made[name], pattern), fill_value=False)
+        said |= found.to_numpy(zero_copy_only=False)
+    return pa.array(said)
 
 
 def peer_keys(made: dict[str, pa.Array]) -> np.ndarray:

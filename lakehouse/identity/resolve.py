@@ -135,6 +135,7 @@ def _raw_rows(rows: list[dict[str, object]], pepper: bytes | None) -> pa.Table:
         "platform_account_id": [row["platform_account_id"] for row in rows],
         "handle_key": _parsed(rows, "handle", handle_key),
         "display_name": _parsed(rows, "display_name", str),
+        "bio": _parsed(rows, "bio", str),
         "country_code": _parsed(rows, "location", country_code),
         "language_code": _parsed(rows, "language", language_code),
         "followers_count": _parsed(rows, "followers_count", _whole),

@@ -97,6 +97,7 @@ def _votes(pairs: Pairs) -> Iterator[Vote]:
     yield from _name_votes(pairs, name_level)
     yield from _cross_votes(pairs, handle_level, name_level, crossed)
     yield from _platform_votes(pairs)
+    yield from _fan_votes(pairs)
     yield from _code_votes(pairs, "country_code", "country")
     yield from _code_votes(pairs, "language_code", "language")
     yield from _followers_votes(pairs)
@@ -276,6 +277,12 @@ def _platform_votes(pairs: Pairs) -> Iterator[Vote]:
     yield pairs.vote(signal[0], "one_without_id", same_handle, nothing, "handle_key")
     yield pairs.vote(signal[1], "one_without_handle", same_name & is_only, nothing, "display_name")
     yield pairs.vote("same_platform", "two_accounts", same & ~same_handle & ~same_name, nothing, "platform")
+
+
+def _fan_votes(pairs: Pairs) -> Iterator[Vote]:
+    """One side says that it is a page about somebody else, the other does not."""
+    left, right = (side.to_numpy(zero_copy_only=False) for side in pairs.texts("is_fan"))
+    yield pairs.vote("fan_page", "one_side", left != right, np.zeros(len(pairs)), "display_name")
 
 
 def _code_votes(pairs: Pairs, column: str, signal: str) -> Iterator[Vote]:

@@ -80,6 +80,7 @@ def raw_accounts(accounts: DataFrame, links: DataFrame, model: Model) -> DataFra
         *_KEY,
         "handle_key",
         "display_name",
+        "bio",
         "country_code",
         "language_code",
         "followers_count",
