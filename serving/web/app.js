@@ -6,7 +6,7 @@ const ACTIVE_DAYS = 90;
 const $ = (id) => document.getElementById(id);
 
 const state = { seeds: [], cursor: null, shown: 0, running: null };
-const dictionary = { niches: new Map() };
+const dictionary = { risks: [] };
 
 /** Element with properties and children; strings become text nodes, null children are left out. */
 function h(tag, properties = {}, ...children) {
@@ -27,9 +27,8 @@ const count = (value) => (isKnown(value) ? compact.format(value) : "–");
 const percent = (value, digits = 2) => (isKnown(value) ? `${(value * 100).toFixed(digits)} %` : "–");
 const score = (value) => (isKnown(value) ? value.toFixed(2) : "–");
 const day = (value) => (value ? value.slice(0, 10) : "–");
-const label = (code) => dictionary.niches.get(code) ?? code.replaceAll("_", " ");
-const names = (kind) => new Intl.DisplayNames(["en"], { type: kind });
-const nameOf = (kind, code) => { try { return names(kind).of(code) ?? code; } catch { return code; } };
+const NAMES = { region: new Intl.DisplayNames(["en"], { type: "region" }), language: new Intl.DisplayNames(["en"], { type: "language" }) };
+const nameOf = (kind, code) => { try { return NAMES[kind].of(code) ?? code; } catch { return code; } };
 
 /** "10K" -> 10000, "1.5M" -> 1500000, "" -> null. */
 function parseCount(text) {
@@ -111,7 +110,7 @@ function fail(message) {
 
 function show(answer, isMore) {
   if (!isMore) { $("hits").replaceChildren(); state.shown = 0; }
-  state.cursor = answer.next_cursor ?? null;
+  state.cursor = answer.next_cursor;
   state.shown += answer.hits.length;
   $("hits").append(...answer.hits.map(card));
   if (state.shown === 0) $("hits").append(h("li", { class: "message" }, emptyText(answer)));
@@ -120,26 +119,28 @@ function show(answer, isMore) {
   showFacets(answer.facets);
 }
 
+/** Names the filter that alone leaves fewest creators. */
 function emptyText(answer) {
-  const clause = answer.empty_clause ?? answer.explain?.empty_clause;
-  return clause ? `No creator matches; “${clause}” leaves nobody. Loosen that filter.` : "No creator matches. Loosen a filter or describe it differently.";
+  const clauses = Object.entries(answer.explain?.clauses ?? {}).sort(([, a], [, b]) => a - b);
+  if (!clauses.length) return "Nothing to rank by yet: describe the creator or set a filter.";
+  const [name, passed] = clauses[0];
+  return `No creator matches. The filter “${name.replaceAll("_", " ")}” alone leaves ${passed.toLocaleString("en")}; loosen it or another one.`;
 }
 
 function showSummary(answer) {
-  const total = `${answer.total_is_exact === false ? "about " : ""}${answer.total.toLocaleString("en")}`;
-  const plan = typeof answer.plan === "string" ? answer.plan : answer.plan?.name;
-  const took = answer.took_ms ?? answer.explain?.total_ms;
+  const total = `${answer.total_is_exact ? "" : "about "}${answer.total.toLocaleString("en")}`;
+  const { name, ms } = answer.plan;
   $("summary").replaceChildren(
     h("strong", {}, `${total} ${answer.total === 1 ? "creator" : "creators"}`),
     h("span", { class: "plan", title: "How the answer was found" },
-      [plan ? `plan ${plan.replaceAll("_", " ")}` : null, isKnown(took) ? `${took.toFixed(0)} ms` : null].filter(Boolean).join(" · ")),
+      `plan ${name.replaceAll("_", " ")} · ${ms.toFixed(0)} ms`),
   );
 }
 
 function showFacets(facets) {
-  const byPlatform = facets?.platform ?? {};
+  const byPlatform = new Map((facets.platform ?? []).map((entry) => [entry.code, entry.count]));
   for (const element of document.querySelectorAll("[data-facet]")) {
-    element.textContent = isKnown(byPlatform[element.dataset.facet]) ? count(byPlatform[element.dataset.facet]) : "";
+    element.textContent = count(byPlatform.get(element.dataset.facet) ?? 0);
   }
 }
 
@@ -150,7 +151,7 @@ function avatar(hit) {
   return h("div", { class: `avatar a${(hash(hit.creator_id) % 6) + 1}`, "aria-hidden": "true" }, initials(title(hit)));
 }
 
-const title = (hit) => hit.display_name || hit.profiles?.[0]?.handle || hit.creator_id;
+const title = (hit) => hit.display_name || hit.profiles[0]?.handle || hit.creator_id;
 
 function card(hit) {
   return h("li", { class: "card" },
@@ -160,19 +161,19 @@ function card(hit) {
         hit.is_verified ? h("span", { class: "tick", title: "verified by a platform" }, "✓") : null),
       chips(hit),
       hit.bio ? h("p", { class: "bio", dir: "auto" }, hit.bio) : null,
-      profileList(hit.profiles ?? []),
-      hit.reasons?.length ? h("ul", { class: "reasons" }, hit.reasons.map((reason) => h("li", {}, reason))) : null,
+      profileList(hit.profiles),
+      hit.reasons.length ? h("ul", { class: "reasons" }, hit.reasons.map((reason) => h("li", {}, reason))) : null,
     ),
     why(hit),
   );
 }
 
 function chips(hit) {
-  const place = [...new Set((hit.profiles ?? []).map((profile) => profile.country_code).filter(Boolean))];
   return h("div", { class: "chips" },
-    (hit.niches ?? []).slice(0, 3).map((niche) => h("span", { class: "chip", title: `score ${score(niche.score)}` }, label(niche.code))),
-    place.map((code) => h("span", { class: "chip" }, nameOf("region", code))),
-    (hit.risk_codes ?? []).map((code) => h("span", { class: "chip risk", title: "a risk was found in the text" }, code.replaceAll("_", " "))),
+    hit.niches.slice(0, 3).map((niche) => h("span", { class: "chip", title: `score ${score(niche.score)}` }, niche.label)),
+    hit.country_codes.map((code) => h("span", { class: "chip place" }, nameOf("region", code))),
+    hit.language_codes.map((code) => h("span", { class: "chip place" }, nameOf("language", code))),
+    hit.risks.map((risk) => h("span", { class: "chip risk", title: `${risk.level ?? ""} risk found in the text` }, risk.label)),
   );
 }
 
@@ -192,7 +193,7 @@ function profileLink(profile) {
 }
 
 function why(hit) {
-  const parts = (hit.contributions ?? []).filter((part) => Math.abs(part.contribution) >= 0.0005);
+  const parts = hit.contributions.filter((part) => Math.abs(part.contribution) >= 0.0005);
   const total = parts.reduce((sum, part) => sum + Math.max(0, part.contribution), 0) || 1;
   const bar = h("div", { class: "bar", "aria-hidden": "true" });
   parts.forEach((part, index) => {
@@ -243,10 +244,10 @@ function sheet(creator) {
       h("button", { type: "button", class: "quiet", onclick: () => $("detail").close() }, "Close")),
     creator.bio ? h("section", {}, h("p", { dir: "auto" }, creator.bio)) : null,
     h("section", {}, facts(creator)),
-    h("section", {}, h("h3", {}, "Profiles, followers, engagement, confidence that it is the same creator"), sheetProfiles(creator.profiles ?? [])),
-    history(creator.history ?? []),
-    quality(creator.score_reasons ?? []),
-    posts(creator.posts ?? []),
+    h("section", {}, h("h3", {}, "Profiles, followers, engagement, confidence that it is the same creator"), sheetProfiles(creator.profiles)),
+    history(creator.history),
+    quality(creator.score_reasons),
+    posts(creator.posts),
   );
 }
 
@@ -260,7 +261,7 @@ function facts(creator) {
     ["Last known post", day(creator.last_post_at)],
     ["Quality", score(creator.quality_score)],
     ["Anomaly", score(creator.anomaly_score)],
-    ["As of", day(creator.observed_at)],
+    ["As of", day(creator.as_of)],
   ];
   return h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
@@ -313,23 +314,21 @@ function posts(rows) {
     h("span", { class: "muted" }, `${day(post.published_at)} · ${count(post.views_count)} views · ${count(post.likes_count)} likes`)))));
 }
 
-function option(value, text) {
-  return h("option", { value }, text);
-}
-
-function fill(select, codes, text) {
-  select.append(...codes.map((code) => [text(code), code]).sort(([a], [b]) => a.localeCompare(b)).map(([name, code]) => option(code, name)));
+/** Options sorted by name; `kind` names codes that have no label of their own. */
+function fill(select, entries, kind) {
+  const named = entries.filter((entry) => entry.count).map((entry) => [kind ? nameOf(kind, entry.code) : entry.label, entry]);
+  named.sort(([a], [b]) => a.localeCompare(b));
+  select.append(...named.map(([name, entry]) => h("option", { value: entry.code }, `${name} (${count(entry.count)})`)));
 }
 
 async function loadDictionaries() {
-  const known = await call("/v1/dictionaries");
+  const [known, snapshot] = await Promise.all([call("/v1/dictionaries"), call("/v1/snapshot")]);
   dictionary.risks = known.risks.map((risk) => risk.code);
-  for (const niche of known.niches) dictionary.niches.set(niche.code, niche.label);
-  const form = $("filters");
-  fill(form.niche, known.niches.map((niche) => niche.code), label);
-  fill(form.country, known.countries, (code) => nameOf("region", code));
-  fill(form.language, known.languages, (code) => nameOf("language", code));
-  $("snapshot").textContent = `${known.creators_count.toLocaleString("en")} creators · state of ${day(known.as_of)} · snapshot ${known.snapshot_id.slice(0, 8)}`;
+  const form = $("filters").elements;
+  fill(form.niche, known.niches);
+  fill(form.country, known.countries, "region");
+  fill(form.language, known.languages, "language");
+  $("snapshot").textContent = `${snapshot.creators.toLocaleString("en")} creators · as of ${day(snapshot.as_of)} · snapshot ${snapshot.snapshot_id.slice(0, 8)}`;
 }
 
 function drawPlatforms() {
