@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 
 from lakehouse.simulate.columns import Words, join, join_filled, take, take_rows, where, words
 from lakehouse.simulate.contacts import Declared, declared, mails, websites
@@ -150,14 +149,19 @@ def _traits(world: World, ids: Ids, owners: Creators, platform: int, followers: 
 
 def _is_private(draws: Draws, ids: Ids, owners: Creators, platform: int, followers: Floats) -> Mask:
     is_small_person = (owners.kind == PERSON) & (followers < PRIVATE_FOLLOWERS)
-    return is_small_person & draws.is_hit("private", ids, PRIVATE_RATIO) & (platform != YOUTUBE)
+    is_drawn = draws.is_hit("private", ids, PRIVATE_RATIO) & (platform != YOUTUBE)
+    return np.asarray(is_small_person & is_drawn, dtype=np.bool_)
 
 
 def _display(world: World, ids: Ids, owners: Creators, keys: Words) -> Words:
     draws = Draws(world.seed)
     form = draws.pick("display form", ids, DISPLAY_WEIGHTS)
     labelled = join(owners.display, " | ", take(words(NICHE_LABELS), owners.niche))
-    return where(form == AS_HANDLE, keys, where(form == WITH_NICHE, labelled, where(form == IN_LATIN, owners.latin, owners.display)))
+    return where(
+        form == AS_HANDLE,
+        keys,
+        where(form == WITH_NICHE, labelled, where(form == IN_LATIN, owners.latin, owners.display)),
+    )
 
 
 def _bios(world: World, ids: Ids, owners: Creators, traits: Traits, links: Declared) -> Words:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,9 @@ from lakehouse.simulate.draws import Floats, Ints, Mask
 MILLION, THOUSAND = 1_000_000, 1_000
 
 Columns = TypeVar("Columns")
-Words = pa.Array
+Words: TypeAlias = pa.Array
 """An Arrow array of strings."""
-Part = pa.Array | str
+Part: TypeAlias = pa.Array | str
 
 
 def words(values: Sequence[str | None]) -> Words:
@@ -33,8 +33,7 @@ def take(values: Words, positions: npt.NDArray[np.int64]) -> Words:
 
 def take_rows(columns: Columns, positions: npt.NDArray[np.int64]) -> Columns:
     """A dataclass of columns (arrays, or such dataclasses) at those rows; single values stay."""
-    taken: Any = _taken(columns, positions)
-    return taken
+    return cast("Columns", _taken(columns, positions))
 
 
 def _taken(value: Any, positions: npt.NDArray[np.int64]) -> Any:

@@ -92,7 +92,9 @@ def _targets(world: World, creators: Creators, keys: list[Words], platforms: Int
         is_here = platforms == platform
         url = join(HOMES[platform], keys[platform])
         if platform == YOUTUBE:
-            url = where(is_channel, join(CHANNEL_HOME, platform_ids(world, account_ids(creators.ids, YOUTUBE), YOUTUBE)), url)
+            url = where(
+                is_channel, join(CHANNEL_HOME, platform_ids(world, account_ids(creators.ids, YOUTUBE), YOUTUBE)), url
+            )
         label = join(f"{LABELS[platform]}: @", keys[platform])
         urls = where(is_here, url, urls)
         texts = where(is_here, where(is_label, label, pc.utf8_replace_slice(url, 0, len("https://"), "")), texts)
@@ -114,7 +116,9 @@ def _misled(world: World, owners: Creators, platform: int, own: Declared, taken:
     wrong = _targets(world, whom, keys, there, platform)
     mask = np.zeros(len(ids), dtype=bool)
     mask[rows] = True
-    return Declared(pc.replace_with_mask(own.urls, mask, wrong.urls), pc.replace_with_mask(own.texts, mask, wrong.texts))
+    return Declared(
+        pc.replace_with_mask(own.urls, mask, wrong.urls), pc.replace_with_mask(own.texts, mask, wrong.texts)
+    )
 
 
 def websites(world: World, owners: Creators, ids: Ids) -> Words:

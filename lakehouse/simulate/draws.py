@@ -61,7 +61,8 @@ class Draws:
     def pick(self, name: str, ids: Ids, weights: Sequence[float]) -> Ints:
         """Positions in `weights`, each with a probability proportional to its weight."""
         edges = np.cumsum(np.asarray(weights, dtype=np.float64))
-        return np.searchsorted(edges, self.uniform(name, ids) * edges[-1], side="right").astype(np.int64)
+        found = np.searchsorted(edges, self.uniform(name, ids) * edges[-1], side="right")
+        return np.asarray(found, dtype=np.int64)
 
 
 @lru_cache(maxsize=1024)

@@ -78,7 +78,11 @@ VALUE_KINDS: dict[str, tuple[str | None, str | None]] = {
 
 _OF_ANY_JSON = (
     Damage("broken_json", "bad_json", None),
-    Damage("wrong_encoding", "bad_encoding", b'{"platform":"instagram","handle":"lost_export","display_name":"Ren\xe9 Caf\xe9"}'),
+    Damage(
+        "wrong_encoding",
+        "bad_encoding",
+        b'{"platform":"instagram","handle":"lost_export","display_name":"Ren\xe9 Caf\xe9"}',
+    ),
     Damage("not_an_object", "not_an_object", b'["orphan","row",17]'),
     Damage("empty_row", "empty_row", b"{}"),
 )
@@ -88,28 +92,38 @@ ACCOUNT_DAMAGE = (
     Damage("unknown_platform", "unknown_platform", b'{"platform":"friendpage","handle":"lost_friend","followers":120}'),
     Damage("bad_time", "bad_observed_at", b'{"platform":"x","handle":"lost_in_time","observed_at":"yesterday"}'),
 )
-CHANNEL_DAMAGE = (*_OF_ANY_JSON, Damage("no_account", "no_account_key", b'{"kind":"youtube#channel","statistics":{"viewCount":"17"}}'))
+CHANNEL_DAMAGE = (
+    *_OF_ANY_JSON,
+    Damage("no_account", "no_account_key", b'{"kind":"youtube#channel","statistics":{"viewCount":"17"}}'),
+)
 POST_DAMAGE = (
     *_OF_ANY_JSON,
-    Damage("no_post_id", "missing_required_value", b'{"platform":"x","handle":"lost_author","caption":"where is my id"}'),
+    Damage(
+        "no_post_id", "missing_required_value", b'{"platform":"x","handle":"lost_author","caption":"where is my id"}'
+    ),
 )
 VIDEO_DAMAGE = (*_OF_ANY_JSON, Damage("no_account", "no_account_key", b'{"kind":"youtube#video","id":"lostlostlos"}'))
 
 
-def ranking_damage(width: int) -> tuple[Damage, ...]:
-    """Broken lines of a ranking with so many columns."""
-    filled = b",".join([b"1", b"Instagram", b"", b"", b"Fashion", *[b""] * (width - 6), b"2026-01-01"])
-    foreign = filled.replace(b"Instagram,,", b"Friendpage,lost_friend,")
+def ranking_damage(header: str) -> tuple[Damage, ...]:
+    """Broken lines of a ranking with that header: rows that miss something, else valid."""
+    names = header.split(",")
+
+    def row(cells: dict[str, bytes]) -> bytes:
+        return b",".join({"Network": b"Instagram", "Date": b"2026-01-01", **cells}.get(name, b"") for name in names)
+
     return (
         Damage("short_row", "wrong_column_count", b"1,Instagram,lost_tail"),
-        Damage("empty_row", "empty_row", b"," * (width - 1)),
-        Damage("no_account", "no_account_key", filled),
-        Damage("unknown_platform", "unknown_platform", foreign),
-        Damage("wrong_encoding", "bad_encoding", filled.replace(b"Instagram,,", b"Instagram,lost_export,Ren\xe9")),
+        Damage("empty_row", "empty_row", b"," * (len(names) - 1)),
+        Damage("no_account", "no_account_key", row({"Topic 1": b"Fashion"})),
+        Damage("unknown_platform", "unknown_platform", row({"Network": b"Friendpage", "Account": b"lost_friend"})),
+        Damage("wrong_encoding", "bad_encoding", row({"Account": b"lost_export", "Name": b"Ren\xe9"})),
     )
 
 
-def damaged(world: World, lines: Words, ids: Ids, *, purpose: str, kinds: Sequence[Damage], is_clean: Mask) -> tuple[pa.Array, dict[str, int]]:
+def damaged(
+    world: World, lines: Words, ids: Ids, *, purpose: str, kinds: Sequence[Damage], is_clean: Mask
+) -> tuple[pa.Array, dict[str, int]]:
     """Lines with line ends, extra broken lines and duplicates behind some of them.
 
     Args:
@@ -147,7 +161,12 @@ def spoiled_counts(world: World, ids: Ids, counts: pa.Array, *, purpose: str, is
     """
     junk, draws, lists = world.junk, Draws(world.seed), vocabulary().lists
     names = ("compact_number", "missing_token", "unparsable_number", "negative_number")
-    rates = (junk.compact_ratio if is_json else 0.0, junk.missing_ratio, junk.unparsable_ratio, junk.unparsable_ratio / 2)
+    rates = (
+        junk.compact_ratio if is_json else 0.0,
+        junk.missing_ratio,
+        junk.unparsable_ratio,
+        junk.unparsable_ratio / 2,
+    )
     chosen = np.searchsorted(np.cumsum(rates), draws.uniform(f"spoil/{purpose}", ids), side="right")
     chosen[np.asarray(counts.is_null())] = len(names)
     values = np.asarray(counts.fill_null(0), dtype=np.int64)

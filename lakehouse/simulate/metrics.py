@@ -123,7 +123,8 @@ def _followers(draws: Draws, ids: Ids, platform: int, size: Floats) -> Floats:
     tail = SMALLEST_FOLLOWERS * PLATFORM_SCALES[platform] * ndtr(-own) ** (-1 / TAIL_EXPONENT)
     is_small = draws.is_hit("small", ids, SMALL_RATIO) & (own < 0.5)
     shrunk = tail * 10 ** (-SMALL_DECADES * draws.uniform("how small", ids))
-    return np.minimum(np.floor(np.where(is_small, shrunk, tail)), LARGEST_FOLLOWERS)
+    whole = np.floor(np.where(is_small, shrunk, tail))
+    return np.asarray(np.minimum(whole, LARGEST_FOLLOWERS), dtype=np.float64)
 
 
 def _rates(draws: Draws, ids: Ids, platform: int, followers: Floats) -> Floats:

@@ -68,14 +68,24 @@ def named(draws: Draws, ids: Ids, *, culture: Ints, family_culture: Ints, name_i
     given, latin_given = _parts(draws, "given", name_ids, culture, names.given)
     family, latin_family = _parts(draws, "family", name_ids, family_culture, names.family)
     is_first = np.asarray(names.is_family_first)[culture]
-    return Named(given, family, latin_given, latin_family, stage_names(draws, "stage", ids), take(names.spaces, culture), is_first)
+    return Named(
+        given,
+        family,
+        latin_given,
+        latin_family,
+        stage_names(draws, "stage", ids),
+        take(names.spaces, culture),
+        is_first,
+    )
 
 
 def stage_names(draws: Draws, purpose: str, ids: Ids) -> Words:
     """Invented words that people perform under, lower case."""
     names = vocabulary().names
     culture = np.full(len(ids), names.codes.index(STAGE))
-    return join(*(part.pick(culture, draws.uniform(f"{purpose}/{slot}", ids)) for slot, (part, _) in enumerate(names.given)))
+    return join(
+        *(part.pick(culture, draws.uniform(f"{purpose}/{slot}", ids)) for slot, (part, _) in enumerate(names.given))
+    )
 
 
 def preferred_handles(draws: Draws, ids: Ids, named_: Named, *, style: Ints, niche: Ints, crowding: Floats) -> Words:
@@ -131,7 +141,7 @@ def numbers_or_nothing(draws: Draws, purpose: str, ids: Ids, ratio: Floats) -> W
 def names_counts(*, is_given: bool) -> Ints:
     """Distinct names by culture, given or family."""
     slots = vocabulary().names.given if is_given else vocabulary().names.family
-    return np.prod([native.counts for native, _ in slots], axis=0)
+    return np.asarray(np.prod([native.counts for native, _ in slots], axis=0), dtype=np.int64)
 
 
 def _parts(

@@ -98,7 +98,8 @@ def kinds(world: World, ids: Ids) -> Ints:
 
 
 def _is_twin(world: World, ids: Ids) -> Mask:
-    return Draws(world.seed).is_hit("twin", ids, world.twin_ratio) & (kinds(world, ids) != FAN)
+    is_drawn = Draws(world.seed).is_hit("twin", ids, world.twin_ratio)
+    return np.asarray(is_drawn & (kinds(world, ids) != FAN), dtype=np.bool_)
 
 
 def _sizes(world: World, ids: Ids) -> Floats:
@@ -108,7 +109,9 @@ def _sizes(world: World, ids: Ids) -> Floats:
 def _models(world: World, ids: Ids) -> Ids:
     """For each id somebody who imitates nobody, where the candidates have one; of them the largest, never itself."""
     draws = Draws(world.seed)
-    turns = [draws.below(f"model/{turn}", ids, world.creators_count).astype(np.uint64) for turn in range(FAN_CANDIDATES)]
+    turns = [
+        draws.below(f"model/{turn}", ids, world.creators_count).astype(np.uint64) for turn in range(FAN_CANDIDATES)
+    ]
     candidates = np.stack(turns, axis=1)
     flat = candidates.ravel()
     is_model = (kinds(world, flat) != FAN) & ~_is_twin(world, flat)
@@ -202,7 +205,8 @@ def _culture_shares() -> Floats:
     """Share of creators by naming culture."""
     places = vocabulary().places
     weights = np.asarray(places.weights) / sum(places.weights)
-    shares = np.bincount(places.cultures, weights, minlength=len(vocabulary().names.codes))
+    count = len(vocabulary().names.codes)
+    shares = np.asarray(np.bincount(places.cultures, weights, minlength=count), dtype=np.float64)
     shares[vocabulary().names.codes.index(BRAND_NAMES)] = KIND_WEIGHTS[BRAND] + KIND_WEIGHTS[MEDIA]
     return shares
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.simulate.accounts import IN_POSTS, Accounts
-from lakehouse.simulate.columns import Words, join, join_filled, numbers, padded, take, where, words
+from lakehouse.simulate.columns import Words, join, join_filled, numbers, take, where, words
 from lakehouse.simulate.contacts import GAP
 from lakehouse.simulate.draws import Draws, Floats, Ids, Ints, Mask
 from lakehouse.simulate.handles import base64_ids
@@ -72,7 +72,11 @@ def posts_of(world: World, accounts: Accounts) -> Posts:
     rows = np.repeat(posting, counts)
     place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     ids = accounts.ids[rows] * np.uint64(MAX_POSTS) + place.astype(np.uint64)
-    niche = np.where(draws.is_hit("post niche", ids, SECOND_NICHE_RATIO), accounts.owners.second_niche[rows], accounts.owners.niche[rows])
+    niche = np.where(
+        draws.is_hit("post niche", ids, SECOND_NICHE_RATIO),
+        accounts.owners.second_niche[rows],
+        accounts.owners.niche[rows],
+    )
     language, is_bland = accounts.owners.language[rows], traits.is_bland[rows]
     is_risky = (place == 0) | draws.is_hit("risky post", ids, RISKY_RATIO)
     said = sentences(draws, ids, language=language, niche=niche, is_bland=is_bland)
@@ -94,7 +98,9 @@ def posts_of(world: World, accounts: Accounts) -> Posts:
 
 def post_lines(world: World, accounts: Accounts, posts: Posts) -> Lines:
     """Posts as JSON objects under canonical names; on YouTube as resources of its data API."""
-    lines = _video_lines(world, accounts, posts) if accounts.platform == YOUTUBE else _post_lines(world, accounts, posts)
+    lines = (
+        _video_lines(world, accounts, posts) if accounts.platform == YOUTUBE else _post_lines(world, accounts, posts)
+    )
     return Lines(lines, posts.ids, np.ones(len(posts), dtype=bool), {})
 
 

@@ -13,19 +13,23 @@ from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.simulate.accounts import IN_FIELD, Accounts
 from lakehouse.simulate.columns import Words, compact, decimals, join, numbers, take, where, words
 from lakehouse.simulate.contacts import GAP, HOMES
-from lakehouse.simulate.draws import Draws, Ids, Ints, Mask
+from lakehouse.simulate.draws import Draws, Ids, Mask
 from lakehouse.simulate.handles import numbered
-from lakehouse.simulate.junk import Spoiled, spoiled_bios, spoiled_counts
+from lakehouse.simulate.junk import spoiled_bios, spoiled_counts
 from lakehouse.simulate.metrics import COMMENT_RATIOS, ER_VIEWS
-from lakehouse.simulate.people import BRAND, MEDIA, PERSON
+from lakehouse.simulate.people import PERSON
 from lakehouse.simulate.render import csv_rows, csv_text, json_objects, json_text, json_value, json_word, noon, times
 from lakehouse.simulate.vocabulary import NICHE_LABELS, vocabulary
-from lakehouse.simulate.world import INSTAGRAM, TIKTOK, YOUTUBE, World
+from lakehouse.simulate.world import TIKTOK, YOUTUBE, World
 
 SEEN_RATIO = 0.94
 """Accounts that an earlier snapshot has; the newest has all."""
 COUNTRY_RATIO, LANGUAGE_RATIO, CATEGORY_RATIO = 0.7, 0.35, 0.3
 """How often an account states each of them."""
+CREATOR_RATIO = 0.4
+"""Persons with a creator account instead of a personal one."""
+ACCOUNT_TYPES = words(["personal", "brand", "business", "personal"])
+"""Account types as stated, by kind of creator."""
 VAGUE_RATIO = 0.5
 """Stated categories that tell nothing about a niche."""
 VAGUE_CATEGORIES = words(["Digital creator", "Public figure", "Personal blog", "Entertainment", "Artist"])
@@ -35,7 +39,9 @@ SUBSCRIBER_DIGITS = 3
 """YouTube shows subscribers with so many leading digits."""
 NETWORKS = ("Instagram", "TikTok", "YouTube", "Twitter")
 """Platforms as rankings write them."""
-RANKING_HEADER = "Rank,Network,Account,Name,Topic 1,Topic 2,Followers,Audience Country,ER %,Avg. Views,Avg. Likes,Avg. Comments,Date"
+RANKING_HEADER = (
+    "Rank,Network,Account,Name,Topic 1,Topic 2,Followers,Audience Country,ER %,Avg. Views,Avg. Likes,Avg. Comments,Date"
+)
 RANKING_EXTRA = ",Momentum"
 """A further column that no mapping names, in the rankings of one snapshot."""
 ROSTER_HEADER = "platform,platform_account_id,handle,display_name,website,links,country,observed_at"
@@ -72,7 +78,8 @@ def profile_columns(world: World, accounts: Accounts, day: dt.date) -> dict[str,
     owners, metrics, traits = accounts.owners, accounts.metrics, accounts.traits
     draws, places = Draws(world.seed), vocabulary().places
     is_x = PLATFORMS[accounts.platform] == "x"
-    kinds = take(words(["personal", "brand", "business", "creator"]), owners.kind)
+    is_creator = draws.is_hit("creator account", accounts.ids, CREATOR_RATIO) & (owners.kind == PERSON)
+    kinds = where(is_creator, "creator", take(ACCOUNT_TYPES, owners.kind))
     country = take(words(places.codes), owners.country)
     language = take(words(vocabulary().languages), owners.language)
     return {
@@ -108,7 +115,9 @@ def account_lines(world: World, accounts: Accounts, day: dt.date, *, has_extra: 
     if has_extra:
         values["vendor_score"] = numbers(Draws(world.seed).below("vendor score", accounts.ids, 100))
     fixed = {"platform": f'"{PLATFORMS[accounts.platform]}"', "observed_at": f'"{noon(day)}"'}
-    return Lines(json_objects(fixed | values), accounts.ids, counts.is_clean & bios.is_clean, counts.counts | bios.counts)
+    return Lines(
+        json_objects(fixed | values), accounts.ids, counts.is_clean & bios.is_clean, counts.counts | bios.counts
+    )
 
 
 def channel_lines(world: World, accounts: Accounts, day: dt.date) -> Lines:

@@ -16,7 +16,7 @@ ESCAPES = (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"))
 
 
 def json_text(values: Words, tail: Words | None = None) -> Words:
-    """Texts as JSON strings, null kept. `tail` is appended as it is: escapes that no text can hold (`\\u0000`)."""
+    """Texts as JSON strings, null kept. `tail` is appended as it is: escapes of what no text can hold (a lone surrogate)."""
     for char, escaped in ESCAPES:
         values = pc.replace_substring(values, char, escaped)
     return join('"', values, '"') if tail is None else join('"', values, tail, '"')

@@ -55,7 +55,9 @@ class Sinks:
         self.reports: list[FileReport] = []
         self.ledger: list[Planted] = []
 
-    def write(self, name: str, lines: Lines, *, kinds: Sequence[Damage], header: str = "", has_extra: bool = False) -> None:
+    def write(
+        self, name: str, lines: Lines, *, kinds: Sequence[Damage], header: str = "", has_extra: bool = False
+    ) -> None:
         """Append rows to a file and plant its damage.
 
         Args:
@@ -74,7 +76,7 @@ class Sinks:
         sink.counts.update(lines.spoiled)
 
     def deliver_again(self, name: str, lines: Lines) -> None:
-        """Append rows that stand in another file too, undamaged."""
+        """Append rows that stand in another file too."""
         self.write(name, lines, kinds=())
         if name in self._open:
             self._open[name].counts[REDELIVERED_ROW] += len(lines.lines)

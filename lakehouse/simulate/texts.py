@@ -48,14 +48,31 @@ def bios(
     known = vocabulary()
     first, second = niches
     is_role = (language == known.languages.index(ENGLISH)) & draws.is_hit("role", ids, ROLE_RATIO)
-    topic = framed(draws, "bio frame", ids, known.bio_frames, language=language, topic=topics(draws, "bio topic", ids, language, first))
+    topic = framed(
+        draws,
+        "bio frame",
+        ids,
+        known.bio_frames,
+        language=language,
+        topic=topics(draws, "bio topic", ids, language, first),
+    )
     lead = where(is_role, known.roles.pick(first, draws.uniform("which role", ids)), topic)
-    more = where(draws.is_hit("second topic", ids, SECOND_RATIO), topics(draws, "second bio topic", ids, language, second), "")
-    city = where(draws.is_hit("city", ids, CITY_RATIO), join("📍 ", known.places.cities.pick(country, draws.uniform("which city", ids))), "")
+    more = where(
+        draws.is_hit("second topic", ids, SECOND_RATIO), topics(draws, "second bio topic", ids, language, second), ""
+    )
+    city = where(
+        draws.is_hit("city", ids, CITY_RATIO),
+        join("📍 ", known.places.cities.pick(country, draws.uniform("which city", ids))),
+        "",
+    )
     lead = join(_emoji(draws, ids), lead)
-    bland = where(draws.is_hit("empty bio", ids, EMPTY_RATIO), "", known.bland.pick(language, draws.uniform("bland", ids)))
+    bland = where(
+        draws.is_hit("empty bio", ids, EMPTY_RATIO), "", known.bland.pick(language, draws.uniform("bland", ids))
+    )
     between = take(SEPARATORS, draws.below("separator", ids, len(SEPARATORS)))
-    return join_filled(where(is_bland, bland, lead), where(is_bland, "", more), where(is_bland, "", city), extra, between=between)
+    return join_filled(
+        where(is_bland, bland, lead), where(is_bland, "", more), where(is_bland, "", city), extra, between=between
+    )
 
 
 def sentences(draws: Draws, ids: Ids, *, language: Ints, niche: Ints, is_bland: Mask) -> Words:
@@ -71,7 +88,9 @@ def hashtags(draws: Draws, ids: Ids, *, language: Ints, niche: Ints, is_bland: M
     known = vocabulary()
     own = [known.niche_words.pick(niche, draws.uniform(f"tag/{place}", ids)) for place in range(NICHE_TAGS)]
     own[1] = where(np.asarray(pc.equal(own[0], own[1])), "", own[1])
-    general = [known.language_tags.pick(language, draws.uniform(f"general tag/{place}", ids)) for place in range(GENERAL_TAGS)]
+    general = [
+        known.language_tags.pick(language, draws.uniform(f"general tag/{place}", ids)) for place in range(GENERAL_TAGS)
+    ]
     return [*(where(is_bland, "", tag) for tag in own), *general]
 
 
@@ -95,4 +114,3 @@ def _emoji(draws: Draws, ids: Ids) -> Words:
     emoji = words(vocabulary().lists["emoji"])
     chosen = join(take(emoji, draws.below("emoji", ids, len(emoji))), " ")
     return where(draws.is_hit("any emoji", ids, EMOJI_RATIO), chosen, "")
-

@@ -40,10 +40,14 @@ silver has two accounts. `niche_code` is null where the account's text names non
 about."""
 
 
-def truth_of(world: World, accounts: Accounts) -> pa.Table:
-    """Truth of accounts, in `TRUTH_SCHEMA`."""
+def truth_of(world: World, accounts: Accounts, *, is_ranked: bool = True) -> pa.Table:
+    """Truth of accounts, in `TRUTH_SCHEMA`. `is_ranked`: rankings are delivered too, with their second rows."""
     own = _rows(world, accounts, accounts.silver_ids())
-    twice = own.set_column(1, TRUTH_SCHEMA.field(1), join("@", accounts.keys)).filter(pa.array(accounts.traits.is_listed))
+    if not is_ranked:
+        return own
+    twice = own.set_column(1, TRUTH_SCHEMA.field(1), join("@", accounts.keys)).filter(
+        pa.array(accounts.traits.is_listed)
+    )
     return pa.concat_tables([own, twice])
 
 
@@ -63,7 +67,9 @@ def _rows(world: World, accounts: Accounts, silver_ids: Words) -> pa.Table:
         take(words(KINDS), owners.kind),
         where(owners.kind == FAN, person_ids(owners.target), None),
         where(traits.is_bland, None, take(words(NICHE_CODES), owners.niche)),
-        _niche_lists(owners.niche, np.where(owners.second_niche == owners.niche, -1, owners.second_niche), traits.is_bland),
+        _niche_lists(
+            owners.niche, np.where(owners.second_niche == owners.niche, -1, owners.second_niche), traits.is_bland
+        ),
         _lists([np.where(traits.risk >= 0, traits.risk, -1)], words(vocabulary().risk_codes)),
         pa.array(anomaly >= 0),
         where(anomaly >= 0, take(words(ANOMALIES), np.maximum(anomaly, 0)), None),

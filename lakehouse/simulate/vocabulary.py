@@ -176,7 +176,10 @@ def _slot(groups: list[list[tuple[str, str]]]) -> tuple[Phrases, Words]:
 
 def _places(raw: dict[str, Any], cultures: tuple[str, ...], languages: tuple[str, ...]) -> Places:
     places = tuple(raw.values())
-    weighted = [[str(languages.index(code)) for code, weight in place["languages"].items() for _ in range(weight)] for place in places]
+    weighted = [
+        [str(languages.index(code)) for code, weight in place["languages"].items() for _ in range(weight)]
+        for place in places
+    ]
     return Places(
         codes=tuple(raw),
         labels=tuple(place["name"] for place in places),

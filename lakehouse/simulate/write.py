@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.errors import SettingsError
 from lakehouse.simulate.accounts import Accounts, chunk_accounts
-from lakehouse.simulate.draws import Draws, Ids, Mask
+from lakehouse.simulate.draws import Draws, Ids
 from lakehouse.simulate.handles import Taken, find_taken, id_chunks
 from lakehouse.simulate.junk import ACCOUNT_DAMAGE, CHANNEL_DAMAGE, POST_DAMAGE, VIDEO_DAMAGE, Planted, ranking_damage
 from lakehouse.simulate.posts import post_lines, posts_of
@@ -99,11 +99,15 @@ def write_world(world: World, folder: Path, *, truth_folder: Path | None = None)
                 truth.write_table(known)
     report = _report(world.creators_count, accounts_count, posts_count, sinks, started)
     _write_json(truth_path / "junk.json", [asdict(entry) for entry in report.junk])
-    _write_json(truth_path / "world.json", {"world": asdict(world), "report": asdict(replace(report, junk=(), seconds=0.0))})
+    _write_json(
+        truth_path / "world.json", {"world": asdict(world), "report": asdict(replace(report, junk=(), seconds=0.0))}
+    )
     return report
 
 
-def write_delta(world: World, folder: Path, fraction: float, *, day: int = 1, truth_folder: Path | None = None) -> WorldReport:
+def write_delta(
+    world: World, folder: Path, fraction: float, *, day: int = 1, truth_folder: Path | None = None
+) -> WorldReport:
     """Write a later delivery: new follower counts for a share of the accounts, and a few new creators.
 
     Args:
@@ -123,16 +127,18 @@ def write_delta(world: World, folder: Path, fraction: float, *, day: int = 1, tr
     first_new = world.creators_count + (day - 1) * newcomers
     taken = find_taken(world, first_new + newcomers)
     date = world.last_date + dt.timedelta(days=day)
+    tables = []
     with open_sinks(world, folder) as sinks:
         run = _Run(world, sinks, taken)
         for ids in id_chunks(0, world.creators_count, world.chunk_creators):
             for accounts in chunk_accounts(world, ids, taken):
-                _write_changed(run, accounts, date, _is_changed(world, accounts, day, fraction))
-        tables = []
+                is_changed = Draws(world.seed).is_hit(f"changed/{day}", accounts.ids, fraction)
+                _write_changed(run, accounts.take(np.flatnonzero(is_changed & accounts.traits.has_profile)), date)
         for ids in id_chunks(first_new, first_new + newcomers, world.chunk_creators):
             for accounts in chunk_accounts(world, ids, taken):
-                _write_changed(run, accounts, date, np.ones(len(accounts), dtype=bool))
-                tables.append(truth_of(world, accounts))
+                new = accounts.take(np.flatnonzero(accounts.traits.has_profile))
+                _write_changed(run, new, date)
+                tables.append(truth_of(world, new, is_ranked=False))
     truth = pa.concat_tables(tables)
     pq.write_table(truth, truth_path / f"accounts_delta_{day}.parquet")
     report = _report(newcomers, truth.num_rows, 0, sinks, started)
@@ -195,6 +201,8 @@ def _write_snapshot(run: _Run, accounts: Accounts, snapshot: int, part: str) -> 
     has_extra = accounts.platform == TIKTOK and snapshot == EXTRA_SNAPSHOT and world.junk.has_unknown_columns
     lines = account_lines(world, seen, day, has_extra=has_extra)
     run.sinks.write(f"accounts_{platform}_{day}{part}.jsonl", lines, kinds=ACCOUNT_DAMAGE, has_extra=has_extra)
+    if has_extra:
+        return
     is_again = Draws(world.seed).is_hit(f"redelivered/{day}", lines.ids, world.junk.redelivered_ratio)
     run.sinks.deliver_again(f"accounts_redelivered_{day}{part}.jsonl", lines.take(is_again & lines.is_clean))
 
@@ -208,7 +216,7 @@ def _write_ranking(run: _Run, accounts: Accounts, snapshot: int, part: str) -> N
     run.sinks.write(
         f"market_rankings_{platform}_{day}{part}.csv",
         ranking_lines(world, accounts.take(rows), day, has_extra=has_extra),
-        kinds=ranking_damage(header.count(",") + 1),
+        kinds=ranking_damage(header),
         header=header,
         has_extra=has_extra,
     )
@@ -233,16 +241,11 @@ def _write_posts(run: _Run, accounts: Accounts, part: str) -> int:
     return len(posts)
 
 
-def _is_changed(world: World, accounts: Accounts, day: int, fraction: float) -> Mask:
-    """Accounts of known profile that a later delivery changes."""
-    return accounts.traits.has_profile & Draws(world.seed).is_hit(f"changed/{day}", accounts.ids, fraction)
-
-
-def _write_changed(run: _Run, accounts: Accounts, date: dt.date, mask: Mask) -> None:
+def _write_changed(run: _Run, accounts: Accounts, date: dt.date) -> None:
     """The profiles of a later day, followers moved on."""
-    chosen = accounts.take(np.flatnonzero(mask & accounts.traits.has_profile))
-    step = np.exp(DAILY_SPREAD * Draws(run.world.seed).normal(f"moved/{date}", chosen.ids))
-    moved = replace(chosen, metrics=replace(chosen.metrics, followers=np.maximum(chosen.metrics.followers * step, 1)))
+    metrics = accounts.metrics
+    step = np.exp(DAILY_SPREAD * Draws(run.world.seed).normal(f"moved/{date}", accounts.ids))
+    moved = replace(accounts, metrics=replace(metrics, followers=np.maximum(metrics.followers * step, 1)))
     if accounts.platform == YOUTUBE:
         run.sinks.write(f"youtube_channels_{date}.jsonl", channel_lines(run.world, moved, date), kinds=())
         return
