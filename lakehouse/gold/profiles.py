@@ -114,8 +114,8 @@ def _creators(profiles: DataFrame) -> DataFrame:
         F.max_by("growth_90d_ratio", F.when(F.col("growth_90d_ratio").isNotNull(), order)).alias("growth_90d_ratio"),
         F.sum("posts_per_week").alias("posts_per_week"),
         F.max("last_post_at").alias("last_post_at"),
-        F.coalesce(F.max("is_verified"), F.lit(value=False)).alias("is_verified"),
-        F.coalesce(F.max("has_email"), F.lit(value=False)).alias("has_email"),
+        F.coalesce(F.max("is_verified"), F.lit(False)).alias("is_verified"),
+        F.coalesce(F.max("has_email"), F.lit(False)).alias("has_email"),
         F.min("identity_confidence_score").alias("identity_confidence_score"),
         F.min("first_seen_at").alias("first_seen_at"),
         F.max("observed_at").alias("observed_at"),
@@ -130,57 +130,45 @@ def _by_size(name: str) -> Column:
 
 def _labels(accounts: DataFrame) -> DataFrame:
     """Niches (mean over accounts, weight ln(2 + followers)), risks and source categories per creator."""
-    weight = F.log(F.lit(2.0) + F.greatest(F.coalesce("followers_count", F.lit(0)), F.lit(0)))
-    total = (
-        accounts.withColumn("_weight", weight)
-        .groupBy("creator_id")
-        .agg(
-            F.sum(F.when(F.size("niches") > 0, F.col("_weight"))).alias("_total"),
-            F.flatten(
-                F.collect_list(
-                    F.transform(
-                        "niches",
-                        lambda x: F.struct(x["code"].alias("code"), (x["score"] * F.col("_weight")).alias("score")),
-                    )
-                )
-            ).alias("_votes"),
-            F.flatten(F.collect_list("risks")).alias("_risks"),
-            F.array_distinct(
-                F.flatten(F.collect_list(F.when(F.size("category_labels") > 0, F.col("category_labels"))))
-            ).alias("_categories"),
-        )
+    followers = F.greatest(F.coalesce("followers_count", F.lit(0)), F.lit(0))
+    weighted = accounts.withColumn("_weight", F.log(followers + F.lit(2.0)))
+    return (
+        _niches(weighted).join(_risks(weighted), "creator_id", "full").join(_categories(weighted), "creator_id", "full")
     )
-    codes = F.array_distinct(F.transform("_votes", lambda x: x["code"]))
-    scored = F.transform(codes, lambda code: F.struct(_vote_sum(code).alias("score"), code.alias("code")))
-    ranked = F.slice(F.sort_array(scored, asc=False), 1, NICHES_KEPT)
-    labels = total.withColumn(
-        "niches", F.transform(ranked, lambda x: F.struct(x["code"].alias("code"), x["score"].alias("score")))
-    )
-    return labels.select(
+
+
+def _niches(weighted: DataFrame) -> DataFrame:
+    tagged = weighted.where(F.size("niches") > 0).select("creator_id", "_weight", "niches")
+    totals = tagged.groupBy("creator_id").agg(F.sum("_weight").alias("_total"))
+    votes = tagged.select("creator_id", "_weight", F.inline("niches"))
+    scores = votes.groupBy("creator_id", "code").agg(F.sum(F.col("score") * F.col("_weight")).alias("_votes"))
+    scored = scores.join(totals, "creator_id").withColumn("score", F.col("_votes") / F.col("_total"))
+    row = F.struct((-F.col("score")).alias("order"), "code", F.struct("code", "score").alias("niche"))
+    ranked = scored.groupBy("creator_id").agg(F.slice(F.sort_array(F.collect_list(row)), 1, NICHES_KEPT).alias("_rows"))
+    return ranked.select(
         "creator_id",
-        "niches",
-        F.get("niches", F.lit(0))["code"].alias("niche_code"),
-        F.get("niches", F.lit(0))["score"].alias("niche_score"),
-        F.transform("niches", lambda x: x["code"]).alias("niche_codes"),
-        _worst_risks().alias("risks"),
-        F.sort_array(F.array_distinct(F.transform("_risks", lambda x: x["code"]))).alias("risk_codes"),
-        F.slice(F.sort_array("_categories"), 1, CATEGORIES_KEPT).alias("category_labels"),
+        F.col("_rows.niche").alias("niches"),
+        F.col("_rows.code").alias("niche_codes"),
+        F.get("_rows", F.lit(0))["niche"]["code"].alias("niche_code"),
+        F.get("_rows", F.lit(0))["niche"]["score"].alias("niche_score"),
     )
 
 
-def _vote_sum(code: Column) -> Column:
-    mine = F.filter("_votes", lambda vote: vote["code"] == code)
-    return F.aggregate(mine, F.lit(0.0), lambda total, vote: total + vote["score"]) / F.col("_total")
-
-
-def _worst_risks() -> Column:
+def _risks(accounts: DataFrame) -> DataFrame:
     """Per risk code the hit with the highest score."""
-    codes = F.sort_array(F.array_distinct(F.transform("_risks", lambda x: x["code"])))
-    return F.transform(
-        codes,
-        lambda code: F.array_max(F.transform(F.filter("_risks", lambda x: x["code"] == code), _score_first))["risk"],
+    hits = accounts.where(F.size("risks") > 0).select("creator_id", F.explode("risks").alias("risk"))
+    worst = hits.groupBy("creator_id", F.col("risk.code").alias("code")).agg(
+        F.max_by("risk", F.struct("risk.score", "risk.level", "risk.evidence")).alias("risk")
+    )
+    rows = F.sort_array(F.collect_list(F.struct("code", "risk"))).alias("_rows")
+    return (
+        worst.groupBy("creator_id")
+        .agg(rows)
+        .select("creator_id", F.col("_rows.risk").alias("risks"), F.col("_rows.code").alias("risk_codes"))
     )
 
 
-def _score_first(risk: Column) -> Column:
-    return F.struct(risk["score"].alias("score"), risk.alias("risk"))
+def _categories(accounts: DataFrame) -> DataFrame:
+    labels = accounts.select("creator_id", F.explode("category_labels").alias("label"))
+    found = F.slice(F.sort_array(F.collect_set("label")), 1, CATEGORIES_KEPT).alias("category_labels")
+    return labels.groupBy("creator_id").agg(found)

@@ -43,7 +43,9 @@ EXPECTATIONS: tuple[Suite, ...] = (
         "Accounts have handles and plausible follower counts",
         (
             Expectation("rows", "count(*)", minimum=1),
-            Expectation("handle_or_name_share", "avg(int(handle is not null or display_name is not null))", minimum=0.99),
+            Expectation(
+                "handle_or_name_share", "avg(int(handle is not null or display_name is not null))", minimum=0.99
+            ),
             Expectation("followers_share", "avg(int(followers_count is not null))", minimum=0.3),
             Expectation("followers_max", "coalesce(max(followers_count), 0)", maximum=2e9),
             Expectation("email_in_bio", "count_if(bio rlike '[a-z0-9.]+@[a-z0-9]+[.][a-z]{2,}')", maximum=0),
@@ -64,7 +66,9 @@ EXPECTATIONS: tuple[Suite, ...] = (
         (
             Expectation("rows", "count(*)", minimum=1),
             Expectation("largest_cluster", "max(cluster_size_count)", maximum=60),
-            Expectation("anchors_minus_creators", "count_if(is_anchor) - count(distinct creator_id)", minimum=0, maximum=0),
+            Expectation(
+                "anchors_minus_creators", "count_if(is_anchor) - count(distinct creator_id)", minimum=0, maximum=0
+            ),
         ),
     ),
     Suite(
@@ -83,9 +87,7 @@ EXPECTATIONS: tuple[Suite, ...] = (
         (
             Expectation("rows", "count(*)", minimum=1),
             Expectation("dimensions", "count(distinct size(vector))", minimum=1, maximum=1),
-            Expectation(
-                "not_unit", "count_if(abs(aggregate(vector, 0D, (s, x) -> s + x * x) - 1) > 0.001)", maximum=0
-            ),
+            Expectation("not_unit", "count_if(abs(aggregate(vector, 0D, (s, x) -> s + x * x) - 1) > 0.001)", maximum=0),
         ),
     ),
 )

@@ -41,7 +41,7 @@ def check_frame(spec: TableSpec, df: DataFrame) -> CheckOutcome:
     """Check a frame against a declaration in one pass."""
     rules = _rules(spec)
     counts = [F.count(F.lit(1)).alias("_rows"), F.count_distinct(F.struct(*spec.key)).alias("_keys")]
-    counts += [F.count_if(F.coalesce(condition, F.lit(value=False))).alias(name) for name, condition in rules.items()]
+    counts += [F.count_if(F.coalesce(condition, F.lit(False))).alias(name) for name, condition in rules.items()]
     row = df.agg(*counts).collect()[0]
     problems = {name: int(row[name]) for name in rules if row[name]}
     if row["_keys"] != row["_rows"]:
