@@ -85,7 +85,11 @@ class ClusterRules:
 
 @dataclass(frozen=True, slots=True)
 class TextBits:
-    """How much agreement on a text is worth: bits by length, capped, minus bits for every doubling of its uses."""
+    """How much agreement on a text is worth: bits by length, capped, minus bits for every doubling of its uses.
+
+    `*_rival_bits` are lost with every doubling of the accounts of one platform that bear the same name or stripped
+    handle: they belong to different people.
+    """
 
     bits_per_char: float
     affix_bits_per_char: float
@@ -98,6 +102,7 @@ class TextBits:
     stem_chars_min: int
     expected_uses: int
     rival_bits: float
+    stem_rival_bits: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,10 +126,21 @@ def peer_keys(made: dict[str, pa.Array]) -> np.ndarray:
     return as_key(combine(hash_strings(made["platform"]), hash_strings(made["name"])), Kind.TOKENS)
 
 
+def stem_peer_keys(made: dict[str, pa.Array]) -> np.ndarray:
+    """Key of (platform, stripped handle), which is looked up but never blocks."""
+    return as_key(combine(hash_strings(made["platform"]), hash_strings(made["stem"])), Kind.STEM)
+
+
 def counted_peer_keys(made: dict[str, pa.Array]) -> np.ndarray:
-    """Peer keys that count: an account known by name only is no second bearer of the name."""
-    by_name_only = pc.starts_with(made["platform_account_id"], NO_HANDLE).to_numpy(zero_copy_only=False)
-    return np.where(by_name_only, ABSENT, peer_keys(made))
+    """Peer keys that count.
+
+    An account known by name only is no second bearer of the name; one known by handle only may be another's mention.
+    """
+    ids = made["platform_account_id"]
+    by_name_only = pc.starts_with(ids, NO_HANDLE).to_numpy(zero_copy_only=False)
+    by_handle_only = pc.starts_with(ids, NO_ID).to_numpy(zero_copy_only=False)
+    names = np.where(by_name_only, ABSENT, peer_keys(made))
+    return np.concatenate([names, np.where(by_handle_only, ABSENT, stem_peer_keys(made))])
 
 
 def lengths(lists: pa.ListArray) -> np.ndarray:
@@ -161,10 +172,11 @@ def _handle_bits(made: dict[str, pa.Array], counts: Counts, model: Model) -> pa.
 
 
 def _stem_bits(made: dict[str, pa.Array], counts: Counts, model: Model) -> pa.Array:
-    """Bits of the stripped handle: its length less the popularity of the stripped form."""
+    """Bits of the stripped handle: its length less the popularity and the rivals of the stripped form."""
     uses = counts.of(as_key(hash_strings(made["stem"]), Kind.STEM))
     bits = model.text.bits_per_char * _chars(made["stem"]) - _excess(uses, model)
-    return pa.array(np.clip(bits, 0, model.text.handle_bits_max), pa.float32())
+    rivals = model.text.stem_rival_bits * np.log2(counts.of(stem_peer_keys(made)))
+    return pa.array(np.maximum(np.minimum(bits, model.text.handle_bits_max) - rivals, 0), pa.float32())
 
 
 def _token_bits(tokens: pa.ListArray, counts: Counts, model: Model) -> np.ndarray:

@@ -91,11 +91,14 @@ def _votes(pairs: Pairs) -> Iterator[Vote]:
     yield from _link_votes(pairs)
     for name, signal in (("emails", "email"), ("domains", "domain"), ("links", "link_target")):
         yield from _shared_votes(pairs, name, signal)
-    handle_level, name_level, crossed = _handle_levels(pairs), _name_levels(pairs), _crossed(pairs)
-    name_level[crossed & (name_level == "partial")] = "contained"
+    handle_level, name_level, crossed = _handle_levels(pairs), _name_levels(pairs), _cross_levels(pairs)
+    # A name found again in the other's handle is said once: it neither adds to a similar handle nor contradicts a name.
+    is_crossed = crossed != _NONE
+    name_level[is_crossed & (name_level == "partial")] = "contained"
+    handle_level[is_crossed & np.isin(handle_level, ["similar_95", "similar_90"])] = "similar_80"
     yield from _handle_votes(pairs, handle_level)
     yield from _name_votes(pairs, name_level)
-    yield from _cross_votes(pairs, handle_level, name_level, crossed)
+    yield from _cross_votes(pairs, crossed, handle_level, name_level)
     yield from _platform_votes(pairs)
     yield from _fan_votes(pairs)
     yield from _code_votes(pairs, "country_code", "country")
@@ -184,9 +187,9 @@ def _handle_levels(pairs: Pairs) -> np.ndarray:
     similar = _similarity(*stems, rows=np.flatnonzero(present & ~exact & ~stripped), size=len(pairs))
     cut = pairs.model.similarity
     return np.select(
-        [~present, exact, stripped & other_digits, stripped]
+        [~present, exact & _equal(*pairs.texts("handle_key")), exact, stripped & other_digits, stripped]
         + [similar >= cut[f"handle_{percent}"] for percent in (95, 90, 80)],
-        [_NONE, "exact", "other_digits", "stripped_exact", "similar_95", "similar_90", "similar_80"],
+        [_NONE, "exact", "same_letters", "other_digits", "stripped_exact", "similar_95", "similar_90", "similar_80"],
         default="different",
     )
 
@@ -195,7 +198,15 @@ def _handle_votes(pairs: Pairs, levels: np.ndarray) -> Iterator[Vote]:
     whole = np.fmin(*pairs.numbers("handle_bits"))
     stem = np.fmin(*pairs.numbers("stem_bits"))
     yield pairs.vote("handle", "exact", levels == "exact", whole, "handle_key")
-    for level in ("stripped_exact", "other_digits", "similar_95", "similar_90", "similar_80", "different"):
+    for level in (
+        "same_letters",
+        "stripped_exact",
+        "other_digits",
+        "similar_95",
+        "similar_90",
+        "similar_80",
+        "different",
+    ):
         yield pairs.vote("handle", level, levels == level, stem, "handle_key")
 
 
@@ -234,28 +245,31 @@ def _shared_tokens(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     return np.bincount(parents, minlength=len(left)), np.bincount(parents, weights=bits, minlength=len(left))
 
 
-def _crossed(pairs: Pairs) -> Mask:
-    """Whether one side's name is the other side's handle, whole or stripped.
+def _cross_levels(pairs: Pairs) -> np.ndarray:
+    """`exact` where one side's name is the other side's handle, `stripped` where it is its stem, else empty.
 
     The other side then claims this name, so that another wording of its own display name is no contradiction.
     """
-    (left_name, right_name), (left_handle, right_handle) = pairs.texts("name"), pairs.texts("handle")
-    left_stem, right_stem = pairs.texts("stem")
-    forward = _equal(left_name, right_handle) | _equal(left_name, right_stem)
-    return np.asarray(forward | _equal(right_name, left_handle) | _equal(right_name, left_stem))
+    levels = []
+    for column in ("handle", "stem"):
+        (left_name, right_name), (left, right) = pairs.texts("name"), pairs.texts(column)
+        levels.append(_equal(left_name, right) | _equal(right_name, left))
+    return np.select(levels, ["exact", "stripped"], default=_NONE)
 
 
-def _cross_votes(pairs: Pairs, handle_level: np.ndarray, name_level: np.ndarray, crossed: Mask) -> Iterator[Vote]:
+def _cross_votes(pairs: Pairs, crossed: np.ndarray, handle_level: np.ndarray, name_level: np.ndarray) -> Iterator[Vote]:
     """Name against handle. Counts only where handles and names have not said the same already.
 
-    `exact`: neither handles nor names are equal. `beside_name`: names are equal and one side has no handle; the other
-    side's handle then shows that the name is claimed.
+    `exact` and `stripped`: neither handles nor names are equal. `beside_name`: names are equal and one side has no
+    handle; the other side's handle then shows that the name is claimed.
     """
-    same_handle = np.isin(handle_level, ["exact", "stripped_exact", "other_digits"])
+    same_handle = np.isin(handle_level, ["exact", "same_letters", "stripped_exact", "other_digits"])
     same_name = np.isin(name_level, ["exact", "same_tokens"])
     bits = np.fmax(*pairs.numbers("handle_bits"))
-    yield pairs.vote("name_as_handle", "exact", crossed & ~same_handle & ~same_name, bits, "display_name")
-    lone = crossed & same_name & (handle_level == _NONE)
+    for level in ("exact", "stripped"):
+        is_new = (crossed == level) & ~same_handle & ~same_name
+        yield pairs.vote("name_as_handle", level, is_new, bits, "display_name")
+    lone = (crossed != _NONE) & same_name & (handle_level == _NONE)
     yield pairs.vote("name_as_handle", "beside_name", lone, bits, "display_name")
 
 

@@ -43,7 +43,7 @@ def test_top_creators_do_not_chain(resolved):
     [
         ({}, 0.999),
         ({"links": False}, 0.98),
-        ({"links": False, "websites": False}, 0.73),
+        ({"links": False, "websites": False}, 0.70),
         ({"links": False, "websites": False, "names": False}, 0.44),
     ],
 )
