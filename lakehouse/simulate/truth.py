@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.simulate.accounts import Accounts
@@ -15,6 +16,7 @@ from lakehouse.simulate.vocabulary import NICHE_CODES, vocabulary
 from lakehouse.simulate.world import World
 
 PERSON_ID_DIGITS = 9
+ALCOHOL_NICHE, ALCOHOL_RISK = "alcohol", "drugs_tobacco_alcohol"
 CODES = pa.list_(pa.string())
 
 TRUTH_SCHEMA = pa.schema(
@@ -36,7 +38,7 @@ TRUTH_SCHEMA = pa.schema(
     }
 )
 """One row per account of silver. An account that a ranking lists by handle though its id is known has two rows, since
-silver has two accounts. `niche_code` is null where the account's text names none; `about_person_id` is whom a fan page is
+silver has two accounts; the second has no text, so no risk. `niche_code` is null where the account's text names none; `about_person_id` is whom a fan page is
 about."""
 
 
@@ -45,10 +47,14 @@ def truth_of(world: World, accounts: Accounts, *, is_ranked: bool = True) -> pa.
     own = _rows(world, accounts, accounts.silver_ids())
     if not is_ranked:
         return own
-    twice = own.set_column(1, TRUTH_SCHEMA.field(1), join("@", accounts.keys)).filter(
-        pa.array(accounts.traits.is_listed)
-    )
-    return pa.concat_tables([own, twice])
+    listed = own.filter(pa.array(accounts.traits.is_listed))
+    nothing = pa.array([[]] * listed.num_rows, CODES)
+    for name, column in (
+        ("platform_account_id", pc.binary_join_element_wise("@", listed["handle"], "")),
+        ("risk_codes", nothing),
+    ):
+        listed = listed.set_column(TRUTH_SCHEMA.get_field_index(name), TRUTH_SCHEMA.field(name), column)
+    return pa.concat_tables([own, listed])
 
 
 def person_ids(ids: Ids) -> Words:
@@ -70,7 +76,7 @@ def _rows(world: World, accounts: Accounts, silver_ids: Words) -> pa.Table:
         _niche_lists(
             owners.niche, np.where(owners.second_niche == owners.niche, -1, owners.second_niche), traits.is_bland
         ),
-        _lists([np.where(traits.risk >= 0, traits.risk, -1)], words(vocabulary().risk_codes)),
+        _lists([traits.risk, _linked_risk(accounts)], words(vocabulary().risk_codes)),
         pa.array(anomaly >= 0),
         where(anomaly >= 0, take(words(ANOMALIES), np.maximum(anomaly, 0)), None),
         take(words(places.codes), owners.country),
@@ -78,6 +84,14 @@ def _rows(world: World, accounts: Accounts, silver_ids: Words) -> pa.Table:
         pa.array(accounts.metrics.followers_on(world.last_date, world)),
     ]
     return pa.Table.from_arrays(columns, schema=TRUTH_SCHEMA)
+
+
+def _linked_risk(accounts: Accounts) -> Ints:
+    """Risk that comes with the niche: whoever posts about drinks is about alcohol; -1 where the account has it already."""
+    traits, linked = accounts.traits, vocabulary().risk_codes.index(ALCOHOL_RISK)
+    is_said = ~traits.is_bland & (traits.has_profile | traits.has_posts)
+    is_linked = (accounts.owners.niche == NICHE_CODES.index(ALCOHOL_NICHE)) & is_said & (traits.risk != linked)
+    return np.where(is_linked, linked, -1)
 
 
 def _niche_lists(first: Ints, second: Ints, is_bland: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> pa.Array:

@@ -30,7 +30,7 @@ class Junk:
     Attributes:
         line_ratio: extra broken lines, for each kind of broken line.
         duplicate_ratio: rows that stand twice in their file.
-        redelivered_ratio: rows that stand in a second file too.
+        redelivered_ratio: rows of the newest snapshot that stand in a second file too.
         compact_ratio: follower counts written as `409.8K`.
         missing_ratio: follower counts written as `N/A`, `-`, `#VALOR!` or nothing.
         unparsable_ratio: follower counts that are no number; negative ones at half the rate.
@@ -40,7 +40,7 @@ class Junk:
 
     line_ratio: float = 0.0012
     duplicate_ratio: float = 0.004
-    redelivered_ratio: float = 0.004
+    redelivered_ratio: float = 0.01
     compact_ratio: float = 0.05
     missing_ratio: float = 0.006
     unparsable_ratio: float = 0.002

@@ -192,7 +192,7 @@ def _write_profiles(run: _Run, accounts: Accounts, part: str) -> None:
 
 
 def _write_snapshot(run: _Run, accounts: Accounts, snapshot: int, part: str) -> None:
-    """The profiles of one day, and those of them that are delivered twice."""
+    """The profiles of one day; of the newest some are delivered twice."""
     world, day, platform = run.world, run.world.snapshot_dates[snapshot], PLATFORMS[accounts.platform]
     seen = accounts.take(np.flatnonzero(accounts.traits.has_profile & is_seen(world, accounts, snapshot)))
     if accounts.platform == YOUTUBE:
@@ -201,10 +201,9 @@ def _write_snapshot(run: _Run, accounts: Accounts, snapshot: int, part: str) -> 
     has_extra = accounts.platform == TIKTOK and snapshot == EXTRA_SNAPSHOT and world.junk.has_unknown_columns
     lines = account_lines(world, seen, day, has_extra=has_extra)
     run.sinks.write(f"accounts_{platform}_{day}{part}.jsonl", lines, kinds=ACCOUNT_DAMAGE, has_extra=has_extra)
-    if has_extra:
-        return
-    is_again = Draws(world.seed).is_hit(f"redelivered/{day}", lines.ids, world.junk.redelivered_ratio)
-    run.sinks.deliver_again(f"accounts_redelivered_{day}{part}.jsonl", lines.take(is_again & lines.is_clean))
+    if day == world.last_date and not has_extra:
+        is_again = Draws(world.seed).is_hit("redelivered", lines.ids, world.junk.redelivered_ratio)
+        run.sinks.deliver_again(f"accounts_{platform}_{day}_again{part}.jsonl", lines.take(is_again & lines.is_clean))
 
 
 def _write_ranking(run: _Run, accounts: Accounts, snapshot: int, part: str) -> None:
@@ -228,7 +227,9 @@ def _write_roster(run: _Run, accounts: Accounts, part: str) -> None:
     named = accounts.take(np.flatnonzero(is_on_roster(run.world, accounts)))
     lines = roster_lines(run.world, named, run.world.last_date, has_extra=has_extra)
     header = ROSTER_HEADER + (ROSTER_EXTRA if has_extra else "")
-    run.sinks.write(f"accounts_roster{part}.csv", lines, kinds=(), header=header, has_extra=has_extra)
+    run.sinks.write(
+        f"accounts_roster_{PLATFORMS[accounts.platform]}{part}.csv", lines, kinds=(), header=header, has_extra=has_extra
+    )
 
 
 def _write_posts(run: _Run, accounts: Accounts, part: str) -> int:
