@@ -22,6 +22,8 @@ NICHES_KEPT = 5
 """Niches of a creator that are stored; the tail is noise."""
 CATEGORIES_KEPT = 12
 """Source categories of a creator that are stored."""
+LISTS = ("niches", "niche_codes", "risks", "risk_codes", "category_labels")
+"""Empty rather than null where a creator has none."""
 FOLDED = (
     "handle",
     "display_name",
@@ -54,6 +56,9 @@ def build_gold_profiles(ctx: StepContext) -> Report:
     """Fold `gold_creator__accounts` into one row per creator in `gold_creator__profiles`."""
     accounts = ctx.lake.read(GOLD_ACCOUNTS)
     creators = _creators(_profiles(accounts)).join(_labels(accounts), "creator_id", "left")
+    types = {field.name: field.dataType for field in ctx.lake.spark_schema(GOLD_PROFILES).fields}
+    for name in LISTS:
+        creators = creators.withColumn(name, F.coalesce(F.col(name), F.array().cast(types[name])))
     ctx.lake.sync(GOLD_PROFILES, creators.select(*GOLD_PROFILES.columns))
     return Report(
         rows_in=accounts.count(),
