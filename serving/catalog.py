@@ -7,22 +7,21 @@ by `gid`, their ordinal over all shards. Vectors and scores are elsewhere (`shar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from index_build.manifest import Manifest, created_at
 from lakehouse.contracts.fields import PROFILE
-from lakehouse.contracts.taxonomy import NICHES
 from lakehouse.errors import IntegrityError
 from serving.filters import TEXT_FIELDS, FilterSet, Vocabulary
 from serving.predicates import GID, quoted
+from serving.words import SQL_MACRO
 
 Mask = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.int64]
@@ -33,12 +32,6 @@ ADDED = ("row_id", "list_id", "row_check")
 HIDDEN = ("doc_text", "vector")
 """Columns that no card shows: long, and made for the encoder."""
 
-WORDS_CACHED = 4_096
-"""Texts whose words are remembered: splitting is a query of its own."""
-
-WHOLE_WEIGHT, NAME_WEIGHT, TOPIC_WEIGHT = 1.0, 0.8, 0.6
-"""Worth of a found word: a whole name or handle, a word of one, a word of a category or niche."""
-
 FACET_SQL: dict[str, tuple[str, str]] = {
     "platform": ("platforms", "unnest(platforms)"),
     "niche": ("niche_codes", "unnest(niche_codes)"),
@@ -48,21 +41,11 @@ FACET_SQL: dict[str, tuple[str, str]] = {
 }
 """Facets of creators: the column that is needed and the codes of a row."""
 
-_MACROS = (
-    # Marks stay (Indic vowel signs); strip_accents takes the combining ones of Latin, Greek and Cyrillic away.
-    r"CREATE MACRO words(s) AS list_filter(regexp_split_to_array(lower(strip_accents(s)), '[^\p{L}\p{N}\p{M}]+'), lambda x: x <> '')",
+JOINED_MACRO = (
     "CREATE MACRO joined(v) AS ' ' || array_to_string(list_transform(list_distinct(list_filter(v, lambda x: x IS NOT NULL)), "
-    "lambda x: array_to_string(words(x), ' ')), ' | ') || ' '",
+    "lambda x: array_to_string(words(x), ' ')), ' | ') || ' '"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Postings:
-    """Where words occur: parallel arrays of word ordinal, row and worth."""
-
-    words: Ids
-    gids: Ids
-    worth: npt.NDArray[np.float32]
+"""A list of texts as one normalised text: words in single blanks, ` | ` between texts, blanks at both ends."""
 
 
 class Catalog:
@@ -77,7 +60,8 @@ class Catalog:
         self.profiles = self._types("profiles")
         self.sides = tuple(table.name for table in manifest.side_tables)
         self.shown = [name for name in self.docs if name not in HIDDEN and not name.startswith("_text_")]
-        self.words = lru_cache(maxsize=WORDS_CACHED)(self._words)
+        # Planning a query over so many columns costs more than reading ten rows of an Arrow table.
+        self._table = self._shown_table() if database is None else None
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest, *, database: Path | None, threads: int) -> Catalog:
@@ -112,13 +96,15 @@ class Catalog:
     def vocabulary(self, manifest: Manifest) -> Vocabulary:
         """What requests can filter by."""
         codes = {facet: frozenset(self.facet_codes(facet)) for facet in FACET_SQL}
+        if "platform" in self.profiles:
+            found = self.records("SELECT DISTINCT platform FROM profiles WHERE platform IS NOT NULL")
+            codes["platform"] |= {str(row["platform"]) for row in found}
         as_of = datetime.fromisoformat(manifest.as_of) if manifest.as_of else created_at(manifest)
         return Vocabulary(
             docs=self.docs,
             profiles=self.profiles,
             is_foreign="profiles" not in self.docs,
             as_of=as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC),
-            words=self.words,
             codes=codes,
         )
 
@@ -151,9 +137,11 @@ class Catalog:
         """Shown columns of rows, in the order given."""
         if not gids:
             return []
+        if self._table is not None:
+            rows: list[dict[str, Any]] = self._table.take(pa.array(gids, pa.int64())).to_pylist()
+            return rows
         marks = ", ".join("?" for _ in gids)
-        names = ", ".join(quoted(name) for name in self.shown)
-        found = self.records(f"SELECT {names} FROM docs WHERE {GID} IN ({marks})", gids)
+        found = self.records(f"SELECT {self._shown_sql()} FROM docs WHERE {GID} IN ({marks})", gids)
         by_gid = {row[GID]: row for row in found}
         return [by_gid[gid] for gid in gids]
 
@@ -221,22 +209,12 @@ class Catalog:
         )
         return {row["code"]: row["n"] for row in self.records(query)}
 
-    def words_frequency(self, words: Sequence[str]) -> dict[str, int]:
-        """Rows that contain each of the words; absent ones are left out."""
-        marks = ", ".join("?" for _ in words)
-        found = self.records(f"SELECT word, n FROM word_counts WHERE word IN ({marks})", words)
-        return {row["word"]: row["n"] for row in found}
+    def _shown_sql(self) -> str:
+        return ", ".join(quoted(name) for name in self.shown)
 
-    def postings(self, words: Sequence[str]) -> Postings:
-        """Occurrences of the words; ordinals are positions in `words`."""
-        marks = ", ".join("?" for _ in words)
-        query = f"SELECT list_position(?, word) - 1 AS w, {GID}, worth FROM postings WHERE word IN ({marks})"
-        found = self.arrays(query, [list(words), *words])
-        return Postings(found["w"].astype(np.int64), found[GID].astype(np.int64), found["worth"].astype(np.float32))
-
-    def _words(self, text: str) -> tuple[str, ...]:
-        found = self._connection.cursor().execute("SELECT words(?)", [text]).fetchone()
-        return tuple(found[0]) if found else ()
+    def _shown_table(self) -> pa.Table:
+        query = f"SELECT {self._shown_sql()} FROM docs ORDER BY {GID}"
+        return self._connection.sql(query).to_arrow_table().combine_chunks()
 
     def _count(self, condition: str, values: Sequence[Any]) -> int:
         found = (
@@ -250,11 +228,10 @@ class Catalog:
 
 
 def _load(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Manifest) -> None:
-    for macro in _MACROS:
-        connection.execute(macro)
+    connection.execute(SQL_MACRO)
+    connection.execute(JOINED_MACRO)
     _load_docs(connection, folder, manifest)
     _load_profiles(connection)
-    _load_words(connection)
     for table in manifest.side_tables:
         paths = [str(folder / entry.path) for entry in table.files]
         source = connection.read_parquet(paths)
@@ -317,35 +294,3 @@ def _load_profiles(connection: duckdb.DuckDBPyConnection) -> None:
         names = [field.name for field in PROFILE if field.name in types]
         query = f"SELECT {', '.join([GID, *map(quoted, names)])} FROM docs"
     connection.execute(f"CREATE TABLE profiles AS {query} ORDER BY {GID}")
-
-
-def _load_words(connection: duckdb.DuckDBPyConnection) -> None:
-    """Inverted lists of names, handles, categories and niche labels, in word order."""
-    types = {row[0] for row in connection.execute("DESCRIBE docs").fetchall()}
-    connection.execute("CREATE TABLE niche_labels (code VARCHAR, label VARCHAR)")
-    connection.executemany("INSERT INTO niche_labels VALUES (?, ?)", [(niche.code, niche.label) for niche in NICHES])
-    values = f"SELECT {GID}, unnest(string_split(trim({{column}}), ' | ')) AS v FROM docs"
-    selects = []
-    for field in ("name", "handle"):
-        column = TEXT_FIELDS[field]
-        if column in types:
-            source = values.format(column=column)
-            selects.append(f"SELECT {GID}, replace(v, ' ', '') AS word, {WHOLE_WEIGHT} AS worth FROM ({source})")
-            selects.append(f"SELECT {GID}, unnest(string_split(v, ' ')), {NAME_WEIGHT} FROM ({source})")
-    if TEXT_FIELDS["category"] in types:
-        source = values.format(column=TEXT_FIELDS["category"])
-        selects.append(f"SELECT {GID}, unnest(string_split(v, ' ')) AS word, {TOPIC_WEIGHT} AS worth FROM ({source})")
-    if "niche_codes" in types:
-        source = f"SELECT {GID}, unnest(niche_codes) AS code FROM docs"
-        selects.append(
-            f"SELECT {GID}, unnest(words(label)) AS word, {TOPIC_WEIGHT} AS worth FROM ({source}) JOIN niche_labels USING (code)"
-        )
-    empty = f"SELECT NULL::BIGINT AS {GID}, NULL::VARCHAR AS word, NULL::DOUBLE AS worth WHERE false"
-    every = " UNION ALL ".join([empty, *selects])
-    connection.execute(
-        f"CREATE TABLE postings AS SELECT word, {GID}, max(worth)::FLOAT AS worth FROM ({every}) "
-        f"WHERE word <> '' GROUP BY word, {GID} ORDER BY word, {GID}"
-    )
-    connection.execute(
-        "CREATE TABLE word_counts AS SELECT word, count(*) AS n FROM postings GROUP BY word ORDER BY word"
-    )

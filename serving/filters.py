@@ -34,6 +34,7 @@ from serving.models import (
 from serving.predicates import Predicate
 from serving.raw_columns import raw_predicate
 from serving.requests import COLUMN_MARK, require_known, unknown_filter
+from serving.words import split_words
 
 Scope = Literal["profile", "creator"]
 
@@ -65,14 +66,13 @@ class Vocabulary:
     """What a snapshot can be filtered by.
 
     `docs` and `profiles` map column names to DuckDB types; `is_foreign` snapshots take any column as a filter. `codes` holds the
-    codes that occur, by facet. `words` splits text the way the text columns were split.
+    codes that occur, by facet.
     """
 
     docs: Mapping[str, str]
     profiles: Mapping[str, str]
     is_foreign: bool
     as_of: datetime
-    words: Callable[[str], tuple[str, ...]]
     codes: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def has(self, scope: Scope, column: str) -> bool:
@@ -168,16 +168,20 @@ def _clause(rule: Rule, filters: Filters, context: Context) -> Clause | None:
     if canonical in (None, [], {}) or value == "any":
         return None
     for scope, column in rule.needs:
-        if not context.vocabulary.has(scope, column):
-            raise RequestError(
-                "unknown_filter",
-                f"This snapshot has no column {column!r}, which the filter {rule.name!r} needs.",
-                field=f"filters.{rule.name}",
-                details={"nearest": None},
-            )
+        _require_column(rule.name, scope, column, context)
     parts = rule.build(value, context)
     stated = [canonical, context.today.isoformat()] if rule.name == "max_age_days" else canonical
     return Clause(rule.name, stated, tuple(parts)) if parts else None
+
+
+def _require_column(name: str, scope: Scope, column: str, context: Context) -> None:
+    if not context.vocabulary.has(scope, column):
+        raise RequestError(
+            "unknown_filter",
+            f"This snapshot has no column {column!r}, which the filter {name!r} needs.",
+            field=f"filters.{name}",
+            details={"nearest": None},
+        )
 
 
 def _public_clause(context: Context) -> Clause | None:
@@ -242,7 +246,9 @@ def _platforms(value: Platforms, context: Context) -> Parts:
         if codes:
             lowered = _platform_codes(codes, context, field_name="filters.platforms")
             parts.append(("profile", sql.one_of("platform", lowered)))
-            parts += [("creator", sql.has_all("platforms", lowered))] if is_all else []
+            if is_all:
+                _require_column("platforms", "creator", "platforms", context)
+                parts.append(("creator", sql.has_all("platforms", lowered)))
     return parts
 
 
@@ -253,9 +259,10 @@ def _linked(value: tuple[str, ...], context: Context) -> Parts:
 
 
 def _platform_codes(codes: Iterable[str], context: Context, *, field_name: str) -> list[str]:
-    lowered = [code.casefold() for code in codes]
-    require_known(lowered, _occurring(context, "platform", PLATFORMS), field=field_name, what="platform")
-    return lowered
+    known = _occurring(context, "platform", PLATFORMS)
+    read = [code if code in known else code.casefold() for code in codes]
+    require_known(read, known, field=field_name, what="platform")
+    return read
 
 
 def _country(value: Location, context: Context) -> Parts:
@@ -345,16 +352,16 @@ def _text(value: TextFilter, context: Context) -> Parts:
         raise RequestError("unknown_filter", "This snapshot has no such text.", field="filters.text.fields")
 
     def anywhere(entries: Iterable[str]) -> Predicate:
-        each = [_entry(entry, column, value.match, context) for entry in entries for column in columns]
+        each = [_entry(entry, column, value.match) for entry in entries for column in columns]
         return sql.disjunction(each)
 
     parts: Parts = [("creator", anywhere(value.include))] if value.include else []
     return [*parts, ("creator", sql.negated(anywhere(value.exclude)))] if value.exclude else parts
 
 
-def _entry(entry: str, column: str, match: str, context: Context) -> Predicate:
+def _entry(entry: str, column: str, match: str) -> Predicate:
     """One entry in one text column. Text columns are words in single blanks, ` | ` between values, blanks at both ends."""
-    words = context.vocabulary.words(entry)
+    words = split_words(entry)
     if not words:
         raise RequestError("invalid_value", f"{entry!r} has no letter or digit to look for.", field="filters.text")
     if NO_SPACES.search(entry):

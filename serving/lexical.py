@@ -1,20 +1,27 @@
 """Words of a query in names, handles, categories and niches: who carries them, and how much of the query that covers.
 
 value = sum over query words of idf x worth / sum of idf, 0-1, where idf = ln(1 + rows / rows with the word) and worth is
-that of the best place where the word was found (`catalog.py`). Neighbouring words are also looked for as one word, so
+that of the best place where the word was found. Neighbouring words are also looked for as one word, so
 that "leo messi" finds `leomessi`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from lakehouse.contracts.taxonomy import NICHES
 from serving.catalog import Catalog, Ids, Mask
+from serving.filters import TEXT_FIELDS
+from serving.predicates import GID
+from serving.words import SQL_KEY, split_words, word_key
+
+WHOLE_WEIGHT, NAME_WEIGHT, TOPIC_WEIGHT = 1.0, 0.8, 0.6
+"""Worth of a found word: a whole name or handle, a word of one, a word of a category or niche."""
 
 MAX_WORDS = 32
 """Words of a query that are looked up; the rest of a long text is for the encoder."""
@@ -61,24 +68,52 @@ class LexicalHits:
 NO_HITS = LexicalHits((), np.empty(0, np.int64), np.empty(0), np.empty((0, 0), bool))
 
 
-def find_words(catalog: Catalog, text: str) -> LexicalHits:
+@dataclass(frozen=True, slots=True)
+class WordIndex:
+    """Inverted lists of a snapshot: sorted keys of words, where their lists start, rows and worth; 12 bytes an entry."""
+
+    rows: int
+    keys: npt.NDArray[np.uint64]
+    starts: Ids
+    gids: npt.NDArray[np.int64]
+    worth: npt.NDArray[np.float32]
+
+    @classmethod
+    def load(cls, catalog: Catalog) -> WordIndex:
+        """Build the lists from the normalised texts of a catalog."""
+        found = catalog.arrays(_occurrences_sql(catalog.docs), [[n.code for n in NICHES], [n.label for n in NICHES]])
+        keys, starts = np.unique(found["key"].astype(np.uint64), return_index=True)
+        ends = np.append(starts, len(found["key"])).astype(np.int64)
+        return cls(catalog.rows, keys, ends, found[GID].astype(np.int64), found["worth"].astype(np.float32))
+
+    def lists(self, words: Sequence[str]) -> dict[str, slice]:
+        """Places of the lists of those words that occur."""
+        wanted = np.array([word_key(word) for word in words], dtype=np.uint64)
+        places = np.minimum(np.searchsorted(self.keys, wanted), max(0, len(self.keys) - 1))
+        return {
+            word: slice(int(self.starts[place]), int(self.starts[place + 1]))
+            for word, place, key in zip(words, places, wanted, strict=True)
+            if len(self.keys) and self.keys[place] == key
+        }
+
+
+def find_words(index: WordIndex, text: str) -> LexicalHits:
     """Rows that carry words of `text`."""
-    words = tuple(dict.fromkeys(catalog.words(text)))[:MAX_WORDS]
+    words = tuple(dict.fromkeys(split_words(text)))[:MAX_WORDS]
     if not words:
         return NO_HITS
     spans = joined_spans(words)
-    frequency = catalog.words_frequency(list(spans))
+    lists = index.lists(list(spans))
+    frequency = {word: place.stop - place.start for word, place in lists.items()}
     read, skipped = within_budget(frequency)
-    if not read:
-        return LexicalHits(words, *_nothing(len(words)), skipped)
-    found = catalog.postings(read)
-    gids, rows = np.unique(found.gids, return_inverse=True)
+    occurrences = [index.gids[lists[word]] for word in read]
+    gids = np.unique(np.concatenate([*occurrences, np.empty(0, np.int64)]))
     worth = np.zeros((len(gids), len(words)))
-    for ordinal, word in enumerate(read):
-        chosen = found.words == ordinal
+    for word, found in zip(read, occurrences, strict=True):
+        rows = np.searchsorted(gids, found)
         for place in range(*spans[word]):
-            np.maximum.at(worth[:, place], rows[chosen], found.worth[chosen])
-    idf = np.array([math.log1p(catalog.rows / max(1, frequency.get(word, 1))) for word in words])
+            worth[rows, place] = np.maximum(worth[rows, place], index.worth[lists[word]])
+    idf = np.array([math.log1p(index.rows / max(1, frequency.get(word, 1))) for word in words])
     return LexicalHits(words, gids, worth @ idf / idf.sum(), worth > 0, skipped)
 
 
@@ -104,5 +139,27 @@ def within_budget(frequency: dict[str, int]) -> tuple[list[str], tuple[str, ...]
     return read, tuple(ordered[len(read) :])
 
 
-def _nothing(words_count: int) -> tuple[Ids, npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    return np.empty(0, np.int64), np.empty(0), np.empty((0, words_count), bool)
+def _occurrences_sql(columns: Mapping[str, str]) -> str:
+    """Key, row and worth of every word of a name, handle, category or niche, in key order."""
+    source = f"SELECT {GID}, unnest(string_split(trim({{column}}), ' | ')) AS text FROM docs"
+    split = f"SELECT {GID}, unnest(string_split(text, ' ')) AS word, {{worth}} AS worth FROM ({{source}})"
+    parts = [f"SELECT 0::BIGINT AS {GID}, '' AS word, 0.0 AS worth WHERE false"]
+    for column in (TEXT_FIELDS["name"], TEXT_FIELDS["handle"]):
+        if column in columns:
+            values = source.format(column=column)
+            parts.append(f"SELECT {GID}, replace(text, ' ', '') AS word, {WHOLE_WEIGHT} AS worth FROM ({values})")
+            parts.append(split.format(source=values, worth=NAME_WEIGHT))
+    if TEXT_FIELDS["category"] in columns:
+        values = source.format(column=TEXT_FIELDS["category"])
+        parts.append(split.format(source=values, worth=TOPIC_WEIGHT))
+    labels = "SELECT unnest($1::VARCHAR[]) AS code, unnest($2::VARCHAR[]) AS label"
+    niches = f"SELECT {GID}, unnest(niche_codes) AS code FROM docs" if "niche_codes" in columns else ""
+    none = f"SELECT 0::BIGINT AS {GID}, '' AS code WHERE false"
+    parts.append(
+        f"SELECT {GID}, unnest(words(label)) AS word, {TOPIC_WEIGHT} AS worth "
+        f"FROM ({niches or none}) JOIN ({labels}) USING (code)"
+    )
+    return (
+        f"SELECT {SQL_KEY} AS key, {GID}, max(worth)::FLOAT AS worth FROM ({' UNION ALL '.join(parts)}) "
+        f"WHERE word <> '' GROUP BY key, {GID} ORDER BY key, {GID}"
+    )

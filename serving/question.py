@@ -27,7 +27,7 @@ def make_question(snapshot: Snapshot, work: Work) -> Question:
         vector = _vector(snapshot, work)
         niches = _niches(snapshot, work)
     with work.watch.stage("words"):
-        hits = find_words(snapshot.catalog, request.text) if request.text else NO_HITS
+        hits = find_words(snapshot.words, request.text) if request.text else NO_HITS
     return Question(
         weights=request.weights,
         vector=vector,

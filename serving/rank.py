@@ -198,9 +198,8 @@ def _round(
     is_exhausted = len(gids) == matches.total
     is_reached = is_exhausted or (len(order) == WINDOW and bound + ROUNDING <= scores[order[-1]])
     sizes = {"similarity": sum(len(r.gids) for r in found), "static": len(by_static), "lexical": len(by_words)}
-    stop: Stop = "budget"
-    if is_reached and all(result.is_exact for result in found):
-        stop = "exhausted" if is_exhausted else "proven"
+    is_proven = is_reached and all(result.is_exact for result in found)
+    stop: Stop = "exhausted" if is_exhausted else "proven" if is_proven else "budget"
     ranking = Ranking(
         gids[order],
         similarities[order],

@@ -13,6 +13,13 @@ from serving.columns import NICHE_LABELS
 THOUSAND, MILLION, BILLION = 1_000, 1_000_000, 1_000_000_000
 
 
+BOUND_VALUE = 0.5
+"""Size fit at the bounds of a wanted range (`rank.size_fit`)."""
+
+CLOSE, RELATED = 0.4, 0.2
+"""Similarities from which a text is called close and related; sentence encoders give strangers about 0.1."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What the sentences may quote about one hit."""
@@ -40,7 +47,7 @@ def short_count(count: float) -> str:
 
 def _similarity(value: float, evidence: Evidence) -> str:
     target = "the given creators" if evidence.is_by_seeds else "the query"
-    closeness = "close" if value >= 0.4 else "related" if value >= 0.2 else "hardly related"
+    closeness = "close" if value >= CLOSE else "related" if value >= RELATED else "hardly related"
     return f"Content is {closeness} in meaning to {target} (similarity {value:.2f})."
 
 
@@ -72,11 +79,10 @@ def _size(value: float, evidence: Evidence) -> str:
     if math.isnan(value):
         return "Number of followers is not known."
     count = short_count(evidence.document.get("followers_max_count") or 0)
-    return (
-        f"{count} followers, within the wanted range."
-        if evidence.has_range
-        else f"{count} followers on its largest profile."
-    )
+    if not evidence.has_range:
+        return f"{count} followers on its largest profile."
+    place = "within" if value >= BOUND_VALUE else "outside"
+    return f"{count} followers on its largest profile, {place} the wanted range."
 
 
 def _quality(value: float, evidence: Evidence) -> str:  # noqa: ARG001

@@ -26,7 +26,7 @@ from serving.pages import Pager
 from serving.plan import PlanName, plan_of
 from serving.profile import CreatorReader
 from serving.question import make_question
-from serving.rank import Question, Scorer
+from serving.rank import ROUNDS, Question, Scorer
 from serving.requests import nearest, parse_request
 from serving.settings import ServingSettings
 from serving.shards import Matches
@@ -162,10 +162,11 @@ class Searcher:
         return Matches(mask, self.snapshot.shards)
 
     def _plan(self, matches: Matches, question: Question) -> PlanName:
+        """Streams score at least their first round, so that many matches are as cheap to score one and all."""
         shards = self.snapshot.shards
         return plan_of(
             matches=matches.total,
             largest_shard_matches=shards.largest_match(matches),
             has_vector=question.vector is not None,
-            exact_limit=shards.exact_limit(),
+            exact_limit=max(shards.exact_limit(), ROUNDS[0]),
         )

@@ -27,6 +27,7 @@ from serving.catalog import Catalog
 from serving.columns import Columns
 from serving.encoder import QueryEncoder, encoder_for
 from serving.filters import FilterSet, Vocabulary
+from serving.lexical import WordIndex
 from serving.settings import ServingSettings
 from serving.shards import Matches, ShardSet
 
@@ -77,6 +78,7 @@ class Snapshot:
     catalog: Catalog
     shards: ShardSet
     columns: Columns
+    words: WordIndex
     vocabulary: Vocabulary
     encoder: QueryEncoder | None
     matches: Cache[Matches] = field(default_factory=lambda: Cache(MATCHES_CACHED))
@@ -115,7 +117,7 @@ class Snapshot:
         catalog = Catalog.open(folder, manifest, database=_database(manifest, settings), threads=settings.threads)
         vocabulary = catalog.vocabulary(manifest)
         columns = Columns.load(catalog, as_of=vocabulary.as_of)
-        return cls(manifest, catalog, shards, columns, vocabulary, chosen)
+        return cls(manifest, catalog, shards, columns, WordIndex.load(catalog), vocabulary, chosen)
 
     def matching(self, filters: FilterSet) -> Matches:
         """Rows that pass a filter, remembered."""

@@ -1,0 +1,132 @@
+"""Scores and candidate streams; the oracle of the streams is scoring every match."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pytest
+
+import serving.rank as rank_module
+from serving.columns import lower_share, tiers_of
+from serving.filters import compile_filters
+from serving.lexical import joined_spans
+from serving.models import CountRange, Filters, Weights
+from serving.plan import branch_of, plan_of
+from serving.question import make_question
+from serving.rank import Scorer, complete, rank_all, rank_streams, size_fit
+from serving.requests import parse_request
+from serving.search import Searcher
+from serving.work import Work
+
+QUERIES = ("vegan", "messi runner", "daily vlog café", "runner", "fitness")
+
+
+def _scorer(searcher: Searcher, query: str, **weights: float) -> Scorer:
+    request = parse_request({"query": query, "weights": weights})
+    filters = compile_filters(request.filters, searcher.snapshot.vocabulary)
+    work = Work(request, filters, "key", 0, date(2026, 3, 1))
+    return Scorer(searcher.snapshot.columns, make_question(searcher.snapshot, work))
+
+
+@pytest.fixture
+def small_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rank_module, "ROUNDS", (32, 128, 256))
+    monkeypatch.setattr(rank_module, "WINDOW", 20)
+
+
+@pytest.mark.usefixtures("small_rounds")
+@pytest.mark.parametrize("filters", [Filters(), Filters(has_contact=True)])
+def test_streams_find_what_scoring_every_match_finds(ivf_searcher: Searcher, filters: Filters) -> None:
+    snapshot = ivf_searcher.snapshot
+    matches = snapshot.matching(compile_filters(filters, snapshot.vocabulary))
+    hits = 0
+    for query in QUERIES:
+        scorer = _scorer(ivf_searcher, query)
+        truth = rank_all(snapshot.shards, matches, scorer)
+        found = rank_streams(snapshot.shards, matches, scorer)
+        assert len(found.gids) == 20
+        assert found.candidates < matches.total
+        hits += len(set(found.gids[:10].tolist()) & set(truth.gids[:10].tolist()))
+    assert hits >= 0.95 * 10 * len(QUERIES)
+
+
+@pytest.mark.usefixtures("small_rounds")
+def test_a_window_is_completed_without_repetition(ivf_searcher: Searcher) -> None:
+    snapshot = ivf_searcher.snapshot
+    matches = snapshot.matching(compile_filters(Filters(), snapshot.vocabulary))
+    scorer = _scorer(ivf_searcher, "vegan")
+    window = rank_streams(snapshot.shards, matches, scorer)
+    every = complete(window, snapshot.shards, matches, scorer)
+    assert every.gids[: len(window.gids)].tolist() == window.gids.tolist()
+    assert sorted(every.gids.tolist()) == matches.gids.tolist()
+
+
+@pytest.mark.usefixtures("small_rounds")
+def test_static_weight_alone_is_found_by_the_static_stream(ivf_searcher: Searcher) -> None:
+    snapshot = ivf_searcher.snapshot
+    matches = snapshot.matching(compile_filters(Filters(), snapshot.vocabulary))
+    scorer = _scorer(ivf_searcher, "vegan", similarity=0.0, lexical=0.0, niche=0.0, quality=5.0)
+    truth = rank_all(snapshot.shards, matches, scorer)
+    found = rank_streams(snapshot.shards, matches, scorer)
+    best = scorer.scores(truth.gids[:20], truth.similarities[:20])
+    assert scorer.scores(found.gids, found.similarities).tolist() == best.tolist()
+
+
+def test_few_matches_are_all_scored_and_many_take_streams(ivf_searcher: Searcher) -> None:
+    answer = ivf_searcher.search({"query": "vegan", "filters": {"followers": {"min": 10**6}}})
+    assert (answer.plan.name, answer.plan.stop) == ("exhaustive", "exhausted")
+    assert answer.plan.candidates == answer.plan.matches
+
+
+def test_the_branch_follows_the_number_of_matches(ivf_searcher: Searcher) -> None:
+    calibration = ivf_searcher.snapshot.manifest.calibration
+    few = calibration.exact_max_matches
+
+    def branch(matches: int, *, is_flat: bool = False) -> str:
+        return branch_of(matches=matches, rows=1_000, is_flat=is_flat, calibration=calibration)
+
+    assert branch(0) == "empty"
+    assert branch(few) == "gather"
+    assert branch(few + 1) == "probe"
+    assert branch(1_000) == "probe_all"
+    assert branch(1_000, is_flat=True) == "scan"
+
+
+def test_the_plan_of_a_request() -> None:
+    assert plan_of(matches=0, largest_shard_matches=0, has_vector=True, exact_limit=5) == "empty"
+    assert plan_of(matches=9, largest_shard_matches=9, has_vector=False, exact_limit=5) == "sort_only"
+    assert plan_of(matches=9, largest_shard_matches=5, has_vector=True, exact_limit=5) == "exhaustive"
+    assert plan_of(matches=9, largest_shard_matches=6, has_vector=True, exact_limit=5) == "streams"
+
+
+def test_ties_go_by_creator_id(searcher: Searcher) -> None:
+    nothing = dict.fromkeys(Weights.model_fields, 0.0)
+    answer = searcher.search({"query": "football", "weights": nothing})
+    found = [hit.creator_id for hit in answer.hits]
+    assert {hit.score for hit in answer.hits} == {0.0}
+    assert found == sorted(found)
+
+
+def test_size_fit() -> None:
+    followers = np.array([np.nan, 0.0, 999.0, 1e9, 31_622.0, 1_000_000.0])
+    plain = size_fit(followers, None)
+    assert np.isnan(plain[0])
+    assert plain[1:4].tolist() == pytest.approx([0.0, 1 / 3, 1.0], abs=1e-9)
+    ranged = size_fit(followers, CountRange(min=1_000, max=1_000_000))
+    assert ranged[4] == pytest.approx(1.0, abs=1e-3)
+    assert ranged[5] == pytest.approx(0.5)
+
+
+def test_lower_share_compares_within_the_group() -> None:
+    values = np.array([0.1, 0.2, 0.3, 5.0, np.nan, 7.0])
+    groups = np.array([0, 0, 0, 1, 1, 2], dtype=np.uint8)
+    assert lower_share(values, groups).tolist() == pytest.approx([0.0, 0.5, 1.0, 0.5, np.nan, 0.5], nan_ok=True)
+
+
+def test_tiers_are_left_closed() -> None:
+    assert tiers_of(np.array([0.0, 999.0, 1_000.0, 9_999_999.0, 10_000_000.0, np.nan])).tolist() == [0, 0, 1, 8, 9, 10]
+
+
+def test_neighbouring_words_are_also_looked_for_as_one() -> None:
+    assert joined_spans(("mr", "beast")) == {"mrbeast": (0, 2), "mr": (0, 1), "beast": (1, 2)}

@@ -1,0 +1,209 @@
+"""What is refused, and how a holder lives with it: damage, hot swap under load, drain, start with a damaged newest."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from serving_factories import document, make_snapshot, serving_settings, word_encoder, write_export
+
+from index_build.publish import publish, rollback
+from index_build.verify import read_manifest
+from lakehouse.contracts.layout import snapshot_key
+from lakehouse.errors import ContractError, CreatorlakeError, NotFoundError
+from lakehouse.storage.objects import ObjectStore
+from serving.encoder import encoder_for
+from serving.errors import NotReadyError
+from serving.holder import SnapshotHolder
+from serving.search import Searcher
+from serving.settings import ServingSettings
+from serving.snapshot import Snapshot, open_source
+
+REQUEST = {"query": "football", "limit": 3}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ServingSettings:
+    return serving_settings(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def other_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second snapshot, of other creators."""
+    folder = tmp_path_factory.mktemp("other")
+    documents = [document(f"n{number}", doc_text="football news") for number in range(4)]
+    make_snapshot(write_export(folder / "export", documents), folder / "snapshot")
+    return folder / "snapshot"
+
+
+def _open(settings: ServingSettings) -> tuple[SnapshotHolder, ObjectStore]:
+    source = open_source(settings.lake.lake_root, settings)
+
+    def open_searcher(snapshot_id: str) -> Searcher:
+        return Searcher(Snapshot.open(source.fetch(snapshot_id), settings, encoder=word_encoder()))
+
+    return SnapshotHolder(source, open_searcher), ObjectStore.open(settings.lake)
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [_flip, _cut, Path.unlink])
+@pytest.mark.parametrize("name", ["shards/0000/index.faiss", "shards/0000/docs.parquet", "shards/0000/refine.bin"])
+def test_a_damaged_file_is_refused(
+    people_folder: Path, tmp_path: Path, settings: ServingSettings, name: str, damage: Callable[[Path], None]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(people_folder, copy)
+    damage(copy / name)
+    with pytest.raises(ContractError, match=name.rsplit("/", 1)[-1]):
+        Snapshot.open(copy, settings, encoder=word_encoder())
+
+
+def test_swapped_shards_are_refused(ivf_folder: Path, tmp_path: Path, settings: ServingSettings) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(ivf_folder, copy)
+    first, second = copy / "shards/0000/index.faiss", copy / "shards/0001/index.faiss"
+    held = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(held)
+    with pytest.raises(ContractError):
+        Snapshot.open(copy, settings, encoder=word_encoder())
+
+
+def test_a_snapshot_of_an_unknown_encoder_is_refused(people_folder: Path) -> None:
+    with pytest.raises(ContractError, match=r"words/1.*not installed"):
+        encoder_for(read_manifest(people_folder), preferred="use-multilingual", device="cpu", threads=1)
+
+
+def test_a_missing_lake_and_an_empty_one(tmp_path: Path, settings: ServingSettings) -> None:
+    with pytest.raises(NotFoundError, match="does not exist"):
+        open_source(tmp_path / "nowhere", settings)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotFoundError, match="no published snapshot"):
+        Searcher.open(tmp_path / "empty", settings=settings)
+
+
+def test_a_folder_opens_by_its_path(people_folder: Path, settings: ServingSettings) -> None:
+    searcher = Searcher.open(people_folder, settings=settings, encoder=word_encoder())
+    assert searcher.search(REQUEST).hits[0].creator_id in ("c_messi", "c_cr7")
+    searcher.close()
+
+
+def test_large_snapshots_use_a_database_file_and_answer_the_same(
+    people_folder: Path, searcher: Searcher, tmp_path: Path
+) -> None:
+    settings = serving_settings(tmp_path, memory_rows=0)
+    other = Searcher(Snapshot.open(people_folder, settings, encoder=word_encoder()))
+    answers = [one.search(REQUEST).model_dump(exclude={"plan"}) for one in (searcher, other)]
+    assert answers[0]["hits"] == answers[1]["hits"]
+    assert list((tmp_path / "cache/tables").iterdir())
+    other.close()
+    assert not list((tmp_path / "cache/tables").iterdir())
+
+
+def test_nothing_published_yet(settings: ServingSettings) -> None:
+    Path(settings.lake.lake_root).mkdir(parents=True)
+    holder, _ = _open(settings)
+    assert not holder.refresh()
+    with pytest.raises(NotReadyError), holder.searcher():
+        pass
+
+
+def test_a_damaged_newer_snapshot_is_refused_and_the_old_one_serves(
+    people_folder: Path, other_folder: Path, settings: ServingSettings
+) -> None:
+    Path(settings.lake.lake_root).mkdir(parents=True)
+    holder, store = _open(settings)
+    publish(store, people_folder)
+    assert holder.refresh()
+    old = holder.served_id
+    newer = publish(store, other_folder).snapshot_id
+    _flip(Path(settings.lake.lake_root) / snapshot_key(newer, "shards/0000/index.faiss"))
+    assert not holder.refresh()
+    assert holder.served_id == old
+    assert holder.refusal is not None
+    assert (holder.refusal.snapshot_id, "sha256" in holder.refusal.reason) == (newer, True)
+    with holder.searcher() as searcher:
+        assert searcher.search(REQUEST).hits
+    rollback(store)
+    holder.refresh()
+    assert holder.refusal is None
+    holder.close()
+
+
+def test_a_start_with_a_damaged_newest_serves_the_one_before(
+    people_folder: Path, other_folder: Path, settings: ServingSettings
+) -> None:
+    Path(settings.lake.lake_root).mkdir(parents=True)
+    holder, store = _open(settings)
+    old = publish(store, people_folder).snapshot_id
+    newer = publish(store, other_folder).snapshot_id
+    _flip(Path(settings.lake.lake_root) / snapshot_key(newer, "shards/0000/docs.parquet"))
+    assert holder.refresh()
+    assert holder.served_id == old
+    assert holder.refusal is not None
+    holder.close()
+
+
+def test_a_damaged_pointer_changes_nothing_but_the_readiness(people_folder: Path, settings: ServingSettings) -> None:
+    Path(settings.lake.lake_root).mkdir(parents=True)
+    holder, store = _open(settings)
+    publish(store, people_folder)
+    holder.refresh()
+    (Path(settings.lake.lake_root) / "snapshots/CURRENT").write_bytes(b"{")
+    assert not holder.refresh()
+    assert holder.refusal is not None
+    assert holder.served_id is not None
+    holder.close()
+
+
+def test_swaps_under_load_fail_no_request_and_free_the_old(
+    people_folder: Path, other_folder: Path, settings: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(settings.lake.lake_root).mkdir(parents=True)
+    holder, store = _open(settings)
+    ids = [publish(store, folder).snapshot_id for folder in (other_folder, people_folder)]
+    holder.refresh()
+    closed: list[str] = []
+    close = Searcher.close
+
+    def counting(self: Searcher) -> None:
+        closed.append(self.snapshot.id)
+        close(self)
+
+    monkeypatch.setattr(Searcher, "close", counting)
+    stop, failures, answered = threading.Event(), [], set()
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                with holder.searcher() as searcher:
+                    answered.add(searcher.search(REQUEST).index_version)
+            except (CreatorlakeError, RuntimeError) as error:
+                failures.append(error)
+
+    askers = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in askers:
+        thread.start()
+    for snapshot_id in (*ids, *ids):
+        rollback(store, snapshot_id)
+        assert holder.refresh()
+    stop.set()
+    for thread in askers:
+        thread.join()
+    assert failures == []
+    assert answered == set(ids)
+    assert closed == [ids[1], ids[0], ids[1], ids[0]]
+    holder.close()
+    assert closed[-1] == ids[1]
