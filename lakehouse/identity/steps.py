@@ -30,6 +30,9 @@ from lakehouse.silver.mentions import BIO, DECLARED, POST
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from lakehouse.contracts.tables import TableSpec
+    from lakehouse.storage.lake import Lake
+
 Batches = Iterator[pa.RecordBatch]
 Work = Callable[[Iterator[pa.Table]], Iterable[pa.Table]]
 
@@ -135,24 +138,30 @@ def build_creator_ids(ctx: StepContext) -> Report:
     accounts, table = Accounts.of(ctx.lake.read(ACCOUNTS).select(*_KEY, "first_seen_at").toArrow())
     graph = accounts.graph(ctx.lake.read(EDGES).select(*_EDGE_ENDS).toArrow())
     labels = cluster(graph, model)
-    old_aliases = ctx.lake.read(CREATOR_ALIASES).toArrow()
+    old_ids, old_aliases = (ctx.lake.read(spec).toArrow() for spec in (CREATOR_IDS, CREATOR_ALIASES))
     keys = list(zip(accounts.platforms.to_pylist(), accounts.ids.to_pylist(), strict=True))
     seen = table.column("first_seen_at").cast(pa.int64()).to_pylist()
     current = dict(
         zip(old_aliases.column("alias_id").to_pylist(), old_aliases.column("creator_id").to_pylist(), strict=True)
     )
-    assigned = assign(_members(ctx.lake.read(CREATOR_IDS).toArrow()), current, keys, seen, labels)
-    spark = ctx.lake.spark
-    ctx.lake.sync(
-        CREATOR_ALIASES, spark.createDataFrame(_alias_table(assigned, old_aliases, newest=max(seen, default=0)))
-    )
+    assigned = assign(_members(old_ids), current, keys, seen, labels)
     rows = _id_table(assigned, keys, graph, labels, model)
-    ctx.lake.sync(CREATOR_IDS, spark.createDataFrame(rows))
+    aliases = _alias_table(assigned, old_aliases, newest=max(seen, default=0))
+    _replace_if_changed(ctx.lake, CREATOR_ALIASES, aliases, old_aliases)
+    _replace_if_changed(ctx.lake, CREATOR_IDS, rows, old_ids)
     reasons = [line.reason_code for line in assigned.lineage]
     creators = len(rows.column("creator_id").unique())
     ctx.log(f"{creators:,} creators of {len(keys):,} accounts")
     changes = {"creators": creators, "merges": reasons.count("merge"), "splits": reasons.count("split")}
     return Report(rows_in=len(keys), rows_out=rows.num_rows, metadata=changes)
+
+
+def _replace_if_changed(lake: Lake, spec: TableSpec, rows: pa.Table, old: pa.Table) -> None:
+    """Write the table unless it holds these rows already; what depends on it then need not run."""
+    order = [(name, "ascending") for name in spec.key]
+    same = rows.sort_by(order).equals(old.cast(rows.schema).sort_by(order))
+    if not same or lake.version(spec.name) is None:
+        lake.replace(spec, lake.spark.createDataFrame(rows))
 
 
 def _kept(value: Column, condition: Column, most: int) -> Column:
