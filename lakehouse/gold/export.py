@@ -22,7 +22,7 @@ from lakehouse.ops.steps import Report, StepContext
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-FORMAT = "2"
+FORMAT = "1"
 """Raised when the layout of an export changes."""
 DESCRIPTION = "export.json"
 SIDE = {"accounts": GOLD_ACCOUNTS, "history": GOLD_METRICS, "aliases": CREATOR_ALIASES}

@@ -31,6 +31,7 @@ COMMON = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "5000",
     "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # the default, INT96, loses the time zone
     "spark.sql.caseSensitive": "true",
     "spark.sql.ansi.enabled": "true",
 }
