@@ -6,6 +6,7 @@ by `gid`, their ordinal over all shards. Vectors and scores are elsewhere (`shar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,9 @@ FACET_SQL: dict[str, tuple[str, str]] = {
     "risk": ("risk_codes", "unnest(risk_codes)"),
 }
 """Facets of creators: the column that is needed and the codes of a row."""
+
+NAIVE_TIME = re.compile(r"\bTIMESTAMP(_NS|_MS|_S)?\b(?! WITH TIME ZONE)")
+"""A time without zone in a DuckDB type."""
 
 JOINED_MACRO = (
     "CREATE MACRO joined(v) AS ' ' || array_to_string(list_transform(list_distinct(list_filter(v, lambda x: x IS NOT NULL)), "
@@ -235,8 +239,10 @@ def _load(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Manifes
     for table in manifest.side_tables:
         paths = [str(folder / entry.path) for entry in table.files]
         source = connection.read_parquet(paths)
-        key = "alias_id" if "alias_id" in source.columns else "creator_id"
-        connection.execute(f"CREATE TABLE side_{table.name} AS SELECT * FROM source ORDER BY {quoted(key)}")
+        types = dict(zip(source.columns, map(str, source.types), strict=True))
+        key = "alias_id" if "alias_id" in types else "creator_id"
+        columns = ", ".join(_in_utc(types))
+        connection.execute(f"CREATE TABLE side_{table.name} AS SELECT {columns} FROM source ORDER BY {quoted(key)}")
 
 
 def _load_docs(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Manifest) -> None:
@@ -250,8 +256,17 @@ def _load_docs(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Ma
     connection.execute("CREATE TEMP VIEW loaded AS " + " UNION ALL BY NAME ".join(selects))
     types = {row[0]: row[1] for row in connection.execute("DESCRIBE loaded").fetchall()}
     texts = [f"joined({values}) AS {TEXT_FIELDS[name]}" for name, values in _text_values(types).items()]
-    connection.execute(f"CREATE TABLE docs AS SELECT {', '.join(['*', *texts])} FROM loaded ORDER BY {GID}")
+    connection.execute(f"CREATE TABLE docs AS SELECT {', '.join([*_in_utc(types), *texts])} FROM loaded ORDER BY {GID}")
     connection.execute("DROP VIEW loaded")
+
+
+def _in_utc(types: Mapping[str, str]) -> list[str]:
+    """Columns with every time, also inside lists and structs, as a time with zone; Spark's Parquet has none, it means UTC."""
+    wanted = {name: NAIVE_TIME.sub("TIMESTAMP WITH TIME ZONE", kind) for name, kind in types.items()}
+    return [
+        quoted(name) if wanted[name] == kind else f"{quoted(name)}::{wanted[name]} AS {quoted(name)}"
+        for name, kind in types.items()
+    ]
 
 
 def _text_values(types: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -204,7 +204,14 @@ class LakeSource:
             if not target.is_file() or target.stat().st_size != entry.size_bytes:
                 self._store.download(snapshot_key(snapshot_id, entry.path), target, sha256=entry.sha256)
         (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
+        self._prune({snapshot_id, self.previous_id()})
         return folder
+
+    def _prune(self, kept: Collection[str | None]) -> None:
+        """Remove copies of other snapshots; files that are still mapped stay readable until they are closed."""
+        for folder in self._cache.iterdir():
+            if folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def forget(self, snapshot_id: str) -> None:
         """Remove the copy in the cache, so that it is fetched anew."""

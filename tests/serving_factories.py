@@ -139,7 +139,7 @@ def write_export(
         tables["history"] = pa.Table.from_pylist(history, schema=_nullable(GOLD_METRICS.arrow_schema()))
     for name, table in tables.items():
         (folder / name).mkdir(parents=True)
-        pq.write_table(table, folder / name / "part-0.parquet")
+        pq.write_table(table, folder / name / "part-0.parquet", use_deprecated_int96_timestamps=True)  # as Spark does
     description = {
         "export_id": "test",
         "as_of": AS_OF.isoformat(),

@@ -21,6 +21,7 @@ from serving.app import create_app
 from serving.cli import search_text
 from serving.docs_page import docs_page
 from serving.models import Filters, SearchResponse, Weights
+from serving.settings import ServingSettings
 
 API_DOCS = Path(__file__).parents[3] / "docs" / "api.md"
 
@@ -160,6 +161,8 @@ def test_every_filter_weight_and_route_is_documented(app: FastAPI) -> None:
     routes = [path for path in app.openapi()["paths"] if path != "/"]
     for name in (*Filters.model_fields, *Weights.model_fields, *routes):
         assert f"`{name}`" in text or f" {name}`" in text, name
+    for name in set(ServingSettings.model_fields) - {"lake"}:
+        assert f"`CREATORLAKE_SERVE_{name.upper()}`" in text, name
     for name, weight in Weights().model_dump().items():
         assert re.search(rf"\| `{name}` \| {weight:.2f} \|", text), name
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from obstore.store import LocalStore
 from serving_factories import document, make_snapshot, serving_settings, word_encoder, write_export
 
 from index_build.publish import publish, rollback
 from index_build.verify import read_manifest
-from lakehouse.contracts.layout import snapshot_key
+from lakehouse.contracts.layout import Layout, snapshot_key
 from lakehouse.errors import ContractError, CreatorlakeError, NotFoundError
 from lakehouse.storage.objects import ObjectStore
 from serving.encoder import encoder_for
@@ -20,7 +21,7 @@ from serving.errors import NotReadyError
 from serving.holder import SnapshotHolder
 from serving.search import Searcher
 from serving.settings import ServingSettings
-from serving.snapshot import Snapshot, open_source
+from serving.snapshot import LakeSource, Snapshot, open_source
 
 REQUEST = {"query": "football", "limit": 3}
 
@@ -207,3 +208,30 @@ def test_swaps_under_load_fail_no_request_and_free_the_old(
     assert closed == [ids[1], ids[0], ids[1], ids[0]]
     holder.close()
     assert closed[-1] == ids[1]
+
+
+def test_a_remote_snapshot_is_copied_once_and_a_damaged_copy_anew(
+    people_folder: Path, other_folder: Path, settings: ServingSettings, tmp_path: Path
+) -> None:
+    root = tmp_path / "bucket"
+    root.mkdir()
+    local = ObjectStore(Layout(str(root)), LocalStore(str(root)))
+    remote = ObjectStore(Layout("s3://bucket"), LocalStore(str(root)))
+    source = LakeSource(remote, tmp_path / "cache")
+    first = publish(local, people_folder).snapshot_id
+    copy = source.fetch(first)
+    Snapshot.open(copy, settings, encoder=word_encoder()).close()
+    written = (copy / "manifest.json").stat().st_mtime_ns
+    assert source.fetch(first) == copy
+    assert (copy / "manifest.json").stat().st_mtime_ns == written
+    _flip(copy / "shards/0000/refine.bin")
+    with pytest.raises(ContractError):
+        Snapshot.open(copy, settings, encoder=word_encoder())
+    source.forget(first)
+    Snapshot.open(source.fetch(first), settings, encoder=word_encoder()).close()
+    second = publish(local, other_folder).snapshot_id
+    third = publish(local, people_folder).snapshot_id
+    source.forget(third)
+    source.fetch(second)
+    source.fetch(third)
+    assert {path.name for path in (tmp_path / "cache/snapshots").iterdir()} == {second, third}
