@@ -60,9 +60,12 @@ def cluster(graph: Graph, model: Model) -> np.ndarray:
     strong = graph.log_odds >= model.thresholds.merge
     labels = components(graph.size, graph.left[strong], graph.right[strong])
     labels = _recut(graph, labels, model)
+    inside, starts = _edges_by_label(graph, labels)
+    rebuilt = labels.copy()
     for members in _suspicious(labels, graph.platforms, model.cluster):
-        labels[members] = _rebuild(graph, members, labels, model)
-    return labels
+        label = labels[members[0]]
+        rebuilt[members] = _rebuild(graph, members, inside[starts[label] : starts[label + 1]], model)
+    return rebuilt
 
 
 def _recut(graph: Graph, labels: np.ndarray, model: Model) -> np.ndarray:
@@ -94,9 +97,8 @@ def _has_conflict(platforms: np.ndarray) -> bool:
     return len(np.unique(stable)) < len(stable)
 
 
-def _rebuild(graph: Graph, members: np.ndarray, labels: np.ndarray, model: Model) -> np.ndarray:
-    """Labels of the members of one component after joining them edge by edge."""
-    inside = _edges_of(graph, labels, labels[members[0]])
+def _rebuild(graph: Graph, members: np.ndarray, inside: np.ndarray, model: Model) -> np.ndarray:
+    """Labels of the members of one component after joining them edge by edge; `inside` are its edges."""
     left, right, log_odds = graph.left[inside], graph.right[inside], graph.log_odds[inside]
     builder = _Builder(model)
     for node in members.tolist():
@@ -108,8 +110,11 @@ def _rebuild(graph: Graph, members: np.ndarray, labels: np.ndarray, model: Model
     return np.array([builder.smallest(node) for node in members.tolist()], dtype=np.int64)
 
 
-def _edges_of(graph: Graph, labels: np.ndarray, label: int) -> np.ndarray:
-    return np.flatnonzero((labels[graph.left] == label) & (labels[graph.right] == label))
+def _edges_by_label(graph: Graph, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Edges inside components, grouped by label, and where the edges of each label start."""
+    inside = np.flatnonzero(labels[graph.left] == labels[graph.right])
+    inside = inside[np.argsort(labels[graph.left[inside]], kind="stable")]
+    return inside, np.searchsorted(labels[graph.left[inside]], np.arange(graph.size + 1))
 
 
 @dataclass(slots=True)
