@@ -53,7 +53,7 @@ def _value(rng, name):
     if kind in simple:
         return simple[kind]
     if kind.startswith("timestamp"):
-        return START + timedelta(days=rng.randrange(9))
+        return START.replace(tzinfo=None) + timedelta(days=rng.randrange(9))  # as Spark hands them back
     if kind.startswith(("list<element: struct", "list<item: struct")):
         return [{"platform": "x", "target": f"t{rng.randrange(9)}", "url": None, "evidence": "bio"}]
     return [f"l{rng.randrange(9)}"]

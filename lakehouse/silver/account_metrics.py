@@ -26,7 +26,7 @@ def build_account_metrics(ctx: StepContext) -> Report:
     """Recompute every account day that new observations touch.
 
     Returns:
-        Observations new since the cursor, day rows written; cursor `batch_seq`.
+        Observations new since the cursor, day rows written; cursor `batches`.
     """
     return write_keyed(ctx, ACCOUNT_METRICS, source=stated_days(ctx.lake.read(OBSERVATIONS)), fold=fold_metrics)
 

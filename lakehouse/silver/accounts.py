@@ -25,7 +25,7 @@ def build_accounts(ctx: StepContext) -> Report:
     """Recompute every account that new observations touch.
 
     Returns:
-        Observations new since the cursor, accounts written; cursor `batch_seq`.
+        Observations new since the cursor, accounts written; cursor `batches`.
     """
     return write_keyed(ctx, ACCOUNTS, source=ctx.lake.read(OBSERVATIONS), fold=fold_accounts)
 

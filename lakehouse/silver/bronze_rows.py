@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial, reduce
 from typing import TYPE_CHECKING
@@ -16,15 +17,16 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lakehouse.contracts.tables import TableSpec
+    from lakehouse.silver.seen import Seen
     from lakehouse.storage.lake import Lake
 
 Parser = Callable[..., Iterator["pa.RecordBatch"]]
 
 
-def new_records(lake: Lake, specs: Mapping[str, TableSpec], *, since: int) -> DataFrame:
-    """Raw records of every platform's table that landed after batch `since` (columns `RAW_COLUMNS`)."""
+def new_records(lake: Lake, specs: Mapping[str, TableSpec], seen: Seen) -> DataFrame:
+    """Raw records of every platform's table not yet taken in (columns `RAW_COLUMNS`)."""
     written = [spec for spec in specs.values() if lake.version(spec.name) is not None] or list(specs.values())[:1]
-    frames = [lake.read(spec).where(F.col("batch_seq") > since).select(*RAW_COLUMNS) for spec in written]
+    frames = [lake.read(spec).where(seen.predicate()).select(*RAW_COLUMNS) for spec in written]
     return reduce(lambda left, right: left.unionByName(right), frames)
 
 
@@ -41,7 +43,13 @@ def parse(records: DataFrame, parser: Parser, *, columns: tuple[str, ...], peppe
     return records.select(*RAW_COLUMNS).mapInArrow(partial(parser, pepper=pepper), schema)
 
 
-def counts_in(records: DataFrame) -> tuple[dict[str, int], int]:
-    """Rows per source and the largest batch (0 without rows)."""
-    rows = records.groupBy("source_code").agg(F.count(F.lit(1)).alias("n"), F.max("batch_seq").alias("last")).collect()
-    return {row["source_code"]: row["n"] for row in rows}, max((row["last"] for row in rows), default=0)
+def counts_in(records: DataFrame) -> tuple[dict[str, int], dict[str, int]]:
+    """Rows per source, and the newest batch per platform."""
+    grouped = records.groupBy("source_code", "platform")
+    rows = grouped.agg(F.count(F.lit(1)).alias("n"), F.max("batch_seq").alias("last")).collect()
+    counts: Counter[str] = Counter()
+    newest: dict[str, int] = {}
+    for row in rows:
+        counts[row["source_code"]] += row["n"]
+        newest[row["platform"]] = max(newest.get(row["platform"], 0), row["last"])
+    return dict(counts), newest

@@ -11,7 +11,7 @@ import pycountry
 from lakehouse.silver.handles import fold
 from lakehouse.silver.missing import Reason, is_missing_number
 
-NAME_LANGUAGES = ("es", "pt", "fr", "de")
+NAME_LANGUAGES = ("es", "pt", "fr", "de", "it", "nl", "pl", "tr", "ru", "ja", "ko", "vi", "id")
 """Languages besides English whose country names are known; the table comes with pycountry."""
 ALIASES = {
     "bolivia": "BO", "brunei": "BN", "burma": "MM", "cape verde": "CV", "congo": "CG", "cote d'ivoire": "CI",

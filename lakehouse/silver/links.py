@@ -14,12 +14,12 @@ from pyspark.sql import functions as F
 from lakehouse.contracts.tables import ACCOUNTS, LINKS, POSTS
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.mentions import BIO, DECLARED, POST, WEB
-from lakehouse.silver.newest import of_keys
+from lakehouse.silver.newest import news, of_keys
+from lakehouse.silver.seen import Seen
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from lakehouse.contracts.tables import TableSpec
     from lakehouse.storage.lake import Lake
 
 ACCOUNT_LINK, WEBSITE_LINK, EMAIL_LINK = "account", "website", "email"
@@ -34,27 +34,17 @@ def build_links(ctx: StepContext) -> Report:
     """Recompute the links of every account whose profile or posts changed.
 
     Returns:
-        Profiles and posts read, links written; cursor `accounts` and `posts`, the newest batches seen.
+        Profiles and posts read, links written; cursor `accounts` and `posts`, the newest batches of each platform.
     """
-    since = {name: int(ctx.cursor.get(name, 0)) for name in ("accounts", "posts")}
-    is_rebuild = not any(since.values())
-    accounts, posts = ctx.lake.read(ACCOUNTS), ctx.lake.read(POSTS)
-    rows_in, cursor = _news(accounts, posts, since)
-    if not is_rebuild and not rows_in:
+    tables = {"accounts": ctx.lake.read(ACCOUNTS), "posts": ctx.lake.read(POSTS)}
+    seen = {name: Seen.from_cursor(ctx.cursor.get(name)) for name in tables}
+    is_rebuild = all(entry.is_nothing for entry in seen.values())
+    found = {name: news(table, seen[name]) for name, table in tables.items()}
+    rows_in = sum(count for count, _ in found.values())
+    cursor = {name: now_seen.as_cursor for name, (_, now_seen) in found.items()}
+    if not rows_in and not is_rebuild:
         return Report(cursor=cursor)
-    if not is_rebuild:
-        touched = _touched(accounts, posts, since).persist(StorageLevel.MEMORY_AND_DISK)
-        accounts = of_keys(accounts, touched, keys=_KEY, max_keys=rows_in)
-        posts = of_keys(posts, touched, keys=_KEY, max_keys=rows_in)
-    links = fold_links(accounts, posts).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        if is_rebuild:
-            ctx.lake.replace(LINKS, links)
-        else:
-            _merge(ctx.lake, links, touched, max_keys=rows_in)
-        written = links.count()
-    finally:
-        links.unpersist()
+    written = _rebuild(ctx.lake, tables) if is_rebuild else _update(ctx.lake, tables, seen=seen, max_keys=rows_in)
     return Report(rows_in=rows_in, rows_out=written, cursor=cursor)
 
 
@@ -126,30 +116,24 @@ def _link_id() -> Column:
     return F.sha2(F.concat_ws("\n", *parts), 256)
 
 
-def _touched(accounts: DataFrame, posts: DataFrame, since: dict[str, int]) -> DataFrame:
-    changed = accounts.where(F.col("batch_seq") > since["accounts"]).select(*_KEY)
-    return changed.unionByName(posts.where(F.col("batch_seq") > since["posts"]).select(*_KEY)).distinct()
+def _rebuild(lake: Lake, tables: dict[str, DataFrame]) -> int:
+    lake.replace(LINKS, fold_links(tables["accounts"], tables["posts"]))
+    return int(lake.read(LINKS).count())
 
 
-def _news(accounts: DataFrame, posts: DataFrame, since: dict[str, int]) -> tuple[int, dict[str, int]]:
-    """Changed profiles and posts, and the newest batches of both."""
-    parts = [
-        frame.where(F.col("batch_seq") > since[name]).select(F.lit(name).alias("name"), "batch_seq")
-        for name, frame in (("accounts", accounts), ("posts", posts))
-    ]
-    rows = (
-        parts[0]
-        .unionByName(parts[1])
-        .groupBy("name")
-        .agg(F.count(F.lit(1)).alias("n"), F.max("batch_seq").alias("last"))
-    )
-    found = {row["name"]: row for row in rows.collect()}
-    return sum(row["n"] for row in found.values()), since | {name: row["last"] for name, row in found.items()}
-
-
-def _merge(lake: Lake, links: DataFrame, touched: DataFrame, *, max_keys: int) -> None:
-    spec: TableSpec = LINKS
-    stale = of_keys(lake.read(spec), touched, keys=_KEY, max_keys=max_keys).join(links, list(spec.key), "left_anti")
-    lake.merge(spec, links)
-    if stale.limit(1).count():
-        lake.delete(spec, stale)
+def _update(lake: Lake, tables: dict[str, DataFrame], *, seen: dict[str, Seen], max_keys: int) -> int:
+    """Recompute the links of touched accounts; delete those that are no longer carried."""
+    keys = [table.where(seen[name].predicate()).select(*_KEY) for name, table in tables.items()]
+    touched = keys[0].unionByName(keys[1]).distinct().persist(StorageLevel.MEMORY_AND_DISK)
+    parts = [of_keys(tables[name], touched, keys=_KEY, max_keys=max_keys) for name in ("accounts", "posts")]
+    links = fold_links(*parts).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        old = of_keys(lake.read(LINKS), touched, keys=_KEY, max_keys=max_keys)
+        stale = old.join(links, list(LINKS.key), "left_anti").select(*LINKS.key)
+        lake.merge(LINKS, links)
+        if stale.limit(1).count():
+            lake.delete(LINKS, stale)
+        return int(links.count())
+    finally:
+        links.unpersist()
+        touched.unpersist()

@@ -90,8 +90,8 @@ def find_links(text: str, *, evidence: str) -> list[Link]:
 
 def unglue(text: str) -> str:
     """Text with a space at every seam where an address or a platform label follows a handle directly."""
-    apart = _BEFORE_SCHEME.sub(" ", text)
-    if "http" in apart:
+    apart = _BEFORE_SCHEME.sub(" ", text) if "://" in text else text
+    if apart.count("http") > apart.count("://"):
         apart = _BARE_SCHEME.sub(" https://", apart)
     return _ADDRESS.sub(_cut, apart)
 

@@ -14,6 +14,8 @@ from pyspark.sql import functions as F
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from lakehouse.silver.seen import Seen
+
 ORDER = ("observed_at", "batch_seq", "record_seq")
 """Newest last; unique inside an account because a batch numbers its records."""
 BROADCAST_MAX_KEYS = 1_000_000
@@ -26,19 +28,30 @@ def newest_known(columns: Sequence[str]) -> list[Column]:
     return [F.max_by(F.col(name), F.when(F.col(name).isNotNull(), order)).alias(name) for name in columns]
 
 
-def changed(df: DataFrame, *, keys: Sequence[str], since: int, new_rows: int) -> DataFrame:
-    """Rows of every key that occurs in a batch after `since`; the frame itself when nothing is older.
+def changed(df: DataFrame, *, keys: Sequence[str], seen: Seen, new_rows: int) -> DataFrame:
+    """Rows of every key that occurs in a batch not yet seen; the frame itself on a rebuild.
 
     Args:
-        df: rows with `batch_seq`.
+        df: rows with `platform` and `batch_seq`.
         keys: key columns.
-        since: newest batch seen before, 0 for none.
-        new_rows: rows after `since`, an upper bound of the touched keys.
+        seen: batches taken in before.
+        new_rows: rows not yet seen, an upper bound of the touched keys.
     """
-    if since <= 0:
+    if seen.is_nothing:
         return df
-    touched = df.where(F.col("batch_seq") > since).select(*keys).distinct()
+    touched = df.where(seen.predicate()).select(*keys).distinct()
     return of_keys(df, touched, keys=keys, max_keys=new_rows)
+
+
+def news(df: DataFrame, seen: Seen) -> tuple[int, Seen]:
+    """Rows not yet seen, and what is seen once they are taken in."""
+    found = (
+        df.where(seen.predicate())
+        .groupBy("platform")
+        .agg(F.count(F.lit(1)).alias("n"), F.max("batch_seq").alias("last"))
+    )
+    rows = found.collect()
+    return sum(row["n"] for row in rows), seen.advanced({row["platform"]: row["last"] for row in rows})
 
 
 def of_keys(df: DataFrame, touched: DataFrame, *, keys: Sequence[str], max_keys: int) -> DataFrame:

@@ -1,6 +1,6 @@
 """Step: raw profile records -> `_silver_core__observations`, append-only in meaning, one row per distinct record.
 
-Whatever landed after the cursor is rebuilt as one slice (`batch_seq > cursor`), so a run that died after its write and
+Whatever landed after the cursor is rebuilt as one slice, so a run that died after its write and
 one that did not end at the same rows and the same counts.
 """
 
@@ -14,7 +14,8 @@ from pyspark.sql import functions as F
 from lakehouse.contracts.tables import BRONZE_PROFILES, OBSERVATIONS
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver import bronze_rows, rows
-from lakehouse.silver.rejected import SourceCounts, conserved_report, write_rejects
+from lakehouse.silver.rejected import SourceCounts, conserved_report, has_rejects, write_rejects
+from lakehouse.silver.seen import Seen
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -28,37 +29,33 @@ def build_observations(ctx: StepContext) -> Report:
     """Normalise new profile records; drop repeated ones; quarantine what a rule refuses.
 
     Returns:
-        Conserved counts per source; cursor `batch_seq` of the newest batch seen.
+        Conserved counts per source; cursor `batches`, the newest batch of each platform.
     """
-    since = int(ctx.cursor.get("batch_seq", 0))
-    records = bronze_rows.new_records(ctx.lake, BRONZE_PROFILES, since=since)
+    seen = Seen.from_cursor(ctx.cursor.get("batches"))
+    records = bronze_rows.new_records(ctx.lake, BRONZE_PROFILES, seen)
     rows_in, newest = bronze_rows.counts_in(records)
-    if not rows_in and since:
-        return conserved_report({}, batch_seq=since, metadata={})
-    fresh = _unknown(ctx.lake, bronze_rows.first_of_each(records), since=since)
+    if not rows_in and not seen.is_nothing:
+        return conserved_report({}, seen=seen)
+    fresh = _unknown(ctx.lake, bronze_rows.first_of_each(records), seen)
     parsed = bronze_rows.parse(fresh, rows.parse_profiles, columns=rows.PROFILE_COLUMNS, pepper=ctx.settings.pepper())
     parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         counts = _counts(parsed, rows_in)
-        _write(ctx.lake, parsed, since=since, has_rejects=_has_rejects(counts))
+        if seen.is_nothing or has_rejects(counts):
+            write_rejects(ctx.lake, parsed, stage=STAGE, is_rebuild=seen.is_nothing)
+        kept = parsed.where(~F.col("is_refused")).select(*OBSERVATIONS.columns)
+        ctx.lake.replace_where(OBSERVATIONS, kept, predicate=seen.predicate())
     finally:
         parsed.unpersist()
-    return conserved_report(counts, batch_seq=max(since, newest), metadata={})
+    return conserved_report(counts, seen=seen.advanced(newest))
 
 
-def _unknown(lake: Lake, records: DataFrame, *, since: int) -> DataFrame:
+def _unknown(lake: Lake, records: DataFrame, seen: Seen) -> DataFrame:
     """Records whose content is not yet in the table."""
-    if since <= 0:
+    if seen.is_nothing:
         return records
-    known = lake.read(OBSERVATIONS).where(F.col("batch_seq") <= since).select("record_id")
+    known = lake.read(OBSERVATIONS).where(f"NOT ({seen.predicate()})").select("record_id")
     return records.join(known, "record_id", "left_anti")
-
-
-def _write(lake: Lake, parsed: DataFrame, *, since: int, has_rejects: bool) -> None:
-    if has_rejects:
-        write_rejects(lake, parsed, stage=STAGE, since=since)
-    kept = parsed.where(~F.col("is_refused")).select(*OBSERVATIONS.columns)
-    lake.replace_where(OBSERVATIONS, kept, predicate=f"batch_seq > {since}")
 
 
 def _counts(parsed: DataFrame, rows_in: dict[str, int]) -> dict[str, SourceCounts]:
@@ -75,7 +72,3 @@ def _counts(parsed: DataFrame, rows_in: dict[str, int]) -> dict[str, SourceCount
         else SourceCounts(count, 0, 0, 0)
         for source, count in rows_in.items()
     }
-
-
-def _has_rejects(counts: dict[str, SourceCounts]) -> bool:
-    return any(entry.refused or entry.fields_refused for entry in counts.values())

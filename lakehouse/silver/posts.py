@@ -15,7 +15,8 @@ from lakehouse.contracts.tables import BRONZE_POSTS, POSTS
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver import bronze_rows, rows
 from lakehouse.silver.newest import ORDER, of_keys
-from lakehouse.silver.rejected import SourceCounts, conserved_report, write_rejects
+from lakehouse.silver.rejected import SourceCounts, conserved_report, has_rejects, write_rejects
+from lakehouse.silver.seen import Seen
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -30,27 +31,27 @@ def build_posts(ctx: StepContext) -> Report:
     """Normalise new posts, keep the newest record of each, quarantine what a rule refuses.
 
     Returns:
-        Conserved counts per source; cursor `batch_seq` of the newest batch seen.
+        Conserved counts per source; cursor `batches`, the newest batch of each platform.
     """
-    since = int(ctx.cursor.get("batch_seq", 0))
-    records = bronze_rows.new_records(ctx.lake, BRONZE_POSTS, since=since)
+    seen = Seen.from_cursor(ctx.cursor.get("batches"))
+    records = bronze_rows.new_records(ctx.lake, BRONZE_POSTS, seen)
     rows_in, newest = bronze_rows.counts_in(records)
-    if not rows_in and since:
-        return conserved_report({}, batch_seq=since, metadata={})
+    if not rows_in and not seen.is_nothing:
+        return conserved_report({}, seen=seen)
     parsed = bronze_rows.parse(records, rows.parse_posts, columns=rows.POST_COLUMNS, pepper=ctx.settings.pepper())
     parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK)
-    winners = _winners(ctx.lake, parsed, since=since, new_rows=sum(rows_in.values())).persist(
+    winners = _winners(ctx.lake, parsed, seen=seen, new_rows=sum(rows_in.values())).persist(
         StorageLevel.MEMORY_AND_DISK
     )
     try:
         counts = _counts(parsed, winners, rows_in)
-        if any(entry.refused or entry.fields_refused for entry in counts.values()):
-            write_rejects(ctx.lake, parsed, stage=STAGE, since=since)
-        _write(ctx.lake, winners.select(*POSTS.columns), is_rebuild=since <= 0)
+        if seen.is_nothing or has_rejects(counts):
+            write_rejects(ctx.lake, parsed, stage=STAGE, is_rebuild=seen.is_nothing)
+        _write(ctx.lake, winners.select(*POSTS.columns), is_rebuild=seen.is_nothing)
     finally:
         winners.unpersist()
         parsed.unpersist()
-    return conserved_report(counts, batch_seq=max(since, newest), metadata={})
+    return conserved_report(counts, seen=seen.advanced(newest))
 
 
 def fold_posts(records: DataFrame) -> DataFrame:
@@ -63,10 +64,10 @@ def fold_posts(records: DataFrame) -> DataFrame:
     return folded.select(*POSTS.key, "newest.*", "first_seen_at")
 
 
-def _winners(lake: Lake, parsed: DataFrame, *, since: int, new_rows: int) -> DataFrame:
+def _winners(lake: Lake, parsed: DataFrame, *, seen: Seen, new_rows: int) -> DataFrame:
     new = parsed.where(~F.col("is_refused")).withColumn("first_seen_at", F.col("landed_at"))
     new = new.select(*POSTS.columns, "record_seq", F.lit(True).alias("is_new"))
-    if since <= 0:
+    if seen.is_nothing:
         return fold_posts(new)
     touched = new.select(*POSTS.key).distinct()
     old = of_keys(lake.read(POSTS), touched, keys=POSTS.key, max_keys=new_rows)

@@ -1,6 +1,6 @@
 """Rejects of normalised rows -> quarantine, and the counts that prove that nothing vanished. Spark.
 
-The quarantine of one stage from one batch on is replaced as a whole, so a repeated run leaves the same entries.
+Entries are keyed by record, field and reason, so a repeated run leaves the same ones.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from lakehouse.silver.rules import REASON_TEXTS
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from lakehouse.silver.seen import Seen
     from lakehouse.storage.lake import Lake
 
 
@@ -36,10 +37,13 @@ class SourceCounts:
         return {"in": self.rows_in, "out": self.out, "quarantined": self.refused, "duplicate": duplicate}
 
 
-def write_rejects(lake: Lake, parsed: DataFrame, *, stage: str, since: int) -> None:
-    """Replace the quarantine of `stage` for batches after `since` by the rejects of `parsed`."""
-    predicate = f"stage_code = '{stage}' AND batch_seq > {since}"
-    lake.replace_where(QUARANTINE, quarantine_rows(parsed, stage=stage), predicate=predicate)
+def write_rejects(lake: Lake, parsed: DataFrame, *, stage: str, is_rebuild: bool) -> None:
+    """Add the rejects of `parsed` to the quarantine; a rebuild replaces everything that the stage had stopped."""
+    entries = quarantine_rows(parsed, stage=stage)
+    if is_rebuild:
+        lake.replace_where(QUARANTINE, entries, predicate=f"stage_code = '{stage}'")
+    else:
+        lake.merge(QUARANTINE, entries)
 
 
 def quarantine_rows(parsed: DataFrame, *, stage: str) -> DataFrame:
@@ -65,7 +69,12 @@ def quarantine_rows(parsed: DataFrame, *, stage: str) -> DataFrame:
     )
 
 
-def conserved_report(counts: dict[str, SourceCounts], *, batch_seq: int, metadata: dict[str, object]) -> Report:
+def has_rejects(counts: dict[str, SourceCounts]) -> bool:
+    """Whether anything was refused."""
+    return any(entry.refused or entry.fields_refused for entry in counts.values())
+
+
+def conserved_report(counts: dict[str, SourceCounts], *, seen: Seen) -> Report:
     """Report of a step whose rows in equal rows out, quarantined and duplicate, per source and in all."""
     by_source = {source: entry.as_dict for source, entry in sorted(counts.items())}
     total = {
@@ -78,6 +87,8 @@ def conserved_report(counts: dict[str, SourceCounts], *, batch_seq: int, metadat
         rows_duplicate=total["duplicate"],
         conserves=True,
         by_source=by_source,
-        metadata={"fields_quarantined": sum(entry.fields_refused for entry in counts.values()), **metadata},
-        cursor={"batch_seq": batch_seq},
+        metadata={
+            "fields_quarantined": sum(entry.fields_refused for entry in counts.values()),
+        },
+        cursor={"batches": seen.as_cursor},
     )

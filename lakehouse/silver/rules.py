@@ -142,8 +142,11 @@ def display(raw: str | None, *, max_chars: int) -> str | None:
     """Multi-line display text: repaired, contact data masked, capped."""
     if not raw:
         return None
-    masked = mask(clean_text(raw, max_chars=MAX_TEXT_INPUT_CHARS))
-    return clean_text(masked, max_chars=max_chars) if masked else None
+    cleaned = clean_text(raw, max_chars=MAX_TEXT_INPUT_CHARS)
+    masked = mask(cleaned)
+    if masked is None or (masked == cleaned and len(masked) <= max_chars):
+        return masked
+    return clean_text(masked, max_chars=max_chars)
 
 
 def raw_json(raw: object) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyspark import StorageLevel
-from pyspark.sql import functions as F
 
 from lakehouse.ops.steps import Report, StepContext
-from lakehouse.silver.newest import changed
+from lakehouse.silver.newest import changed, news
+from lakehouse.silver.seen import Seen
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -23,29 +23,25 @@ def write_keyed(
     """Fold the keys that changed since the cursor and write them; without a cursor, rebuild the table.
 
     Args:
-        ctx: the step's context; its cursor holds `batch_seq`, the newest batch that the last run saw.
+        ctx: the step's context; its cursor holds `batches`, the newest batch of each platform that the last run saw.
         spec: table to write.
-        source: append-only input with the table's key columns and `batch_seq`.
+        source: append-only input with the table's key columns, `platform` and `batch_seq`.
         fold: all rows of some keys -> rows of `spec`.
 
     Returns:
-        Rows of `source` new since the cursor, rows written; cursor `batch_seq`.
+        Rows of `source` new since the cursor, rows written; cursor `batches`.
     """
-    since = int(ctx.cursor.get("batch_seq", 0))
-    new = (
-        source.where(F.col("batch_seq") > since)
-        .agg(F.count(F.lit(1)).alias("n"), F.max("batch_seq").alias("last"))
-        .first()
-    )
-    if since and not new["n"]:
-        return Report(cursor={"batch_seq": since})
-    rows = fold(changed(source, keys=spec.key, since=since, new_rows=new["n"])).persist(StorageLevel.MEMORY_AND_DISK)
+    seen = Seen.from_cursor(ctx.cursor.get("batches"))
+    new_rows, now_seen = news(source, seen)
+    if not new_rows and not seen.is_nothing:
+        return Report(cursor={"batches": seen.as_cursor})
+    rows = fold(changed(source, keys=spec.key, seen=seen, new_rows=new_rows)).persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        if since:
-            ctx.lake.merge(spec, rows)
-        else:
+        if seen.is_nothing:
             ctx.lake.replace(spec, rows)
+        else:
+            ctx.lake.merge(spec, rows)
         written = rows.count()
     finally:
         rows.unpersist()
-    return Report(rows_in=new["n"], rows_out=written, cursor={"batch_seq": max(since, new["last"] or 0)})
+    return Report(rows_in=new_rows, rows_out=written, cursor={"batches": now_seen.as_cursor})

@@ -21,7 +21,7 @@ def test_rows_are_conserved_per_source_and_fields_quarantined(lake, bronze, run,
         "other": {"in": 1, "out": 1, "quarantined": 0, "duplicate": 0},
         "vendor": {"in": 5, "out": 2, "quarantined": 2, "duplicate": 1},
     }
-    assert report.cursor == {"batch_seq": 2}
+    assert report.cursor == {"batches": {"instagram": 1, "tiktok": 2, "youtube": 0, "x": 0}}
     assert report.metadata["fields_quarantined"] == 1
     stopped = content(QUARANTINE, "line_number", "field_name", "reason_code", "rows_count", "file_name")
     assert [(row["field_name"], row["reason_code"], row["line_number"], row["rows_count"]) for row in stopped] == [
@@ -78,9 +78,17 @@ def test_a_rebuild_equals_the_incremental_table(lake, bronze, run, content):
     assert (content(OBSERVATIONS), content(QUARANTINE)) == incremental
 
 
+def test_a_platform_that_lags_behind_loses_nothing(bronze, run, content):
+    bronze.profiles(ANA, batch=2)
+    cursor = run(build_observations).cursor
+    bronze.profiles({"handle": "late"}, batch=1, platform="x")
+    assert run(build_observations, cursor).rows_out == 1
+    assert sorted(row["platform"] for row in content(OBSERVATIONS, "platform")) == ["instagram", "x"]
+
+
 def test_without_any_record_the_table_exists_and_is_empty(lake, run, content):
     report = run(build_observations)
-    assert (report.rows_in, report.cursor) == (0, {"batch_seq": 0})
+    assert report.rows_in == 0
     assert lake.version(OBSERVATIONS.name) is not None
     assert content(OBSERVATIONS) == []
 

@@ -10,7 +10,7 @@ from lakehouse.silver import countries, languages, vocabulary
 @pytest.mark.parametrize(
     ("raw", "code"),
     [
-        ("Spain", "ES"), ("españa", "ES"), ("ES", "ES"), ("esp", "ES"), ("Estados Unidos", "US"), ("USA", "US"),
+        ("Spain", "ES"), ("españa", "ES"), ("Spagna", "ES"), ("ES", "ES"), ("esp", "ES"), ("Estados Unidos", "US"), ("USA", "US"),
         ("South Korea", "KR"), ("Russia", "RU"), ("Turkey", "TR"), ("Türkiye", "TR"), ("Vietnam", "VN"), ("Iran", "IR"),
         ("Syria", "SY"), ("England", "GB"), ("Madrid, Spain", "ES"), ("  united   kingdom ", "GB"), ("Kosovo", "XK"),
     ],
