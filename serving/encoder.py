@@ -19,6 +19,9 @@ Vector = npt.NDArray[np.float32]
 QUERIES_CACHED = 4_096
 """Query vectors that are kept: 8 MB at 512 dimensions."""
 
+ENCODER_THREADS = 1
+"""One query is too short to divide: on a busy machine two BLAS threads wait for each other, 350 ms instead of 4."""
+
 TEMPERATURE = 0.05
 """Cosine difference that changes the odds of a niche by e; the same as in the pipeline's tagger."""
 
@@ -86,7 +89,7 @@ def niche_prototypes(encoder: Encoder) -> tuple[tuple[str, ...], Vector]:
     return tuple(niche.code for niche in told), unit.astype(np.float32)
 
 
-def encoder_for(manifest: Manifest, *, preferred: str, device: str, threads: int) -> QueryEncoder | None:
+def encoder_for(manifest: Manifest, *, preferred: str, device: str) -> QueryEncoder | None:
     """The encoder of a snapshot's vectors.
 
     A snapshot that states no model gets the preferred one where the dimensions fit, else none: it is then searched by
@@ -98,20 +101,20 @@ def encoder_for(manifest: Manifest, *, preferred: str, device: str, threads: int
     dimensions = manifest.shape.dimensions
     for model in dict.fromkeys((preferred, USE_MULTILINGUAL, MINILM)):
         if manifest.model_id and _id_or_none(model) == manifest.model_id:
-            return QueryEncoder(lambda chosen=model: _load(chosen, device, threads), dimensions=dimensions)  # type: ignore[misc]
+            return QueryEncoder(lambda chosen=model: _load(chosen, device), dimensions=dimensions)  # type: ignore[misc]
     if manifest.model_id:
         raise ContractError(
             f"Snapshot {manifest.snapshot_id} was encoded by {manifest.model_id}, which is not installed; "
             "set CREATORLAKE_ENCODER_MODEL to its folder."
         )
-    fits = _dimensions_or_none(preferred, device, threads) == dimensions
-    return QueryEncoder(lambda: _load(preferred, device, threads), dimensions=dimensions) if fits else None
+    fits = _dimensions_or_none(preferred, device) == dimensions
+    return QueryEncoder(lambda: _load(preferred, device), dimensions=dimensions) if fits else None
 
 
 @lru_cache(maxsize=4)
-def _load(model: str, device: str, threads: int) -> Encoder:
+def _load(model: str, device: str) -> Encoder:
     """One loaded copy a process, shared by old and new snapshots."""
-    return Encoder.load(model, device=device, threads=threads)
+    return Encoder.load(model, device=device, threads=ENCODER_THREADS)
 
 
 @lru_cache(maxsize=8)
@@ -122,8 +125,8 @@ def _id_or_none(model: str) -> str | None:
         return None
 
 
-def _dimensions_or_none(model: str, device: str, threads: int) -> int | None:
+def _dimensions_or_none(model: str, device: str) -> int | None:
     try:
-        return _load(model, device, threads).dimensions
+        return _load(model, device).dimensions
     except SettingsError:
         return None

@@ -23,7 +23,7 @@ class ServingSettings(BaseSettings):
     max_body_bytes: int = Field(
         default=1024 * 1024, ge=1024, description="Longest request body; 10,000 handles need 300 kB"
     )
-    threads: int = Field(default=2, ge=1, description="Threads of a query: DuckDB, encoder and shards")
+    threads: int = Field(default=2, ge=1, description="Threads of a query: DuckDB and shards")
     memory_rows: int = Field(
         default=1_000_000, ge=0, description="Snapshots up to this many rows keep their documents in memory"
     )

@@ -110,7 +110,6 @@ class Snapshot:
             manifest,
             preferred=settings.lake.encoder_model,
             device=settings.lake.encoder_device,
-            threads=settings.threads,
         )
         shards = ShardSet.open(folder, manifest, threads=settings.threads)
         _require_canaries(shards, manifest)

@@ -84,7 +84,7 @@ def test_swapped_shards_are_refused(ivf_folder: Path, tmp_path: Path, settings: 
 
 def test_a_snapshot_of_an_unknown_encoder_is_refused(people_folder: Path) -> None:
     with pytest.raises(ContractError, match=r"words/1.*not installed"):
-        encoder_for(read_manifest(people_folder), preferred="use-multilingual", device="cpu", threads=1)
+        encoder_for(read_manifest(people_folder), preferred="use-multilingual", device="cpu")
 
 
 def test_a_missing_lake_and_an_empty_one(tmp_path: Path, settings: ServingSettings) -> None:
