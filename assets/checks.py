@@ -1,76 +1,87 @@
-"""Asset checks: the structure of every table (blocking), expectations on silver and gold, conservation of counts."""
+"""Asset checks, one operation per step: structure (blocking), conservation of counts (blocking), expectations (warning)."""
 
-from dagster import AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity, AssetKey, asset_check
+from collections.abc import Iterator
+
+from dagster import (
+    AssetCheckResult,
+    AssetChecksDefinition,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetKey,
+    multi_asset_check,
+)
 
 from assets.failures import mapped_errors
 from assets.resources import LakeResource
-from lakehouse.contracts.tables import TABLES, TableSpec
+from lakehouse.contracts.tables import TABLES
 from lakehouse.ops.steps import Step, last_report
-from lakehouse.quality.expectations import EXPECTATIONS, Suite, validate
+from lakehouse.quality.expectations import EXPECTATIONS, validate
 from lakehouse.quality.memory import remembered
-from lakehouse.quality.structural import check_table
+from lakehouse.quality.structural import CheckOutcome, check_table
+from lakehouse.storage.lake import Lake
+
+STRUCTURE = "structure"
+CONSERVATION = "conservation"
+EXPECTED = "expectations"
+SUITES = {suite.table: suite for suite in EXPECTATIONS}
+TEXTS = {
+    STRUCTURE: "Key not null and unique, required columns filled, counts not negative, scores within 0-1",
+    CONSERVATION: "Rows in = rows out + quarantined + duplicates, in all and for each source",
+    EXPECTED: "Great Expectations over the table's metrics",
+}
 
 
-def structure_check(spec: TableSpec) -> AssetChecksDefinition:
-    """Key, required columns and ranges as declared; a failure blocks everything downstream."""
+def checks_for(step: Step) -> AssetChecksDefinition:
+    """All checks of a step's tables; those that block stop everything downstream in the same run."""
 
-    @asset_check(
-        asset=AssetKey(spec.name),
-        name="structure",
-        blocking=True,
-        description="Key not null and unique, required columns filled, counts not negative, scores within 0-1",
-    )
-    def check(lake: LakeResource) -> AssetCheckResult:
+    @multi_asset_check(name=f"{step.name}_checks", specs=_specs(step))
+    def check(lake: LakeResource) -> Iterator[AssetCheckResult]:
         opened = lake.open()
         with mapped_errors():
-            outcome = remembered(opened, spec, "structure", lambda: check_table(opened, spec))
-        return AssetCheckResult(
-            passed=outcome.is_passed, metadata={"rows": outcome.rows_count, "problems": str(outcome.problems)}
-        )
+            yield _conserves(step, opened)
+            for name in step.outputs:
+                yield _result(name, STRUCTURE, _structure(opened, name), AssetCheckSeverity.ERROR)
+                if name in SUITES:
+                    yield _result(name, EXPECTED, _expectations(opened, name), AssetCheckSeverity.WARN)
 
     return check
 
 
-def conservation_check(step: Step) -> AssetChecksDefinition:
-    """Rows in = rows out + quarantined + duplicates, in all and for each source; it is attached to the step's table."""
-
-    @asset_check(
-        asset=AssetKey(step.name),
-        name="conservation",
-        blocking=True,
-        description="Rows in = rows out + quarantined + duplicates, in all and for each source",
-    )
-    def check(lake: LakeResource) -> AssetCheckResult:
-        report = last_report(step, lake.open())
-        problems = report.imbalances() if report else {}
-        return AssetCheckResult(passed=not problems, metadata={"imbalances": str(problems)})
-
-    return check
-
-
-def expectations_check(suite: Suite) -> AssetChecksDefinition:
-    """A Great Expectations suite over the metrics of a table; it warns, it does not block."""
-    spec = TABLES[suite.table]
-
-    @asset_check(asset=AssetKey(suite.table), name="expectations", description=suite.description)
-    def check(lake: LakeResource) -> AssetCheckResult:
-        opened = lake.open()
-        with mapped_errors():
-            outcome = remembered(opened, spec, "expectations", lambda: validate(opened, suite))
-        return AssetCheckResult(
-            passed=outcome.is_passed,
-            severity=AssetCheckSeverity.WARN,
-            metadata={"rows": outcome.rows_count, "problems": str(outcome.problems)},
-        )
-
-    return check
-
-
-def all_checks(steps: tuple[Step, ...]) -> list[AssetChecksDefinition]:
-    """Every check of the pipeline."""
-    tables = [TABLES[name] for step in steps for name in step.outputs]
+def _specs(step: Step) -> list[AssetCheckSpec]:
+    named = [(step.name, CONSERVATION)]
+    named += [(table, STRUCTURE) for table in step.outputs]
+    named += [(table, EXPECTED) for table in step.outputs if table in SUITES]
     return [
-        *(structure_check(spec) for spec in tables),
-        *(conservation_check(step) for step in steps),
-        *(expectations_check(suite) for suite in EXPECTATIONS),
+        AssetCheckSpec(name, asset=AssetKey(table), description=TEXTS[name], blocking=name != EXPECTED)
+        for table, name in named
     ]
+
+
+def _conserves(step: Step, lake: Lake) -> AssetCheckResult:
+    report = last_report(step, lake)
+    problems = report.imbalances() if report else {}
+    return AssetCheckResult(
+        asset_key=AssetKey(step.name),
+        check_name=CONSERVATION,
+        passed=not problems,
+        metadata={"is_conserving_step": report is not None and report.conserves, "imbalances": str(problems)},
+    )
+
+
+def _structure(lake: Lake, table: str) -> CheckOutcome:
+    spec = TABLES[table]
+    return remembered(lake, spec, STRUCTURE, lambda: check_table(lake, spec))
+
+
+def _expectations(lake: Lake, table: str) -> CheckOutcome:
+    return remembered(lake, TABLES[table], EXPECTED, lambda: validate(lake, SUITES[table]))
+
+
+def _result(table: str, name: str, outcome: CheckOutcome, severity: AssetCheckSeverity) -> AssetCheckResult:
+    return AssetCheckResult(
+        asset_key=AssetKey(table),
+        check_name=name,
+        passed=outcome.is_passed,
+        severity=severity,
+        metadata={"rows": outcome.rows_count, "problems": str(outcome.problems)},
+    )

@@ -23,6 +23,7 @@ from lakehouse.gold.accounts import build_gold_accounts, build_gold_metrics
 from lakehouse.gold.export import build_export
 from lakehouse.gold.profiles import build_gold_profiles
 from lakehouse.gold.search_docs import build_search_docs
+from lakehouse.identity.model import default_model
 from lakehouse.identity.steps import build_creator_ids, build_edges
 from lakehouse.ingest.landing import build_landing, input_fingerprint
 from lakehouse.ops.steps import Report, Step, StepContext
@@ -38,6 +39,11 @@ from lakehouse.storage.lake import Lake
 def model_fingerprint(_lake: Lake, settings: Settings) -> str:
     """The encoder: another model means other vectors."""
     return model_id_of(settings.encoder_model)
+
+
+def identity_fingerprint(_lake: Lake, _settings: Settings) -> str:
+    """The resolver's model: other weights mean other edges."""
+    return default_model().version
 
 
 def _nothing_else(_lake: Lake, _settings: Settings) -> str:
@@ -85,7 +91,7 @@ STEPS: tuple[Step, ...] = (
     _table_step(t.ACCOUNT_METRICS, build_account_metrics, t.OBSERVATIONS),
     _table_step(t.POSTS, build_posts, *t.BRONZE_POSTS.values()),
     _table_step(t.LINKS, build_links, t.ACCOUNTS, t.POSTS),
-    _table_step(t.EDGES, build_edges, t.ACCOUNTS, t.LINKS),
+    _table_step(t.EDGES, build_edges, t.ACCOUNTS, t.LINKS, fingerprint=identity_fingerprint),
     _table_step(t.CREATOR_IDS, build_creator_ids, t.EDGES, t.ACCOUNTS, also=(t.CREATOR_ALIASES.name,)),
     _table_step(t.DOCS, build_account_docs, t.ACCOUNTS, t.POSTS),
     _table_step(t.EMBEDDINGS, build_embeddings, t.DOCS, fingerprint=model_fingerprint),

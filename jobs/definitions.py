@@ -7,7 +7,7 @@ from typing import Any
 
 from dagster import Definitions, in_process_executor
 
-from assets.checks import all_checks
+from assets.checks import checks_for
 from assets.materialization import asset_for
 from assets.resources import LakeResource
 from assets.steps import STEPS
@@ -21,7 +21,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
     """
     return Definitions(
         assets=[asset_for(step) for step in STEPS],
-        asset_checks=all_checks(STEPS),
+        asset_checks=[checks_for(step) for step in STEPS],
         jobs=JOBS,
         schedules=SCHEDULES,
         resources={"lake": LakeResource(), **(resource_overrides or {})},

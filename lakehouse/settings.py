@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     encoder_device: str = Field("auto", description="auto, cpu or cuda")
     email_pepper: SecretStr | None = Field(None, description="Secret for hashing e-mail addresses; empty means a file")
     snapshots_kept: int = Field(3, ge=2, description="Published snapshots to keep")
-    simulate_creators: int = Field(3500, ge=10, description="Creators of the synthetic world")
+    simulate_creators: int = Field(2500, ge=10, description="Creators of the synthetic world")
     simulate_seed: int = Field(7, description="Seed of the synthetic world")
 
     @field_validator("home", "input", "mappings_dir", "spark_jars")

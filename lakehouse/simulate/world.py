@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.errors import SettingsError
 
-DEFAULT_CREATORS = 3_500
-"""Gives 9,000 to 10,000 accounts: enough for every filter to find something, small enough for a first run."""
+DEFAULT_CREATORS = 2_500
+"""Gives 6,500 to 7,000 accounts: enough for every filter to find something, small enough for a first run."""
 DEFAULT_SEED = 7
 SNAPSHOT_DATES = (dt.date(2026, 3, 2), dt.date(2026, 5, 1), dt.date(2026, 6, 30))
 """Three looks at every account, 120 days apart: growth over 30, 60 and 90 days exists. Fixed, so that bytes are."""
