@@ -81,7 +81,11 @@ _ALL = (
     _F("source_codes", STRINGS, "All sources that contributed, sorted"),
     _F("platform", pa.string(), "Platform code: instagram, tiktok, youtube, x"),
     _F("record_type", pa.string(), "profile or post"),
-    _F("payload", pa.string(), "Raw record as ASCII-escaped JSON: canonical field name to raw value; `_rescued` holds the rest"),
+    _F(
+        "payload",
+        pa.string(),
+        "Raw record as ASCII-escaped JSON: canonical field name to raw value; `_rescued` holds the rest",
+    ),
     _F("file_name", pa.string(), "Input file relative to the input folder"),
     _F("line_number", pa.int64(), "First line of the record in its file, from 1"),
     _F("batch_seq", pa.int64(), "Landing batch, increasing; one batch per landed file"),
@@ -98,9 +102,15 @@ _ALL = (
     _F("reason_code", pa.string(), "Machine-readable reason"),
     _F("reason_text", pa.string(), "Reason in one sentence"),
     _F("raw_value", pa.string(), "Value or line as read, ASCII-escaped"),
-    _F("rows_count", pa.int64(), "Rows withheld by this entry: 0 for a single field, 1 for a row, n for a file", "rows"),
+    _F(
+        "rows_count", pa.int64(), "Rows withheld by this entry: 0 for a single field, 1 for a row, n for a file", "rows"
+    ),
     # account
-    _F("platform_account_id", pa.string(), "The platform's own id; `@handle` where the source knows only the handle, `~name` where only the name"),
+    _F(
+        "platform_account_id",
+        pa.string(),
+        "The platform's own id; `@handle` where the source knows only the handle, `~name` where only the name",
+    ),
     _F("handle", pa.string(), "Handle as written"),
     _F("handle_key", pa.string(), "NFKC, case-folded handle without leading @"),
     _F("display_name", pa.string(), "Display name, normalised text"),
@@ -117,7 +127,11 @@ _ALL = (
     _F("is_verified", pa.bool_(), "Verified by the platform"),
     _F("is_private", pa.bool_(), "Private account"),
     _F("account_created_at", TIMESTAMP, "When the account was opened"),
-    _F("declared_links", pa.list_(DECLARED_LINK), "Accounts and sites that the record declares; platform `web` is a site, evidence declared, bio or post"),
+    _F(
+        "declared_links",
+        pa.list_(DECLARED_LINK),
+        "Accounts and sites that the record declares; platform `web` is a site, evidence declared, bio or post",
+    ),
     _F("email_hashes", STRINGS, "Keyed hashes (vN:hex) of e-mail addresses found in the text, sorted"),
     _F("has_email", pa.bool_(), "An e-mail address was found"),
     _F("observations_count", pa.int64(), "Observations behind the row", "rows"),

@@ -16,7 +16,9 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _frame(lake, *rows):
-    return lake.spark.createDataFrame([(alias, creator, "merge", NOW) for alias, creator in rows], lake.spark_schema(SPEC))
+    return lake.spark.createDataFrame(
+        [(alias, creator, "merge", NOW) for alias, creator in rows], lake.spark_schema(SPEC)
+    )
 
 
 def _content(lake, version=None):
@@ -58,7 +60,9 @@ def test_replace_where_touches_only_its_slice(lake):
 
 
 def test_other_columns_are_refused_by_name(lake):
-    frame = _frame(lake, ("a", "1")).withColumn("creator_id", F.lit(1)).withColumn("more", F.lit(1)).drop("last_seen_at")
+    frame = (
+        _frame(lake, ("a", "1")).withColumn("creator_id", F.lit(1)).withColumn("more", F.lit(1)).drop("last_seen_at")
+    )
     with pytest.raises(SchemaError, match="missing last_seen_at; undeclared more; creator_id is int, not string"):
         lake.merge(SPEC, frame)
     assert lake.version(SPEC.name) is None
