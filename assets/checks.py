@@ -15,7 +15,7 @@ from assets.failures import mapped_errors
 from assets.resources import LakeResource
 from lakehouse.contracts.tables import TABLES
 from lakehouse.ops.steps import Step, last_report
-from lakehouse.quality.expectations import EXPECTATIONS, validate
+from lakehouse.quality.expectations import SUITES, metrics_of, validate
 from lakehouse.quality.memory import remembered
 from lakehouse.quality.structural import CheckOutcome, check_table
 from lakehouse.storage.lake import Lake
@@ -23,7 +23,6 @@ from lakehouse.storage.lake import Lake
 STRUCTURE = "structure"
 CONSERVATION = "conservation"
 EXPECTED = "expectations"
-SUITES = {suite.table: suite for suite in EXPECTATIONS}
 TEXTS = {
     STRUCTURE: "Key not null and unique, required columns filled, counts not negative, scores within 0-1",
     CONSERVATION: "Rows in = rows out + quarantined + duplicates, in all and for each source",
@@ -40,9 +39,11 @@ def checks_for(step: Step) -> AssetChecksDefinition:
         with mapped_errors():
             yield _conserves(step, opened)
             for name in step.outputs:
-                yield _result(name, STRUCTURE, _structure(opened, name), AssetCheckSeverity.ERROR)
+                outcome = _structure(opened, name)
+                yield _result(name, STRUCTURE, outcome, AssetCheckSeverity.ERROR)
                 if name in SUITES:
-                    yield _result(name, EXPECTED, _expectations(opened, name), AssetCheckSeverity.WARN)
+                    expected = validate(name, outcome.metrics) if outcome.metrics else outcome
+                    yield _result(name, EXPECTED, expected, AssetCheckSeverity.WARN)
 
     return check
 
@@ -70,11 +71,7 @@ def _conserves(step: Step, lake: Lake) -> AssetCheckResult:
 
 def _structure(lake: Lake, table: str) -> CheckOutcome:
     spec = TABLES[table]
-    return remembered(lake, spec, STRUCTURE, lambda: check_table(lake, spec))
-
-
-def _expectations(lake: Lake, table: str) -> CheckOutcome:
-    return remembered(lake, TABLES[table], EXPECTED, lambda: validate(lake, SUITES[table]))
+    return remembered(lake, spec, lambda: check_table(lake, spec, metrics_of(table)))
 
 
 def _result(table: str, name: str, outcome: CheckOutcome, severity: AssetCheckSeverity) -> AssetCheckResult:

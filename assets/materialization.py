@@ -32,7 +32,7 @@ def asset_for(step: Step) -> AssetsDefinition:
         pool=f"delta_{step.name}",
         retry_policy=RETRIES,
     )
-    def materialize(context: AssetExecutionContext, lake: LakeResource) -> Iterator[MaterializeResult]:
+    def materialize(context: AssetExecutionContext, lake: LakeResource) -> Iterator[MaterializeResult]:  # type: ignore[type-arg]
         with mapped_errors():
             opened = lake.open()
             report = run_step(step, opened, opened.settings, context.log.info)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from assets.names import EXPORT, SNAPSHOT
 from assets.steps import STEPS
@@ -21,6 +21,9 @@ from lakehouse.errors import NotFoundError, PermanentError
 from lakehouse.ops.steps import is_current
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.lake import Lake
+
+if TYPE_CHECKING:
+    from dagster import AssetKey, ExecuteInProcessResult
 
 INSTANCE = Path(__file__).with_name("instance.yaml")
 DEMO = "demo"
@@ -116,18 +119,23 @@ def _materialize(settings: Settings, only: tuple[str, ...] = ()) -> None:
         raise PermanentError(_first_failure(result))
 
 
-def _keys(names: tuple[str, ...]) -> list[object]:
+def _keys(names: tuple[str, ...]) -> list[AssetKey]:
     from dagster import AssetKey
 
     return [AssetKey(name) for name in names]
 
 
-def _first_failure(result: object) -> str:
-    """The sentence of the first failed step or blocking check."""
-    for event in result.all_events:  # type: ignore[attr-defined]
+def _first_failure(result: ExecuteInProcessResult) -> str:
+    """The sentence of the first failed check or step."""
+    for check in result.get_asset_check_evaluations():
+        if not check.passed and check.severity.value == "ERROR":
+            problems = "; ".join(f"{name} {value.value}" for name, value in check.metadata.items())
+            return f"The check {check.check_name} of {check.asset_key.to_user_string()} failed: {problems}."
+    for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
-            reason = data.user_failure_data.description if data.user_failure_data else (data.error or "").to_string()
+            known = data.user_failure_data
+            reason = known.description if known else data.error.to_string() if data.error else "no reason given"
             return f"{event.step_key} failed: {reason}"
     return "The run failed; `make dev` shows why."
 

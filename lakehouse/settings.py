@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     spark_driver_memory: str = Field("3g", description="Driver heap; executors' too when embedded")
     spark_jars: Path | None = Field(None, description="Folder with the Delta and S3 jars; empty means the set-up's")
     spark_extra: dict[str, str] = Field(default_factory=dict, description="Further Spark settings, as JSON")
-    shuffle_partitions: int = Field(4, ge=1, description="Shuffle partitions when embedded")
+    shuffle_partitions: int = Field(2, ge=1, description="Shuffle partitions when embedded")
     s3_endpoint: str = Field("", description="S3 endpoint of a non-AWS store, for example http://127.0.0.1:4566")
     s3_region: str = Field("us-east-1", description="S3 region")
     s3_access_key_id: SecretStr | None = Field(None, description="S3 key; empty means the default AWS chain")
@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     encoder_device: str = Field("auto", description="auto, cpu or cuda")
     email_pepper: SecretStr | None = Field(None, description="Secret for hashing e-mail addresses; empty means a file")
     snapshots_kept: int = Field(3, ge=2, description="Published snapshots to keep")
-    simulate_creators: int = Field(2500, ge=10, description="Creators of the synthetic world")
+    simulate_creators: int = Field(2000, ge=10, description="Creators of the synthetic world")
     simulate_seed: int = Field(7, description="Seed of the synthetic world")
 
     @field_validator("home", "input", "mappings_dir", "spark_jars")

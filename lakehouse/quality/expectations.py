@@ -1,21 +1,19 @@
 """Expectations on silver and gold, evaluated by Great Expectations over one row of metrics per table.
 
-The only file that imports Great Expectations. Each table costs one Spark aggregation; the expectations then run on the
-metrics frame, because each expectation on a table would be a Spark job of its own.
+The only file that imports Great Expectations. The metrics are taken along by the structural check's one aggregation; the
+expectations then run on them, because each expectation on a table would be a Spark job of its own.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
-from pyspark.sql import Column
-from pyspark.sql import functions as F
 
-from lakehouse.contracts.tables import ACCOUNTS, CREATOR_IDS, GOLD_PROFILES, POSTS, SEARCH_DOCS, TABLES
+from lakehouse.contracts.tables import ACCOUNTS, CREATOR_IDS, GOLD_PROFILES, POSTS, SEARCH_DOCS
 from lakehouse.quality.structural import CheckOutcome
-from lakehouse.storage.lake import Lake
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +90,19 @@ EXPECTATIONS: tuple[Suite, ...] = (
     ),
 )
 
-
-def validate(lake: Lake, suite: Suite) -> CheckOutcome:
-    """Evaluate a suite on the newest version of its table; `problems` holds the value of each broken metric, rounded."""
-    row = lake.read(TABLES[suite.table]).agg(*[_aggregate(item) for item in suite.expectations]).collect()[0]
-    metrics = {item.metric: float(row[item.metric] or 0.0) for item in suite.expectations}
-    broken = _broken(suite, pd.DataFrame([metrics]))
-    return CheckOutcome(suite.table, int(metrics["rows"]), {name: round(metrics[name]) for name in broken})
+SUITES = {suite.table: suite for suite in EXPECTATIONS}
 
 
-def _aggregate(item: Expectation) -> Column:
-    return F.expr(item.sql).cast("double").alias(item.metric)
+def metrics_of(table: str) -> dict[str, str]:
+    """SQL aggregates that the expectations on a table need, by name; none for a table without a suite."""
+    suite = SUITES.get(table)
+    return {item.metric: item.sql for item in suite.expectations} if suite else {}
+
+
+def validate(table: str, metrics: Mapping[str, float]) -> CheckOutcome:
+    """Hold measured metrics against the table's suite; `problems` holds the value of each broken one, rounded."""
+    broken = _broken(SUITES[table], pd.DataFrame([metrics]))
+    return CheckOutcome(table, int(metrics["rows"]), {name: round(metrics[name]) for name in broken})
 
 
 def _broken(suite: Suite, metrics: pd.DataFrame) -> list[str]:

@@ -12,7 +12,7 @@ from lakehouse.quality.structural import CheckOutcome
 from lakehouse.storage.lake import Lake
 
 
-def remembered(lake: Lake, spec: TableSpec, name: str, check: Callable[[], CheckOutcome]) -> CheckOutcome:
+def remembered(lake: Lake, spec: TableSpec, check: Callable[[], CheckOutcome]) -> CheckOutcome:
     """Outcome of `check` for the table's newest version, computed at most once per version.
 
     A table that was never written passes with no rows.
@@ -20,7 +20,7 @@ def remembered(lake: Lake, spec: TableSpec, name: str, check: Callable[[], Check
     version = lake.version(spec.name)
     if version is None:
         return CheckOutcome(spec.name, 0, {})
-    key = progress_key(f"check_{name}_{spec.name}")
+    key = progress_key(f"check_{spec.name}")
     known = lake.objects.read_json(key)
     if known is not None and known["version"] == version:
         return CheckOutcome(**known["outcome"])

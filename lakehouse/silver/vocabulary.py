@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 
 from lakehouse.silver.handles import fold
 from lakehouse.silver.missing import Reason, is_missing_number
@@ -13,6 +13,8 @@ MAX_TAGS = 100
 """Tags kept per post; more are keyword stuffing."""
 MAX_LABELS = 20
 """Category labels kept per account."""
+CACHE_SIZE = 1 << 14
+"""Distinct labels and tags remembered per process: few make up most of all."""
 ACCOUNT_TYPES = {
     "personal": "personal", "person": "personal", "individual": "personal", "user": "personal", "vtuber": "creator",
     "creator": "creator", "media_creator": "creator", "content creator": "creator", "artist": "creator",
@@ -40,7 +42,7 @@ def parse_account_type(raw: object) -> tuple[str | None, Reason]:
 def labels(raw: object) -> list[str] | None:
     """Category labels as stated, in order, distinct; a string may hold several parted by `|`, `;` or line breaks."""
     items = raw if isinstance(raw, list) else re.split(r"[|;\n]", raw) if isinstance(raw, str) else []
-    cleaned = (clean_line(item, max_chars=LABEL_MAX_CHARS) for item in items if isinstance(item, str))
+    cleaned = (_label(item) for item in items if isinstance(item, str))
     return list(dict.fromkeys(label for label in cleaned if label))[:MAX_LABELS] or None
 
 
@@ -48,7 +50,8 @@ def tags(raw: object, caption: str | None) -> list[str] | None:
     """Stated tags and the caption's hashtags: folded, without #, distinct, stated ones first."""
     stated = raw if isinstance(raw, list) else _SPLIT.split(raw) if isinstance(raw, str) else []
     words = [item for item in stated if isinstance(item, str)]
-    return list(dict.fromkeys(_tag_keys([*words, *hashtags(caption)])))[:MAX_TAGS] or None
+    keys = (_tag(word) for word in (*words, *hashtags(caption)))
+    return list(dict.fromkeys(key for key in keys if key))[:MAX_TAGS] or None
 
 
 def hashtags(caption: str | None) -> list[str]:
@@ -58,8 +61,11 @@ def hashtags(caption: str | None) -> list[str]:
     return [tag for tag in _HASHTAG.findall(caption) if _HAS_LETTER.search(tag)]
 
 
-def _tag_keys(words: Iterable[str]) -> Iterable[str]:
-    for word in words:
-        tag = clean_line(fold(word).strip().lstrip("#"), max_chars=LABEL_MAX_CHARS)
-        if tag:
-            yield tag
+@lru_cache(maxsize=CACHE_SIZE)
+def _tag(word: str) -> str | None:
+    return clean_line(fold(word).strip().lstrip("#"), max_chars=LABEL_MAX_CHARS)
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _label(item: str) -> str | None:
+    return clean_line(item, max_chars=LABEL_MAX_CHARS)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.errors import SettingsError
 
-DEFAULT_CREATORS = 2_500
-"""Gives 6,500 to 7,000 accounts: enough for every filter to find something, small enough for a first run."""
+DEFAULT_CREATORS = 2_000
+"""Gives about 5,400 accounts: enough for every filter to find something, small enough for a first run."""
 DEFAULT_SEED = 7
 SNAPSHOT_DATES = (dt.date(2026, 3, 2), dt.date(2026, 5, 1), dt.date(2026, 6, 30))
 """Three looks at every account, 120 days apart: growth over 30, 60 and 90 days exists. Fixed, so that bytes are."""
@@ -84,7 +84,7 @@ class World:
     creators_count: int = DEFAULT_CREATORS
     seed: int = DEFAULT_SEED
     snapshot_dates: tuple[dt.date, ...] = SNAPSHOT_DATES
-    posted_ratio: float = 0.52
+    posted_ratio: float = 0.4
     posts_min: int = 5
     posts_max: int = 12
     handle_only_ratio: float = 0.12
