@@ -67,10 +67,10 @@ def roll_back(snapshot: str | None) -> int:
 
 
 def dev(*, port: int) -> int:
-    """Replace this process by Dagster's web page and daemon over the same lake."""
-    settings = load_settings()
+    """Replace this process by Dagster's web page and daemon over the lake and input that `run` would use."""
+    settings = _settings(None)
     _prepare_instance(settings)
-    environment = os.environ | {"DAGSTER_HOME": str(settings.dagster_home), "CREATORLAKE_HOME": str(settings.home)}
+    environment = os.environ | {"DAGSTER_HOME": str(settings.dagster_home)}
     program = Path(sys.executable).with_name("dagster")
     command = [str(program), "dev", "--host", "127.0.0.1", "--port", str(port), "--module-name", "jobs.definitions"]
     sys.stdout.flush()

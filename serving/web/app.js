@@ -187,7 +187,7 @@ function profileList(profiles) {
 }
 
 function profileLink(profile) {
-  const name = profile.handle ? `@${profile.handle}` : profile.display_name || profile.platform_account_id;
+  const name = profile.handle ? `@${profile.handle.replace(/^@/, "")}` : profile.display_name || profile.platform_account_id;
   const isWeb = profile.profile_url?.startsWith("https://");
   return isWeb ? h("a", { href: profile.profile_url, target: "_blank", rel: "noopener noreferrer" }, name) : name;
 }
