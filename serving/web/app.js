@@ -77,9 +77,9 @@ function request(cursor) {
 
 async function call(path, options = {}) {
   const response = await fetch(path, options);
-  const body = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(body.error?.message ?? `The service answered ${response.status}.`);
-  return body;
+  if (response.ok) return response.json();
+  const problem = await response.json().catch(() => ({}));
+  throw new Error(problem.error?.message ?? `The service answered ${response.status}.`);
 }
 
 async function search({ isMore = false } = {}) {
