@@ -23,9 +23,11 @@ from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.lake import Lake
 
 if TYPE_CHECKING:
-    from dagster import AssetKey, ExecuteInProcessResult
+    from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult
 
 INSTANCE = Path(__file__).with_name("instance.yaml")
+EMBEDDED = "creatorlake/embedded"
+"""Tag of runs that live and die with this command, unlike those that Dagster's daemon launches."""
 DEMO = "demo"
 """Name of the default lake of the synthetic world, apart from the user's own."""
 
@@ -111,12 +113,32 @@ def _materialize(settings: Settings, only: tuple[str, ...] = ()) -> None:
     job = build_defs({"lake": resource}).resolve_job_def("nightly")
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with PeakMemory() as peak, DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        _bury_killed_runs(instance)
         result = job.execute_in_process(
-            run_config=quiet, instance=instance, raise_on_error=False, asset_selection=_keys(only) if only else None
+            run_config=quiet,
+            instance=instance,
+            raise_on_error=False,
+            asset_selection=_keys(only) if only else None,
+            tags={EMBEDDED: "true"},
         )
     _say(f"Peak memory {peak.gib:.1f} GiB.")
     if not result.success:
         raise PermanentError(_first_failure(result))
+
+
+def _bury_killed_runs(instance: DagsterInstance) -> None:
+    """End embedded runs whose process is gone, and free the pool slots they held.
+
+    The run lock is ours, so an embedded run that still counts as started was killed.
+    """
+    from dagster import DagsterRunStatus, RunsFilter
+
+    open_statuses = [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
+    for dead in instance.get_runs(filters=RunsFilter(statuses=open_statuses, tags={EMBEDDED: "true"})):
+        instance.report_run_failed(
+            dead, message="The process of this run was killed; the next run goes on from its progress."
+        )
+        instance.event_log_storage.free_concurrency_slots_for_run(dead.run_id)
 
 
 def _keys(names: tuple[str, ...]) -> list[AssetKey]:
