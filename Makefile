@@ -11,7 +11,7 @@ INDEX_HOSTS := pypi[.]org|pythonhosted[.]org|repo1?[.]maven|maven[.]org|maven[.]
 
 export INPUT LAKE PORT SERVE
 
-.PHONY: help setup setup-test run dev test test-fast check check-hosts check-serving bench docs lock clean
+.PHONY: help setup setup-test run dev test test-fast test-proof check check-hosts check-serving bench docs lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -34,7 +34,10 @@ dev: setup ## Dagster's web interface over the same lake: [LAKE=uri]
 	@set --; if [ -n "$$LAKE" ]; then set -- --lake "$$LAKE"; fi; exec .venv/bin/creatorlake dev "$$@"
 
 test: setup-test check ## Linters, types, import rules and every test
-	@.venv/bin/python -m pytest tests
+	@.venv/bin/python -m pytest tests -m "not proof"
+
+test-proof: setup-test ## The long proofs: kill and resume, incremental run, S3, real files
+	@.venv/bin/python -m pytest tests -m proof
 
 test-fast: setup ## Unit, property and contract tests: no JVM, no server
 	@.venv/bin/python -m pytest tests/unit tests/properties tests/contracts -m "not spark and not integration and not e2e"

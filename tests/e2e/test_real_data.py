@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import Home, request, served
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.proof]
 
 FOLDERS = ("creators/hypeauditor_2022", "creators/global_youtube_2023", "identity/congress")
 """What the facts below are about; the whole folder takes several minutes more."""

@@ -66,6 +66,7 @@ def test_the_service_answers_over_http(world):
         assert "followers" in str(error)
 
 
+@pytest.mark.proof
 def test_a_killed_run_ends_like_an_uninterrupted_one(world, tmp_path):
     home = Home(tmp_path, str(tmp_path / "lake"), dict(world.env))
     process = home.start("run", "--no-serve")
@@ -83,6 +84,7 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(world, tmp_path):
     assert _counts(home) == _counts(world)
 
 
+@pytest.mark.proof
 def test_a_new_file_does_only_what_it_changes(world, tmp_path):
     home = Home(tmp_path, str(tmp_path / "lake"), dict(world.env))
     shutil.copytree(world.lake, home.lake)

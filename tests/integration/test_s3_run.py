@@ -88,6 +88,7 @@ def test_conditional_writes_have_one_winner(endpoint, tmp_path):
     assert [info.key for info in objects.list("")] == ["a", "p"]
 
 
+@pytest.mark.proof
 def test_the_main_job_runs_on_s3_and_serves(endpoint, tmp_path):
     home = _home(tmp_path, endpoint)
     assert home.run("doctor", timeout=120).returncode == 0
