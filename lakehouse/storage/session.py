@@ -25,7 +25,7 @@ EMBEDDED = {
     # Delta's own parallelism: the defaults (50 and 10000 tasks) are for clusters; embedded they cost 2.5x the time.
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
-    # Compiling a class per stage costs more than it saves at embedded sizes: 270 s against 177 s for one chain of steps.
+    # Compiling a class per stage seemed to cost more than it saves (docs/figures.md; one run each on a busy machine).
     "spark.sql.codegen.wholeStage": "false",
 }
 COMMON = {
