@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from assets.names import EXPORT, SNAPSHOT
+from assets.names import EXPORT, LANDING, SNAPSHOT
 from assets.steps import STEPS
 from jobs.memory import PeakMemory
+from jobs.warm_up import warm_up
 from jobs.world import ensure_world
 from lakehouse.errors import NotFoundError, PermanentError
 from lakehouse.ops.steps import is_current
@@ -42,8 +43,10 @@ def run(folder: Path | None, *, port: int, is_serving: bool) -> int:
     with _one_run_at_a_time(settings):
         started = time.monotonic()
         _say(f"Lake {lake.layout.root}")
-        stale = [step for step in STEPS if not is_current(step, lake, settings)]
+        stale = [step.name for step in STEPS if not is_current(step, lake, settings)]
         if stale:
+            if stale != [LANDING]:
+                warm_up(settings)
             _materialize(settings)
         else:
             _say("Nothing changed since the last run.")

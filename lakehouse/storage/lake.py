@@ -7,6 +7,8 @@ equal to a frame, touching only what differs), `delete` (by key), `replace_where
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _COMMIT = re.compile(r"_delta_log/(\d{20})\.json$")
 _CHECKPOINT = re.compile(r"_delta_log/(\d{20})\.checkpoint.*\.parquet$")
+_RAISED = re.compile(r"\[USER_RAISED_EXCEPTION\] (\S+ is null)")
 
 
 class Lake:
@@ -59,16 +62,17 @@ class Lake:
         """Add rows; the same `batch_seq` again (or an older one) is a no-op.
 
         Raises:
-            SchemaError: columns differ from the declaration.
+            SchemaError: columns differ from the declaration, or a required column holds a null.
         """
         writer = self._writer(spec, df).mode("append")
-        writer.option("txnAppId", spec.name).option("txnVersion", batch_seq).save(self.layout.table_uri(spec))
+        with _nulls_named():
+            writer.option("txnAppId", spec.name).option("txnVersion", batch_seq).save(self.layout.table_uri(spec))
 
     def merge(self, spec: TableSpec, df: DataFrame) -> None:
         """Upsert by key: new keys are inserted, rows that differ are updated, equal rows are left alone.
 
         Raises:
-            SchemaError: columns differ from the declaration.
+            SchemaError: columns differ from the declaration, or a required column holds a null.
         """
         self._upsert(spec, df, delete_absent=False)
 
@@ -76,7 +80,7 @@ class Lake:
         """Make the table equal to `df`: upsert by key and delete keys that `df` lacks.
 
         Raises:
-            SchemaError: columns differ from the declaration.
+            SchemaError: columns differ from the declaration, or a required column holds a null.
         """
         self._upsert(spec, df, delete_absent=True)
 
@@ -94,18 +98,21 @@ class Lake:
         """Replace the rows that satisfy an SQL predicate; `df` may hold only such rows.
 
         Raises:
-            SchemaError: columns differ from the declaration.
+            SchemaError: columns differ from the declaration, or a required column holds a null.
         """
         writer = self._writer(spec, df).mode("overwrite").option("replaceWhere", predicate)
-        writer.save(self.layout.table_uri(spec))
+        with _nulls_named():
+            writer.save(self.layout.table_uri(spec))
 
     def replace(self, spec: TableSpec, df: DataFrame) -> None:
         """Replace the whole content.
 
         Raises:
-            SchemaError: columns differ from the declaration.
+            SchemaError: columns differ from the declaration, or a required column holds a null.
         """
-        self._writer(spec, df).mode("overwrite").save(self.layout.table_uri(spec))
+        writer = self._writer(spec, df).mode("overwrite")
+        with _nulls_named():
+            writer.save(self.layout.table_uri(spec))
 
     def max_value(self, spec: TableSpec, column: str) -> int:
         """Largest value of an integer column, 0 for an empty table; answered from file statistics where possible."""
@@ -121,7 +128,7 @@ class Lake:
         return from_arrow_schema(spec.arrow_schema())
 
     def conform(self, spec: TableSpec, df: DataFrame) -> DataFrame:
-        """The frame in declared column order; a null in a required column fails the job and names the column.
+        """The frame in declared column order; a null in a required column fails the write and names the column.
 
         Raises:
             SchemaError: a column is missing, undeclared or of another type.
@@ -156,13 +163,14 @@ class Lake:
         return writer.partitionBy(*spec.partition_by) if spec.partition_by else writer
 
     def _upsert(self, spec: TableSpec, df: DataFrame, *, delete_absent: bool) -> None:
-        if self.version(spec.name) is None:
-            self._writer(spec, df).mode("append").save(self.layout.table_uri(spec))
-            return
-        merge = self._merge_builder(spec, df)
-        if delete_absent:
-            merge = merge.whenNotMatchedBySourceDelete()
-        merge.execute()
+        with _nulls_named():
+            if self.version(spec.name) is None:
+                self._writer(spec, df).mode("append").save(self.layout.table_uri(spec))
+                return
+            merge = self._merge_builder(spec, df)
+            if delete_absent:
+                merge = merge.whenNotMatchedBySourceDelete()
+            merge.execute()
 
     def _merge_builder(self, spec: TableSpec, df: DataFrame) -> DeltaMergeBuilder:
         from delta.tables import DeltaTable
@@ -172,3 +180,20 @@ class Lake:
         table = DeltaTable.forPath(self.spark, self.layout.table_uri(spec))
         merge = table.alias("t").merge(self.conform(spec, df).alias("s"), same_key)
         return merge.whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll()
+
+
+@contextmanager
+def _nulls_named() -> Iterator[None]:
+    """Turn Spark's failure over a null in a required column into one sentence.
+
+    Spark gives it as its own error type or as a bare Java one, depending on how the plan was run.
+    """
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (PySparkException, Py4JJavaError) as error:
+        if raised := _RAISED.search(str(error)):
+            raise SchemaError(f"{raised.group(1)}.") from error
+        raise

@@ -25,8 +25,6 @@ EMBEDDED = {
     # Delta's own parallelism: the defaults (50 and 10000 tasks) are for clusters; embedded they cost 2.5x the time.
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
-    # Compiling a class per stage seemed to cost more than it saves (docs/figures.md; one run each on a busy machine).
-    "spark.sql.codegen.wholeStage": "false",
 }
 COMMON = {
     "spark.sql.session.timeZone": "UTC",
@@ -48,9 +46,8 @@ S3A = {
 }
 
 
-FAST_START = "-XX:TieredStopAtLevel=1"
-"""The optimising compiler took 113 of a small run's 282 CPU seconds and never earned them back; a large embedded run may
-set other options by `CREATORLAKE_SPARK_EXTRA`."""
+COLLECTOR = "-XX:+UseParallelGC"
+"""G1, the default, marks the heap again for every large buffer; on 2 cores that took a sixth of a run (docs/figures.md)."""
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
@@ -70,7 +67,7 @@ def spark_config(settings: Settings) -> dict[str, str]:
             "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
             "spark.sql.warehouse.dir": str(settings.home / "spark-warehouse"),
             "spark.local.dir": str(settings.home / "spark-local"),
-            "spark.driver.extraJavaOptions": f"{FAST_START} -Dlog4j2.configurationFile={LOGGING.as_uri()}",
+            "spark.driver.extraJavaOptions": f"{COLLECTOR} -Dlog4j2.configurationFile={LOGGING.as_uri()}",
         }
     if Layout(settings.lake_root).is_s3:
         config |= S3A | _s3_endpoint(settings)

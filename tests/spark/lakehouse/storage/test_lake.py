@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from lakehouse.contracts.tables import CREATOR_ALIASES as SPEC
@@ -69,6 +68,6 @@ def test_other_columns_are_refused_by_name(lake):
 
 
 def test_a_null_in_a_required_column_fails_the_write_and_leaves_nothing(lake):
-    with pytest.raises(PySparkException, match="creator_id is null"):
+    with pytest.raises(SchemaError, match=rf"^{SPEC.name}.creator_id is null\.$"):
         lake.append(SPEC, _frame(lake, ("a", "1")).withColumn("creator_id", F.lit(None).cast("string")), batch_seq=1)
     assert lake.version(SPEC.name) is None
