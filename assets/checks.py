@@ -15,9 +15,9 @@ from assets.failures import mapped_errors
 from assets.resources import LakeResource
 from lakehouse.contracts.tables import TABLES
 from lakehouse.ops.steps import Step, last_report
-from lakehouse.quality.expectations import SUITES, metrics_of, validate
-from lakehouse.quality.memory import remembered
-from lakehouse.quality.structural import CheckOutcome, check_table
+from lakehouse.quality.expectations import SUITES, validate
+from lakehouse.quality.memory import checked
+from lakehouse.quality.structural import CheckOutcome
 from lakehouse.storage.lake import Lake
 
 STRUCTURE = "structure"
@@ -39,7 +39,7 @@ def checks_for(step: Step) -> AssetChecksDefinition:
         with mapped_errors():
             yield _conserves(step, opened)
             for name in step.outputs:
-                outcome = _structure(opened, name)
+                outcome = checked(opened, TABLES[name])
                 yield _result(name, STRUCTURE, outcome, AssetCheckSeverity.ERROR)
                 if name in SUITES:
                     expected = validate(name, outcome.metrics) if outcome.metrics else outcome
@@ -67,11 +67,6 @@ def _conserves(step: Step, lake: Lake) -> AssetCheckResult:
         passed=not problems,
         metadata={"is_conserving_step": report is not None and report.conserves, "imbalances": str(problems)},
     )
-
-
-def _structure(lake: Lake, table: str) -> CheckOutcome:
-    spec = TABLES[table]
-    return remembered(lake, spec, lambda: check_table(lake, spec, metrics_of(table)))
 
 
 def _result(table: str, name: str, outcome: CheckOutcome, severity: AssetCheckSeverity) -> AssetCheckResult:

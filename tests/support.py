@@ -13,12 +13,22 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.steps import STEPS
+from lakehouse.settings import load_settings
+from lakehouse.storage.objects import ObjectStore
 
 REPO = Path(__file__).resolve().parents[1]
 RUN_TIMEOUT_SECONDS = 540
 READY_TIMEOUT_SECONDS = 120
+WORLD = {"CREATORLAKE_SIMULATE_CREATORS": "220", "CREATORLAKE_SIMULATE_SEED": "7"}
+"""Settings of the small synthetic world."""
 
 
 @dataclass
@@ -61,13 +71,47 @@ class Home:
             check=False,
         )
 
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """The lake's objects."""
+        given = {name.removeprefix("CREATORLAKE_").lower(): value for name, value in self.env.items()}
+        return ObjectStore.open(load_settings(home=self.path, lake=self.lake, **given))
+
     def object(self, key: str) -> Any:
-        """A JSON object of a local lake."""
-        return json.loads((Path(self.lake) / key).read_bytes())
+        """A JSON object of the lake."""
+        return json.loads(self.objects.get(key))
 
     def progress(self, step: str) -> dict[str, Any]:
         """Progress record of a step."""
         return self.object(f"progress/{step}.json")
+
+    def rows(self, table: str) -> int:
+        """Rows of a Delta table of a local lake, counted from its log alone."""
+        active: dict[str, int] = {}
+        for path in sorted((Path(self.lake) / "delta" / table / "_delta_log").glob("*.json")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                action = json.loads(line)
+                if "add" in action:
+                    active[action["add"]["path"]] = json.loads(action["add"]["stats"])["numRecords"]
+                if "remove" in action:
+                    active.pop(action["remove"]["path"], None)
+        return sum(active.values())
+
+
+def shown_creators(home: Home) -> dict[str, tuple[str, ...]]:
+    """Creator id -> its profiles as platform:account, of the snapshot that is current."""
+    folder = f"snapshots/{home.object('snapshots/CURRENT')['snapshot_id']}/shards"
+    keys = [info.key for info in home.objects.list(folder) if info.key.endswith("/docs.parquet")]
+    rows = [row for key in keys for row in pq.read_table(pa.BufferReader(home.objects.get(key))).to_pylist()]
+    return {
+        row["creator_id"]: tuple(sorted(f"{p['platform']}:{p['platform_account_id']}" for p in row["profiles"]))
+        for row in rows
+    }
+
+
+def step_counts(home: Home) -> dict[str, int]:
+    """Rows out of every step."""
+    return {step.name: home.progress(step.name)["rows_out"] for step in STEPS}
 
 
 def free_port() -> int:

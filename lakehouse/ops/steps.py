@@ -1,7 +1,7 @@
 """What a step is and how one runs: inputs pinned, work done, progress recorded.
 
 A step derives one or more tables (or objects) from others. It is skipped when neither its inputs' versions nor its
-code version changed since its last success. Progress is written after the work: a kill in between repeats the step,
+code version changed since its last success; one whose table is gone starts from nothing. Progress is written after the work: a kill in between repeats the step,
 and every step is idempotent. Domain rules do not belong here.
 """
 
@@ -94,8 +94,9 @@ def run_step(step: Step, lake: Lake, settings: Settings, log: Callable[[str], No
     if _is_current(lake, previous, state):
         return _skipped(previous)
     is_same_code = previous.get("state", {}).get("code") == step.code_version
+    cursor = previous.get("cursor", {}) if is_same_code and not _is_output_lost(lake, previous) else {}
     started = time.monotonic()
-    report = step.build(StepContext(lake, settings, previous.get("cursor", {}) if is_same_code else {}, log))
+    report = step.build(StepContext(lake, settings, cursor, log))
     report = replace(report, seconds=round(time.monotonic() - started, 3))
     lake.objects.replace(progress_key(step.name), _record(step, lake, state, report))
     return report
@@ -130,8 +131,13 @@ def _version(name: str, lake: Lake) -> Any:
 
 
 def _is_current(lake: Lake, previous: dict[str, Any], state: dict[str, Any]) -> bool:
+    return previous.get("state") == state and not _is_output_lost(lake, previous)
+
+
+def _is_output_lost(lake: Lake, previous: dict[str, Any]) -> bool:
+    """Whether a table that the last success left behind is gone: somebody deleted it to have it built again."""
     written = [name for name, version in previous.get("outputs", {}).items() if version is not None]
-    return previous.get("state") == state and all(lake.version(name) is not None for name in written)
+    return any(lake.version(name) is None for name in written)
 
 
 def _record(step: Step, lake: Lake, state: dict[str, Any], report: Report) -> bytes:

@@ -1,19 +1,20 @@
-"""Remembers a check's outcome per table version, so that an unchanged table is not read again."""
+"""Remembers a check's outcome per table version and rules, so that an unchanged table is not read again."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 
 from lakehouse.contracts.layout import progress_key
 from lakehouse.contracts.tables import TableSpec
-from lakehouse.quality.structural import CheckOutcome
+from lakehouse.quality.expectations import metrics_of
+from lakehouse.quality.structural import CheckOutcome, check_table
 from lakehouse.storage.lake import Lake
 
 
-def remembered(lake: Lake, spec: TableSpec, check: Callable[[], CheckOutcome]) -> CheckOutcome:
-    """Outcome of `check` for the table's newest version, computed at most once per version.
+def checked(lake: Lake, spec: TableSpec) -> CheckOutcome:
+    """Outcome of the table's checks at its newest version, computed at most once per version and set of rules.
 
     A table that was never written passes with no rows.
     """
@@ -21,9 +22,16 @@ def remembered(lake: Lake, spec: TableSpec, check: Callable[[], CheckOutcome]) -
     if version is None:
         return CheckOutcome(spec.name, 0, {})
     key = progress_key(f"check_{spec.name}")
-    known = lake.objects.read_json(key)
-    if known is not None and known["version"] == version:
+    state = {"version": version, "rules": _rules(spec)}
+    known = lake.objects.read_json(key) or {}
+    if {name: known.get(name) for name in state} == state:
         return CheckOutcome(**known["outcome"])
-    outcome = check()
-    lake.objects.replace(key, json.dumps({"version": version, "outcome": asdict(outcome)}, sort_keys=True).encode())
+    outcome = check_table(lake, spec, metrics_of(spec.name))
+    lake.objects.replace(key, json.dumps({**state, "outcome": asdict(outcome)}, sort_keys=True).encode())
     return outcome
+
+
+def _rules(spec: TableSpec) -> str:
+    """What is checked: another declaration or another metric means another answer."""
+    said = [spec.columns, spec.key, sorted(spec.not_null), metrics_of(spec.name)]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

@@ -28,6 +28,8 @@ TRACKING_PARAMETERS = frozenset(
 )  # fmt: skip
 """Parameters that say how a visitor came, never what is shown."""
 
+_AROUND = "<>()[]{}\"'`.,;!|"
+"""Signs around an address in running text; at its end they are no part of it."""
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):/*", re.IGNORECASE)
 _PARTS = re.compile(r"([^/?#\s]*)([^?#\s]*)(?:\?([^#\s]*))?(?:#(\S*))?")
 _SAFE_PATH = "/%:@!$&'()*+,;=~-._"
@@ -58,7 +60,7 @@ class Url:
 @lru_cache(maxsize=1 << 13)
 def parse_url(raw: str) -> Url | None:
     """Parts of a web address; a missing scheme is allowed. None for anything that is no http(s) address of a name."""
-    text = repair(raw).strip().strip("<>()[]{}\"'`.,;!|")
+    text = repair(raw).strip().strip(_AROUND)
     if not text or len(text) > MAX_URL_CHARS:
         return None
     scheme = _SCHEME.match(text)
@@ -109,11 +111,17 @@ def _site_host(place: str) -> str | None:
 def _build(host: str, path: str, query: str, fragment: str) -> Url:
     decoded = unquote(path, errors="replace") if "%" in path else path
     segments = tuple(part for part in decoded.split("/") if part)
-    kept = sorted((name, value) for name, value in parse_qsl(query) if not _is_tracking(name)) if query else []
+    kept = _kept_parameters(query) if query else []
     quoted = path if _PLAIN_PATH.fullmatch(path) else quote(path, safe=_SAFE_PATH)
-    clean_path = re.sub(r"/{2,}", "/", quoted).rstrip("/") if quoted else ""
+    clean_path = re.sub(r"/{2,}", "/", quoted).rstrip("/" + _AROUND) if quoted else ""
     text = f"https://{host}{clean_path}" + (f"?{urlencode(kept)}" if kept else "")
     return Url(host, segments, tuple(kept), fragment, text)
+
+
+def _kept_parameters(query: str) -> list[tuple[str, str]]:
+    """Parameters that say what is shown, sorted; a full stop after a value ends a sentence, not the value."""
+    pairs = ((name, value.rstrip(".")) for name, value in parse_qsl(query))
+    return sorted((name, value) for name, value in pairs if value and not _is_tracking(name))
 
 
 def _is_tracking(name: str) -> bool:

@@ -1,19 +1,40 @@
-"""One small synthetic world, run once for the session through the real command line."""
+"""One small synthetic world, brought into a folder by the real command line: killed half-way, then run again."""
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from pathlib import Path
+
 import pytest
 
-from tests.support import Home
+from tests.support import WORLD, Home
 
-CREATORS = "220"
+HALF_WAY = "progress/silver_core__posts.json"
+"""Written by the step in the middle of the pipeline."""
+HALF_WAY_SECONDS = 300
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """Home of a finished default run over a small world; tests must not change it."""
+    """Home of a finished default run that was killed half-way and started again; tests must not change it."""
     path = tmp_path_factory.mktemp("world")
-    home = Home(path, str(path / "lake"), {"CREATORLAKE_SIMULATE_CREATORS": CREATORS})
+    home = Home(path, str(path / "lake"), dict(WORLD))
+    _kill_half_way(home)
+    assert not (path / "lake" / "snapshots" / "CURRENT").exists()
     done = home.run("run", "--no-serve")
     assert done.returncode == 0, done.stdout + done.stderr
     return home
+
+
+def _kill_half_way(home: Home) -> None:
+    process = home.start("run", "--no-serve")
+    marker = Path(home.lake) / HALF_WAY
+    deadline = time.monotonic() + HALF_WAY_SECONDS
+    while not marker.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    is_half_way = marker.exists() and process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    output, _ = process.communicate()
+    assert is_half_way, output

@@ -6,7 +6,7 @@ import json
 import math
 from datetime import UTC, datetime
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lakehouse.contracts.payload import POST_FIELDS, PROFILE_FIELDS
@@ -65,6 +65,8 @@ def test_no_rule_raises_and_a_reason_excludes_a_value(raw):
         assert reason is None or reason in rules.REASON_TEXTS
 
 
+@example("a.co/./")
+@example("a.co?x=.#")
 @given(any_text | web_text)
 @relaxed
 def test_text_rules_are_idempotent(raw):

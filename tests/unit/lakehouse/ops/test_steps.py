@@ -76,13 +76,15 @@ def test_new_code_starts_without_the_old_cursor(settings, lake_without_spark):
     assert build.cursors == [{}, {}]
 
 
-def test_a_lost_output_is_built_again(settings, lake_without_spark):
+def test_a_lost_output_is_built_again_from_nothing(settings, lake_without_spark):
     build = Recorder()
     step = _step(build, outputs=(CREATOR_ALIASES.name,))
     _commit(lake_without_spark, 0)
     run_step(step, lake_without_spark, settings)
     lake_without_spark.objects.delete(f"delta/{CREATOR_ALIASES.name}/_delta_log/{0:020d}.json")
+    assert not is_current(step, lake_without_spark, settings)
     assert not run_step(step, lake_without_spark, settings).is_skipped
+    assert build.cursors == [{}, {}]
 
 
 def test_a_failed_step_leaves_no_progress(settings, lake_without_spark):
