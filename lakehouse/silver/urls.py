@@ -105,7 +105,9 @@ def website_domain(url: str | None) -> str | None:
 
 def _site_host(place: str) -> str | None:
     host = ascii_host(place.strip("."))
-    return host.removeprefix("www.") if host and host.count(".") > 1 else host
+    while host and host.startswith("www.") and host.count(".") > 1:
+        host = host.removeprefix("www.")
+    return host
 
 
 def _build(host: str, path: str, query: str, fragment: str) -> Url:

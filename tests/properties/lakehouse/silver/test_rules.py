@@ -67,6 +67,7 @@ def test_no_rule_raises_and_a_reason_excludes_a_value(raw):
 
 @example("a.co/./")
 @example("a.co?x=.#")
+@example("www.www.a.co")
 @given(any_text | web_text)
 @relaxed
 def test_text_rules_are_idempotent(raw):
