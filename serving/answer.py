@@ -114,6 +114,7 @@ def _evidence(snapshot: Snapshot, found: Found, document: Mapping[str, Any], gid
         document=document,
         words=question.lexical.words_of(gid),
         niches=question.niches,
+        is_named=bool(question.are_named(np.array([gid]))[0]),
         is_by_seeds=bool(found.work.seeds) and not found.work.request.text,
         has_range=wanted is not None and wanted.min is not None and wanted.max is not None,
         as_of=snapshot.vocabulary.as_of,

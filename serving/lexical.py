@@ -2,7 +2,7 @@
 
 value = sum over query words of idf x worth / sum of idf, 0-1, where idf = ln(1 + rows / rows with the word) and worth is
 that of the best place where the word was found. Neighbouring words are also looked for as one word, so
-that "leo messi" finds `leomessi`.
+that "leo messi" finds `leomessi`. A row is *named* by a query that is, as a whole, its name or handle.
 """
 
 from __future__ import annotations
@@ -35,18 +35,24 @@ POSTINGS_BUDGET = 200_000
 
 @dataclass(frozen=True, slots=True)
 class LexicalHits:
-    """Rows that carry words of a query: `gids` ascending, `values` 0-1, `covered` bool (rows, words)."""
+    """Rows that carry words of a query: `gids` ascending, `values` 0-1, `covered` bool (rows, words), `named` bool."""
 
     words: tuple[str, ...]
     gids: Ids
     values: npt.NDArray[np.float64]
     covered: npt.NDArray[np.bool_]
+    named: npt.NDArray[np.bool_]
     skipped: tuple[str, ...] = ()
 
     def values_of(self, gids: Ids) -> npt.NDArray[np.float64]:
         """Values of any rows; 0 for rows without a hit."""
         places, is_hit = self._places(gids)
         return np.where(is_hit, self.values[places], 0.0) if len(self.gids) else np.zeros(len(gids))
+
+    def are_named(self, gids: Ids) -> npt.NDArray[np.bool_]:
+        """Whether the query is the whole name or handle of each of any rows."""
+        places, is_hit = self._places(gids)
+        return is_hit & self.named[places] if len(self.gids) else np.zeros(len(gids), bool)
 
     def words_of(self, gid: int) -> list[str]:
         """Words of the query that a row carries."""
@@ -56,7 +62,9 @@ class LexicalHits:
     def within(self, mask: Mask) -> LexicalHits:
         """Hits among the rows of `mask`."""
         kept = mask[self.gids]
-        return LexicalHits(self.words, self.gids[kept], self.values[kept], self.covered[kept], self.skipped)
+        return LexicalHits(
+            self.words, self.gids[kept], self.values[kept], self.covered[kept], self.named[kept], self.skipped
+        )
 
     def _places(self, gids: Ids) -> tuple[Ids, npt.NDArray[np.bool_]]:
         if not len(self.gids):
@@ -65,7 +73,7 @@ class LexicalHits:
         return places, self.gids[places] == gids
 
 
-NO_HITS = LexicalHits((), np.empty(0, np.int64), np.empty(0), np.empty((0, 0), bool))
+NO_HITS = LexicalHits((), np.empty(0, np.int64), np.empty(0), np.empty((0, 0), bool), np.empty(0, bool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,14 @@ def find_words(index: WordIndex, text: str) -> LexicalHits:
         for place in range(*spans[word]):
             worth[rows, place] = np.maximum(worth[rows, place], index.worth[lists[word]])
     idf = np.array([math.log1p(index.rows / max(1, frequency.get(word, 1))) for word in words])
-    return LexicalHits(words, gids, worth @ idf / idf.sum(), worth > 0, skipped)
+    whole = "".join(words)
+    named = np.isin(gids, _wholly(index, lists[whole])) if whole in read else np.zeros(len(gids), bool)
+    return LexicalHits(words, gids, worth @ idf / idf.sum(), worth > 0, named, skipped)
+
+
+def _wholly(index: WordIndex, place: slice) -> Ids:
+    """Rows whose whole name or handle is the word of a list."""
+    return np.asarray(index.gids[place][index.worth[place] == WHOLE_WEIGHT])
 
 
 def joined_spans(words: Sequence[str]) -> dict[str, tuple[int, int]]:

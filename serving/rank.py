@@ -1,7 +1,8 @@
 """Scores: components of 0-1, weighted and added; the candidates of a request; when no other row can win.
 
 Contributions are whole millionths, so that they add up exactly and order is the same wherever it is computed. Ties go
-by creator_id. A value that is not known adds nothing.
+by creator_id. A value that is not known adds nothing. Who bears the query as a name is as similar to it as can be:
+otherwise the emptiest of the accounts of one name, whose whole text is that name, would come first.
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ class Question:
     followers: CountRange | None = None
     has_text: bool = False
 
+    def are_named(self, gids: Ids) -> npt.NDArray[np.bool_]:
+        """Rows whose whole name or handle is the query; none where words do not count."""
+        return self.lexical.are_named(gids) if self.weights.lexical else np.zeros(len(gids), bool)
+
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
@@ -87,7 +92,7 @@ class Scorer:
     def values(self, gids: Ids, similarities: Similarities) -> Values:
         """Values of every component, (rows, components), nan where not known."""
         parts = [
-            np.maximum(similarities, 0.0) if name == "similarity" else self._value(name, gids)
+            self._similarity(gids, similarities) if name == "similarity" else self._value(name, gids)
             for name in self.components
         ]
         return np.stack(parts, axis=1).astype(np.float64) if parts else np.zeros((len(gids), 0))
@@ -113,6 +118,10 @@ class Scorer:
     def order(self, gids: Ids, scores: Micros) -> npt.NDArray[np.int64]:
         """Positions by falling score, ties by creator_id."""
         return np.lexsort((self._columns.creator_rank[gids], -scores))
+
+    def _similarity(self, gids: Ids, similarities: Similarities) -> Values:
+        positive = np.maximum(similarities, 0.0)
+        return np.where(self.question.are_named(gids), 1.0, positive)
 
     def _value(self, name: str, gids: Ids) -> Values:
         match name:
@@ -194,7 +203,9 @@ def _round(
     similarities = shards.similarities(question.vector, gids)
     scores = scorer.scores(gids, similarities)
     order = scorer.order(gids, scores)[:WINDOW]
-    bound = static_bound + words_bound + _similarity_bound(found, count, question.weights)
+    unseen_named = words_bound >= np.rint(question.weights.lexical * MICRO) > 0
+    similarity_bound = question.weights.similarity * (1.0 if unseen_named else _last_similarity(found, count)) * MICRO
+    bound = static_bound + words_bound + similarity_bound
     is_exhausted = len(gids) == matches.total
     is_reached = is_exhausted or (len(order) == WINDOW and bound + ROUNDING <= scores[order[-1]])
     sizes = {"similarity": sum(len(r.gids) for r in found), "static": len(by_static), "lexical": len(by_words)}
@@ -240,7 +251,7 @@ def _top(values: Micros, count: int) -> tuple[npt.NDArray[np.int64], int]:
     return chosen, int(values[chosen].min())
 
 
-def _similarity_bound(found: list[ShardResult], count: int, weights: Weights) -> float:
-    """Most that similarity can add for a row that no shard returned, in millionths."""
+def _last_similarity(found: list[ShardResult], count: int) -> float:
+    """Most that a row can have that no shard returned."""
     lasts = [float(result.similarities[-1]) for result in found if len(result.similarities) >= count]
-    return weights.similarity * max([0.0, *lasts]) * MICRO
+    return max([0.0, *lasts])

@@ -28,6 +28,7 @@ class Evidence:
     words: Sequence[str]
     niches: Mapping[str, float]
     is_by_seeds: bool
+    is_named: bool
     has_range: bool
     as_of: datetime
 
@@ -46,6 +47,8 @@ def short_count(count: float) -> str:
 
 
 def _similarity(value: float, evidence: Evidence) -> str:
+    if evidence.is_named:
+        return "The query is its name or handle."
     target = "the given creators" if evidence.is_by_seeds else "the query"
     closeness = "close" if value >= CLOSE else "related" if value >= RELATED else "hardly related"
     return f"Content is {closeness} in meaning to {target} (similarity {value:.2f})."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
+from serving_factories import build, document, profile, serving_settings, word_encoder
 
 import serving.rank as rank_module
 from serving.columns import lower_share, tiers_of
@@ -17,6 +19,7 @@ from serving.question import make_question
 from serving.rank import Scorer, complete, rank_all, rank_streams, size_fit
 from serving.requests import parse_request
 from serving.search import Searcher
+from serving.snapshot import Snapshot
 from serving.work import Work
 
 QUERIES = ("vegan", "messi runner", "daily vlog café", "runner", "fitness")
@@ -130,3 +133,39 @@ def test_tiers_are_left_closed() -> None:
 
 def test_neighbouring_words_are_also_looked_for_as_one() -> None:
     assert joined_spans(("mr", "beast")) == {"mrbeast": (0, 2), "mr": (0, 1), "beast": (1, 2)}
+
+
+def test_of_equal_names_the_large_one_comes_first(tmp_path: Path) -> None:
+    """The small one says nothing but the name, so its text is closest to the query."""
+    small = [
+        document(f"c_{n}", profile("x", f"fan{n}", display_name="Leo Messi", followers_count=n), doc_text="Leo Messi")
+        for n in range(1, 4)
+    ]
+    large = document(
+        "c_large",
+        profile("instagram", "leomessi", display_name="Leo Messi", followers_count=400_000_000),
+        doc_text="leo messi football barcelona paris miami argentina champion",
+    )
+    other = document("c_other", profile("x", "messi.leo.football", followers_count=900_000_000), doc_text="leo messi")
+    folder = build(tmp_path, [*small, large, other])
+    searcher = Searcher(Snapshot.open(folder, serving_settings(tmp_path / "home"), encoder=word_encoder()))
+    hits = searcher.search({"query": "leo messi"}).hits
+    assert [hit.creator_id for hit in hits] == ["c_large", "c_3", "c_2", "c_1", "c_other"]
+    assert hits[0].reasons[0] == "The query is its name or handle."
+    unweighted = searcher.search({"query": "leo messi", "weights": {"similarity": 1.0, "lexical": 0.0, "size": 0.0}})
+    assert unweighted.hits[-1].creator_id == "c_large"
+    searcher.close()
+
+
+@pytest.mark.usefixtures("small_rounds")
+def test_named_rows_are_found_by_streams_however_far_their_meaning(ivf_searcher: Searcher) -> None:
+    snapshot = ivf_searcher.snapshot
+    matches = snapshot.matching(compile_filters(Filters(), snapshot.vocabulary))
+    for row in snapshot.catalog.documents([3, 200, 450, 700]):
+        query = row["profiles"][0]["handle"]
+        scorer = _scorer(ivf_searcher, query)
+        truth = rank_all(snapshot.shards, matches, scorer)
+        found = rank_streams(snapshot.shards, matches, scorer)
+        is_named = scorer.question.are_named(truth.gids[:10])
+        assert is_named.any()
+        assert set(truth.gids[:10][is_named].tolist()) <= set(found.gids.tolist())
