@@ -5,7 +5,9 @@ Assets, checks, jobs and the command line are derived from this list; a new tabl
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 
 from assets.names import EXPORT, LANDING, SNAPSHOT
 from assets.snapshot import build_snapshot, snapshot_fingerprint
@@ -57,8 +59,12 @@ def _table_step(
     *inputs: TableSpec | str,
     also: tuple[str, ...] = (),
     fingerprint: Callable[[Lake, Settings], str] = _nothing_else,
+    code: str = "1",
 ) -> Step:
-    """A step named after the table it writes; `also` are further tables that the same work yields."""
+    """A step named after the table it writes; `also` are further tables that the same work yields.
+
+    Raise `code` when the meaning of the output changes: the step and all that read it then start from nothing.
+    """
     names = tuple(item if isinstance(item, str) else item.name for item in inputs)
     layer = "enrich" if "enrich" in spec.name else "identity" if "identity" in spec.name else spec.layer
     return Step(
@@ -69,12 +75,25 @@ def _table_step(
         outputs=(spec.name, *also),
         build=build,
         fingerprint=fingerprint,
+        code_version=code,
     )
+
+
+def with_code_below(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps with code versions that cover what they read: rows derived from rows that old code made are stale."""
+    versions: dict[str, str] = {}
+    chained = []
+    for step in steps:
+        below = sorted({versions[name] for name in step.inputs})
+        version = hashlib.sha256("|".join([step.code_version, *below]).encode()).hexdigest()[:12]
+        versions |= dict.fromkeys((step.name, *step.outputs), version)
+        chained.append(replace(step, code_version=version))
+    return tuple(chained)
 
 
 _BRONZE = (*t.BRONZE_PROFILES.values(), *t.BRONZE_POSTS.values())
 
-STEPS: tuple[Step, ...] = (
+_OWN: tuple[Step, ...] = (
     Step(
         name=LANDING,
         description="Raw files of the input folder as immutable, checksummed objects by platform and day",
@@ -140,4 +159,4 @@ STEPS: tuple[Step, ...] = (
     ),
 )
 
-BY_NAME: dict[str, Step] = {step.name: step for step in STEPS}
+STEPS: tuple[Step, ...] = with_code_below(_OWN)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from dagster import AssetKey, Definitions
 
-from assets.steps import STEPS
+from assets.steps import STEPS, with_code_below
 from jobs.definitions import build_defs
 from lakehouse.contracts.tables import TABLES
 
@@ -32,6 +34,15 @@ def test_steps_stand_in_dependency_order():
     for step in STEPS:
         assert set(step.inputs) <= seen, step.name
         seen |= {step.name, *step.outputs}
+
+
+def test_new_code_makes_everything_derived_from_it_stale():
+    raised = "silver_enrich__embeddings"
+    changed = with_code_below(tuple(replace(s, code_version="2") if s.name == raised else s for s in STEPS))
+    same = with_code_below(STEPS)
+    stale = {new.name for new, old in zip(changed, same, strict=True) if new.code_version != old.code_version}
+    assert {raised, "silver_enrich__niches", "gold_creator__search_docs", "index_snapshot"} <= stale
+    assert not {"raw_landing", "silver_core__accounts", "silver_identity__edges"} & stale
 
 
 def test_assets_are_described_grouped_and_have_a_writer_pool(defs):
