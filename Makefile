@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-BENCHMARKS := pipeline faults ingest identity search enrich service
+BENCHMARKS := pipeline
 # Written with [.] so that this line does not find itself.
 INDEX_HOSTS := pypi[.]org|pythonhosted[.]org|repo1?[.]maven|maven[.]org|maven[.]google|registry[.]npmjs|npmjs[.]org|crates[.]io|proxy[.]golang|deb[.]debian|download[.]pytorch
 
@@ -58,7 +58,7 @@ check-serving: setup ## Prove that the serving lock alone imports the service
 
 bench: $(addprefix bench-,$(BENCHMARKS)) ## Every benchmark, one after the other
 
-bench-%: setup-test ## One benchmark: pipeline, faults, ingest, identity, search, enrich or service
+bench-%: setup-test ## One benchmark; `make bench-pipeline INPUT=folder` takes real files
 	@.venv/bin/python -m benchmarks.$*
 
 docs: setup ## Render docs/data_dictionary.md from the contracts

@@ -1,0 +1,76 @@
+"""A benchmark's result: its figures as a table on the terminal and as JSON beside the code."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+RESULTS = Path(__file__).with_name("results")
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured value; `target` is the most it may be, `peer` what something else needed in the same run."""
+
+    name: str
+    value: float
+    unit: str
+    target: float | None = None
+    peer: str | None = None
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the value is within its target, None without one."""
+        return None if self.target is None else self.value <= self.target
+
+
+def publish(name: str, figures: list[Figure], *, command: str) -> None:
+    """Print the figures and write `results/{name}.json`."""
+    RESULTS.mkdir(exist_ok=True)
+    result = {
+        "name": name,
+        "commit": _commit(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": _machine(),
+        "command": command,
+        "figures": [asdict(figure) | {"is_met": figure.is_met} for figure in figures],
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(table(figures))
+
+
+def table(figures: list[Figure]) -> str:
+    """Markdown table of figures."""
+    lines = ["| figure | value | target |", "|---|---|---|"]
+    lines += [f"| {f.name} | {f.value:,.10g} {f.unit} | {_target(f)} |" for f in figures]
+    return "\n".join(lines) + "\n"
+
+
+def _target(figure: Figure) -> str:
+    if figure.target is None:
+        return ""
+    return f"at most {figure.target:,.10g} {figure.unit}: {'met' if figure.is_met else 'MISSED'}"
+
+
+def _commit() -> str:
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip()
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / GIB),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
