@@ -13,7 +13,7 @@ REASONS: dict[str, str] = {
     "ambiguous_header": "Two variants of the mapping fit the header equally well, so the file is withheld.",
     "bad_encoding": "Bytes of the row are not valid in any declared encoding.",
     "bad_json": "The text is not JSON.",
-    "bad_observed_at": "The time of observation does not have the declared format.",
+    "bad_observed_at": "The time of observation lacks the declared format, or lies before 2004 or after the landing.",
     "bad_quoting": "The quotes of the row do not match.",
     "changed_while_read": "The file changed while it was read; it lands with the next run.",
     "damaged_gzip": "The compressed file ends early or fails its checksum; rows before this point are kept.",

@@ -29,7 +29,7 @@ from lakehouse.ingest.files import SourceFile, peek_header
 from lakehouse.ingest.folder import FoundFile, find_files, fingerprint
 from lakehouse.ingest.mapping import Mapping, load_mappings
 from lakehouse.ingest.parts import PartWriter, QuarantineWriter
-from lakehouse.ingest.times import as_moment, iso
+from lakehouse.ingest.times import declared_text, iso
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import ObjectStore, sha256_file
@@ -175,7 +175,7 @@ def _write_batch(
     """Write a file's objects; the manifest that makes them a batch is returned, not yet written."""
     landed_at = _next_time(index, clock)
     source = SourceFile(found.path, found.name, claimed, iso(landed_at))
-    day = _file_day(mapping, found.name) or landed_at.date()
+    day = _file_day(mapping, found.name, source.landed_at) or landed_at.date()
     records = PartWriter(
         objects,
         lambda platform: landing_key(platform, day, "").rstrip("/"),
@@ -209,14 +209,11 @@ def _write_batch(
     )
 
 
-def _file_day(mapping: Mapping, name: str) -> dt.date | None:
+def _file_day(mapping: Mapping, name: str, landed_at: str) -> dt.date | None:
     """UTC day of a file whose observation date is declared."""
     rule = next(iter(observed_rules(mapping, name)), None)
-    return (
-        as_moment(rule.date, rule.zone).astimezone(dt.UTC).date()
-        if rule is not None and rule.date is not None
-        else None
-    )
+    text = declared_text(rule.date, rule.zone, landed_at) if rule is not None and rule.date is not None else None
+    return dt.datetime.fromisoformat(text).date() if text else None
 
 
 def _next_time(index: LandedIndex, clock: Clock) -> dt.datetime:

@@ -13,7 +13,7 @@ from lakehouse.contracts.payload import ACCOUNT_KEYS, RECORD_KEYS, RESCUED
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.ingest.header import Getter, Header, Lookup, Row, json_lookup
 from lakehouse.ingest.mapping import Column, Layout, Link, ObservedAt, Record, Source
-from lakehouse.ingest.times import as_moment, iso, utc_text
+from lakehouse.ingest.times import declared_text, observed_text
 from lakehouse.ingest.values import compile_source, first_getter, plain_column, source_columns
 
 VERBATIM_FIELDS = frozenset(
@@ -188,14 +188,14 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _observed(rules: Sequence[ObservedAt], lookup: Lookup, landed_at: str) -> Callable[[Row], str | None]:
-    """The first rule that has a value; "" where a value does not have its format, None where no rule has one."""
+    """The first rule that has a value; "" where a value is no possible time in its format, None where no rule has one."""
     getters = [_observed_rule(rule, lookup, landed_at) for rule in rules]
     return first_getter([getter for getter in getters if getter is not None])
 
 
 def _observed_rule(rule: ObservedAt, lookup: Lookup, landed_at: str) -> Getter | None:
     if rule.column is None:
-        constant = iso(as_moment(rule.date, rule.zone)) if rule.date is not None else landed_at
+        constant = landed_at if rule.date is None else declared_text(rule.date, rule.zone, landed_at) or ""
         return lambda _row: constant
     get = compile_source(plain_column(rule.column), lookup, frozenset())
     if get is None:
@@ -203,7 +203,7 @@ def _observed_rule(rule: ObservedAt, lookup: Lookup, landed_at: str) -> Getter |
 
     def value_of(row: Row) -> str | None:
         text = get(row)
-        return None if text is None else utc_text(str(text), rule.format, rule.zone) or ""
+        return None if text is None else observed_text(str(text), rule.format, rule.zone, landed_at) or ""
 
     return value_of
 

@@ -1,7 +1,8 @@
 """Arrow batches of raw records -> Arrow batches of normalised rows with their rejects. Pure: no Spark, one batch at a time.
 
 Envelope columns pass through untouched; everything else comes from the payload. A refused row keeps its place with null
-columns and `is_refused`, so that every row that came in is accounted for.
+columns and `is_refused`, so that every row that came in is accounted for. So does a row that a rule fails on: the entry
+names the error and the fields, never a value.
 """
 
 from __future__ import annotations
@@ -83,10 +84,17 @@ def _parse(text: str, scope: Scope, normalise: Normalise) -> tuple[Row | None, l
         payload = json.loads(text)
     except (ValueError, RecursionError):
         payload = None
-    if isinstance(payload, dict):
+    if not isinstance(payload, dict):
+        return _bad_payload(text)
+    try:
         return normalise(payload, scope)
+    except Exception as error:  # noqa: BLE001  (bronze only grows: a row that stops one run would stop every later one)
+        return _bad_payload({"error": type(error).__name__, "fields": sorted(payload)})
+
+
+def _bad_payload(raw: object) -> tuple[None, list[Reject]]:
     reading = Reading({})
-    reading.refuse(None, "bad_payload", text)
+    reading.refuse(None, "bad_payload", raw)
     return None, reading.rejects
 
 

@@ -46,7 +46,7 @@ def parse_time(raw: object, *, observed_at: datetime) -> tuple[datetime | None, 
         return None, reason
     if moment < EARLIEST:
         return None, "too_early"
-    return (moment, None) if moment <= observed_at + MAX_AHEAD else (None, "in_future")
+    return (moment, None) if moment - MAX_AHEAD <= observed_at else (None, "in_future")
 
 
 def _read(raw: object) -> tuple[datetime | None, Reason]:

@@ -111,12 +111,19 @@ OBSERVED = {"{date: 2022-06-15}": '[{column: Day, format: "%d/%m/%Y"}, landing]'
 
 
 def test_observed_at_from_a_column_with_a_fallback(tmp_path: Path) -> None:
-    text = "User,Name,Fans,Day\nann,Ann,1,16/06/2022\nbob,Bob,1,\ncid,Cid,1,soon\n"
+    text = "User,Name,Fans,Day\nann,Ann,1,16/06/2022\nbob,Bob,1,\ncid,Cid,1,soon\ndan,Dan,1,31/12/9999\n"
     _, records, entries = read(tmp_path, text, acme(**OBSERVED))
     assert [record.observed_at for record in records] == ["2022-06-16T00:00:00Z", LANDED_AT]
     assert [(entry.reason_code, entry.line_number, entry.field_name) for entry in entries] == [
-        ("bad_observed_at", 4, "observed_at")
+        ("bad_observed_at", 4, "observed_at"),
+        ("bad_observed_at", 5, "observed_at"),
     ]
+
+
+def test_a_declared_date_that_cannot_be_stops_every_row(tmp_path: Path) -> None:
+    for day in ("9999-12-31", "1999-01-01", "2024-01-04"):
+        _, records, entries = read(tmp_path, "User,Name,Fans\nann,Ann,1\n", acme(**{"2022-06-15": day}))
+        assert (records, [entry.reason_code for entry in entries]) == ([], ["bad_observed_at"])
 
 
 SEVERAL = """

@@ -160,6 +160,20 @@ def test_a_batch_keeps_every_row_in_place():
     assert parsed.column("record_seq").to_pylist() == [0, 1, 2, 3, 4]
 
 
+def test_a_row_that_a_rule_fails_on_stops_itself_alone_and_shows_no_value():
+    def fails_on_jane(payload, scope):
+        if payload["handle"] == "jane":
+            raise OverflowError(payload["bio"])
+        return profile_row(payload, scope)
+
+    batch = raw_batch([{"handle": "jane", "bio": "my secret"}, {"handle": "b"}])
+    parsed = rows.parse_batch(batch, columns=rows.PROFILE_COLUMNS, normalise=fails_on_jane, pepper=b"p")
+    assert parsed.column("is_refused").to_pylist() == [True, False]
+    ((reject,), ()) = parsed.column("rejects").to_pylist()
+    assert (reject["field_name"], reject["reason_code"]) == (None, "bad_payload")
+    assert json.loads(json.loads(reject["raw_value"])) == {"error": "OverflowError", "fields": ["bio", "handle"]}
+
+
 def test_an_empty_batch_stays_empty():
     parsed = rows.parse_batch(raw_batch([]), columns=rows.POST_COLUMNS, normalise=post_row, pepper=b"p")
     assert parsed.num_rows == 0

@@ -58,6 +58,12 @@ def test_refused(raw, reason):
     assert parse_time(raw, observed_at=SEEN) == (None, reason)
 
 
+@pytest.mark.parametrize("observed_at", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+def test_any_time_of_observation_can_be_compared_with(observed_at):
+    parse_time("2020-01-01", observed_at=observed_at)
+    parse_time("9999-12-31T23:59:59Z", observed_at=observed_at)
+
+
 @pytest.mark.parametrize("raw", [None, "", "nan", "N/A"])
 def test_missing(raw):
     assert parse_time(raw, observed_at=SEEN) == (None, None)
