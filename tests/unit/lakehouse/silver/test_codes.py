@@ -13,10 +13,31 @@ from lakehouse.silver import countries, languages, vocabulary
         ("Spain", "ES"), ("españa", "ES"), ("Spagna", "ES"), ("ES", "ES"), ("esp", "ES"), ("Estados Unidos", "US"), ("USA", "US"),
         ("South Korea", "KR"), ("Russia", "RU"), ("Turkey", "TR"), ("Türkiye", "TR"), ("Vietnam", "VN"), ("Iran", "IR"),
         ("Syria", "SY"), ("England", "GB"), ("Madrid, Spain", "ES"), ("  united   kingdom ", "GB"), ("Kosovo", "XK"),
+        ("CA", "CA"), ("U.S.", "US"), ("London, U.K.", "GB"), ("Austin, TX, USA", "US"), ("xk", "XK"),
     ],
 )  # fmt: skip
 def test_countries(raw, code):
     assert countries.parse_country(raw) == (code, None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        ("Chicago, IL", "US"), ("Los Angeles, CA", "US"), ("Atlanta, GA", "US"), ("Denver, CO", "US"), ("Austin, TX", "US"),
+        ("Austin, Texas", "US"), ("Albuquerque, New Mexico", "US"), ("Washington, D.C.", "US"), ("Toronto, ON", "CA"),
+        ("Montréal / Québec", "CA"), ("Sydney, NSW", "AU"), ("Melbourne | Victoria", "AU"), ("Madrid, España", "ES"),
+        ("Berlin, Deutschland", "DE"), ("Sydney, NSW, Australia", "AU"),
+    ],
+)  # fmt: skip
+def test_what_follows_a_city_is_a_country_name_or_a_state(raw, code):
+    assert countries.parse_country(raw) == (code, None)
+
+
+@pytest.mark.parametrize(
+    "raw", ["Paris, FR", "Madrid, ESP", "Perth, WA", "Darwin, NT", "Cape Town, SA", "Atlanta, Georgia"]
+)
+def test_a_code_after_a_city_and_a_name_with_two_readings_are_refused(raw):
+    assert countries.parse_country(raw) == (None, "unknown_country")
 
 
 @pytest.mark.parametrize(
