@@ -10,7 +10,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from lakehouse.silver.hosts import ascii_host, is_public_suffix
+from lakehouse.silver.hosts import ascii_host, is_place, is_public_suffix
 
 MASK = "[email]"
 HASH_VERSION = "v1"
@@ -76,7 +76,15 @@ def is_role_address(normalised: str) -> bool:
 
 def _checked(match: re.Match[str]) -> str | None:
     local, domain, last = match.groups()
-    return normalise_email(f"{local}@{domain}{_unglued(last)}")
+    return None if _is_place(match) else normalise_email(f"{local}@{domain}{_unglued(last)}")
+
+
+def _is_place(match: re.Match[str]) -> bool:
+    """Whether spaces around the sign mean "at": `live @ twitch.tv`, `me @ mysite.com/videos`."""
+    local, domain, last = match.groups()
+    if len(match.group()) == len(local) + 1 + len(domain) + len(last):
+        return False
+    return match.string.startswith("/", match.end()) or is_place(f"{domain}{_unglued(last)}".lower())
 
 
 def _unglued(label: str) -> str:
@@ -86,5 +94,7 @@ def _unglued(label: str) -> str:
 
 
 def _masked(match: re.Match[str]) -> str:
+    if _is_place(match):
+        return match.group()
     last = match.group(3)
     return MASK + last[len(_unglued(last)) :]

@@ -65,6 +65,8 @@ COMMON_HOSTS = frozenset(
 )  # fmt: skip
 """Libraries, press, mail and form hosts that many creators cite."""
 SHARED_HOSTS = LINK_IN_BIO_HOSTS | SHORTENER_HOSTS | SOCIAL_HOSTS | SHOP_HOSTS | COMMON_HOSTS
+PLACE_HOSTS = SHARED_HOSTS - COMMON_HOSTS
+"""Hosts with pages and accounts but no mailboxes: `me @ twitch.tv` is a place."""
 TENANT_HOSTS = frozenset(
     {
         "bigcartel.com", "house.gov", "parliament.uk", "senate.gov", "squarespace.com", "tumblr.com", "weebly.com",
@@ -111,6 +113,11 @@ def is_shared_host(host: str) -> bool:
     """Whether many creators use the host, or the domain it belongs to."""
     domain = _suffixes().privatesuffix(host) or host
     return host in SHARED_HOSTS or (domain in SHARED_HOSTS and domain not in TENANT_HOSTS)
+
+
+def is_place(host: str) -> bool:
+    """Whether the host, or the domain it belongs to, has pages and no mailboxes."""
+    return host in PLACE_HOSTS or (_suffixes().privatesuffix(host) or host) in PLACE_HOSTS
 
 
 @cache

@@ -23,10 +23,21 @@ from lakehouse.silver import emails
         ("me@localhost.invalidsuffix", []),
         ("follow @name", []),
         ("x..y@example.com", []),
+        ("ana @ yahoo.com", ["ana@yahoo.com"]),
+        ("follow me @ tiktok.com/@ana", []),
+        ("Streaming @ twitch.tv", []),
+        ("me @ www.twitch.tvFollow", []),
+        ("videos @ mysite.com/videos", []),
+        ("ana@tiktok.com", ["ana@tiktok.com"]),
     ],
 )
 def test_find(text, found):
     assert emails.find_emails(text) == found
+
+
+def test_a_place_is_not_masked():
+    text = "Streaming @ twitch.tv, follow me @ tiktok.com/@ana"
+    assert emails.mask_emails(f"{text} or ana @ mysite.com") == f"{text} or [email]"
 
 
 def test_provider_rules_are_not_applied():
