@@ -43,7 +43,10 @@ TRUE_WORDS = frozenset({"true", "t", "yes", "y", "1", "1.0", "si", "sí"})
 FALSE_WORDS = frozenset({"false", "f", "no", "n", "0", "0.0"})
 
 _NUMBER = re.compile(r"([+-]?)((?:[0-9][0-9., '_]*|\.[0-9]+))(e[+-]?[0-9]{1,3})?\s*(\D*)")
-_THOUSANDS = {sep: re.compile(rf"[0-9]{{1,3}}(?:{re.escape(sep)}[0-9]{{3}})+") for sep in ",.' _"}
+_THOUSANDS = {sep: re.compile(rf"[1-9][0-9]{{0,2}}(?:{re.escape(sep)}[0-9]{{3}})+") for sep in ",.' _"}
+_DECIMAL_COMMA = re.compile(r"[0-9]+,[0-9]{1,2}|0,[0-9]+")
+_ANY_DECIMAL_COMMA = re.compile(r"[0-9]+,[0-9]+")
+_ONE_GROUP = {sep: re.compile(rf"[1-9][0-9]{{0,2}}{re.escape(sep)}[0-9]{{3}}") for sep in ",."}
 _INFINITE = frozenset({"inf", "infinity", "+inf", "-inf", "+infinity", "-infinity", "∞"})
 _CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):([0-5]?\d(?:\.\d+)?)")
 _ISO_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.IGNORECASE)
@@ -57,9 +60,10 @@ def parse_count(raw: object, *, placeholders: Collection[str] = ()) -> tuple[int
         placeholders: case-folded words that mean "missing" in this column.
 
     Returns:
-        The count, or None with `negative`, `not_finite`, `too_large`, `not_integer` or `not_a_number`.
+        The count, or None with `negative`, `not_finite`, `too_large`, `not_integer`, `ambiguous_number` (`250.000` is
+        250 to some and a quarter of a million to others) or `not_a_number`.
     """
-    number, reason = _number(raw, placeholders)
+    number, reason = _number(raw, placeholders, is_count=True)
     if number is None:
         return None, reason
     if number < 0:
@@ -71,7 +75,7 @@ def parse_count(raw: object, *, placeholders: Collection[str] = ()) -> tuple[int
 
 def parse_mean(raw: object) -> tuple[float | None, Reason]:
     """Non-negative number that may have a fraction, such as mean views per post (`348.5`)."""
-    number, reason = _number(raw, ())
+    number, reason = _number(raw)
     if number is None:
         return None, reason
     if number < 0:
@@ -83,7 +87,7 @@ def parse_ratio(raw: object, *, is_percent: bool = False) -> tuple[float | None,
     """Rate as a fraction: `0.0165` by default, `1.65` where the source states percent, `1.65%` always percent."""
     has_sign = isinstance(raw, str) and raw.strip().endswith(("%", "٪", "％"))
     text = raw.strip()[:-1] if has_sign and isinstance(raw, str) else raw
-    number, reason = _number(text, ())
+    number, reason = _number(text)
     if number is None:
         return None, reason
     ratio = float(number / 100 if is_percent or has_sign else number)
@@ -115,7 +119,9 @@ def parse_flag(raw: object) -> tuple[bool | None, Reason]:
     return (None, None) if is_missing_number(word) else (None, "not_a_flag")
 
 
-def _number(raw: object, placeholders: Collection[str]) -> tuple[Decimal | None, Reason]:
+def _number(
+    raw: object, placeholders: Collection[str] = (), *, is_count: bool = False
+) -> tuple[Decimal | None, Reason]:
     if raw is None:
         return None, None
     if isinstance(raw, bool) or not isinstance(raw, str | int | float):
@@ -126,16 +132,12 @@ def _number(raw: object, placeholders: Collection[str]) -> tuple[Decimal | None,
         return (Decimal(raw), None) if abs(raw) <= MAX_COUNT else (None, "negative" if raw < 0 else "too_large")
     if placeholders and raw.strip().casefold() in placeholders:
         return None, None
-    return _parse_text(raw) if len(raw) <= MAX_NUMBER_CHARS else _too_long(raw)
-
-
-def _too_long(raw: str) -> tuple[Decimal | None, Reason]:
-    text = raw.strip()
-    return _parse_text(text) if len(text) <= MAX_NUMBER_CHARS else (None, "not_a_number")
+    text = raw if len(raw) <= MAX_NUMBER_CHARS else raw.strip()
+    return _parse_text(text, is_count) if len(text) <= MAX_NUMBER_CHARS else (None, "not_a_number")
 
 
 @lru_cache(maxsize=CACHE_SIZE)
-def _parse_text(raw: str) -> tuple[Decimal | None, Reason]:
+def _parse_text(raw: str, is_count: bool) -> tuple[Decimal | None, Reason]:
     if raw.isascii() and raw.isdigit():
         return Decimal(raw), None
     text = _plain_digits(raw).strip().rstrip("+").casefold()
@@ -143,17 +145,22 @@ def _parse_text(raw: str) -> tuple[Decimal | None, Reason]:
         return None, None
     if text in _INFINITE:
         return None, "not_finite"
-    return _scaled(text)
+    return _scaled(text, is_count=is_count)
 
 
-def _scaled(text: str) -> tuple[Decimal | None, Reason]:
+def _scaled(text: str, *, is_count: bool) -> tuple[Decimal | None, Reason]:
     match = _NUMBER.fullmatch(text)
     if match is None:
         return None, "not_a_number"
     sign, digits, exponent, word = match.groups()
     factor = _factor(word)
-    plain = _decimal_text(digits.strip(), has_word=bool(word.strip()))
-    if factor is None or plain is None:
+    if factor is None:
+        return None, "not_a_number"
+    is_scaled, bare = factor > 1, digits.strip()
+    if not exponent and _is_ambiguous(bare, is_scaled=is_scaled, is_count=is_count):
+        return None, "ambiguous_number"
+    plain = _decimal_text(bare, is_scaled=is_scaled)
+    if plain is None:
         return None, "not_a_number"
     return Decimal(f"{sign}{plain}{exponent or ''}") * factor, None
 
@@ -168,14 +175,25 @@ def _factor(word: str) -> int | None:
     return SUFFIXES.get(parts[0]) if len(parts) == 1 else None
 
 
-def _decimal_text(digits: str, *, has_word: bool) -> str | None:
+def _is_ambiguous(digits: str, *, is_scaled: bool, is_count: bool) -> bool:
+    """Whether one group of three may be thousands or a fraction: `1,234K`, and in a count `250.000`.
+
+    A fraction of a person is no count, and nobody groups digits before a magnitude word; either reading is a mistake.
+    """
+    if is_scaled:
+        return _ONE_GROUP[","].fullmatch(digits) is not None
+    return is_count and _ONE_GROUP["."].fullmatch(digits) is not None
+
+
+def _decimal_text(digits: str, *, is_scaled: bool) -> str | None:
     """ASCII decimal of digits with separators; None where the grouping makes no sense.
 
-    `1.234` is one and a bit and `1,234` is 1234, except before a magnitude word, where a lone comma is decimal.
+    `1.234` is one and a bit and `1,234` is 1234; no thousands start with 0, so `0,523` is half. Before a magnitude word a
+    lone comma is decimal.
     """
     if digits.replace(".", "", 1).isdigit():
         return digits
-    if has_word and re.fullmatch(r"[0-9]+,[0-9]+", digits):
+    if (_ANY_DECIMAL_COMMA if is_scaled else _DECIMAL_COMMA).fullmatch(digits):
         return digits.replace(",", ".")
     for sep, pattern in _THOUSANDS.items():
         whole, point, fraction = digits.rpartition("." if sep != "." else ",")
@@ -183,7 +201,7 @@ def _decimal_text(digits: str, *, has_word: bool) -> str | None:
             whole, fraction = digits, ""
         if pattern.fullmatch(whole) and (fraction.isdigit() or not fraction):
             return whole.replace(sep, "") + (f".{fraction}" if fraction else "")
-    return digits.replace(",", ".") if re.fullmatch(r"[0-9]+,[0-9]{1,2}", digits) else None
+    return None
 
 
 def _plain_digits(text: str) -> str:

@@ -21,6 +21,7 @@ MAX_TEXT_INPUT_CHARS = 100_000
 
 REASON_TEXTS = {
     "ambiguous_date": "Day and month cannot be told apart.",
+    "ambiguous_number": "The number has two readings: a group of thousands, or a fraction.",
     "bad_payload": "The record is not a JSON object, or a rule failed on it.",
     "in_future": "The time lies more than a day after the observation.",
     "lossy_id": "The id went through a floating-point number and lost digits.",

@@ -27,6 +27,15 @@ from lakehouse.silver.missing import PLACEHOLDERS
         ("1,2M", 1_200_000),
         ("1.2 million followers", 1_200_000),
         ("44 videos", 44),
+        ("1,234 followers", 1_234),
+        ("1.234K", 1_234),
+        ("1,23M", 1_230_000),
+        ("0,523M", 523_000),
+        ("1,234,567K", 1_234_567_000),
+        ("1.234e3", 1_234),
+        ("250.00", 250),
+        ("1250.000", 1_250),
+        ("0.000", 0),
         ("10M+", 10_000_000),
         ("1.2万", 12_000),
         ("3 lakh", 300_000),
@@ -89,6 +98,13 @@ def test_missing_is_null_without_a_reason(raw):
         ("9" * 30, "too_large"),
         ("1e400", "too_large"),
         ("348.5", "not_integer"),
+        ("0,523", "not_integer"),
+        ("250.000", "ambiguous_number"),
+        ("1.234", "ambiguous_number"),
+        ("250.000 followers", "ambiguous_number"),
+        ("1,234K", "ambiguous_number"),
+        ("1,200M", "ambiguous_number"),
+        ("0,123,456", "not_a_number"),
         ("1,5", "not_integer"),
         ("abc", "not_a_number"),
         ("12abc", "not_a_number"),
@@ -119,7 +135,15 @@ def test_suffixed_decimals_are_exact():
 
 
 @pytest.mark.parametrize(
-    ("raw", "mean"), [("348.5", 348.5), ("1.5K", 1500.0), ("1.234,56", 1234.56), ("12,345.67", 12345.67)]
+    ("raw", "mean"),
+    [
+        ("348.5", 348.5),
+        ("1.5K", 1500.0),
+        ("1.234,56", 1234.56),
+        ("12,345.67", 12345.67),
+        ("0,523", 0.523),
+        ("250.125", 250.125),
+    ],
 )
 def test_means_may_have_a_fraction(raw, mean):
     assert numbers.parse_mean(raw) == (mean, None)
@@ -135,6 +159,7 @@ def test_means_may_have_a_fraction(raw, mean):
         (1.4014, False, 1.4014),
         (0, False, 0.0),
         ("1,65", True, 0.0165),
+        ("0,523%", False, 0.00523),
     ],
 )
 def test_rates_are_fractions(raw, is_percent, ratio):
