@@ -27,8 +27,12 @@ from lakehouse.storage.objects import ObjectStore
 REPO = Path(__file__).resolve().parents[1]
 RUN_TIMEOUT_SECONDS = 540
 READY_TIMEOUT_SECONDS = 120
-WORLD = {"CREATORLAKE_SIMULATE_CREATORS": "220", "CREATORLAKE_SIMULATE_SEED": "7"}
-"""Settings of the small synthetic world."""
+WORLD = {
+    "CREATORLAKE_SIMULATE_CREATORS": "220",
+    "CREATORLAKE_SIMULATE_SEED": "7",
+    "CREATORLAKE_EMAIL_PEPPER": "pepper of the tests, no secret",
+}
+"""Settings of the small synthetic world; with equal secrets two lakes can be compared."""
 
 
 @dataclass

@@ -63,7 +63,7 @@ def test_a_new_file_does_only_what_it_changes(world, tmp_path):
     home = Home(tmp_path, str(tmp_path / "lake"), dict(world.env))
     shutil.copytree(world.lake, home.lake)
     folder = tmp_path / "input"
-    size, seed = WORLD.values()
+    size, seed = (WORLD[f"CREATORLAKE_SIMULATE_{name}"] for name in ("CREATORS", "SEED"))
     shutil.copytree(world.path / "world" / f"{size}-{seed}" / "input", folder)
     (folder / "accounts_new.jsonl").write_text(
         '{"platform": "instagram", "platform_account_id": "999000111", "handle": "brand.new.person",'
