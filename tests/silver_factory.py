@@ -9,7 +9,8 @@ from lakehouse.contracts.tables import ACCOUNTS, OBSERVATIONS
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ORDER = ("observed_at", "batch_seq", "record_seq")
-_DERIVED = {"source_codes", "observations_count", "first_seen_at", "observed_at", "batch_seq"}
+_DERIVED = {"declared_links", "source_codes", "observations_count", "first_seen_at", "observed_at", "batch_seq"}
+PARTS = {"website_domain": "website_url"}
 ACCOUNT_COLUMNS = tuple(name for name in ACCOUNTS.columns if name not in _DERIVED and name not in ACCOUNTS.key)
 
 
@@ -36,8 +37,26 @@ def oracle(rows, *, key, columns):
     folded = {}
     for row in sorted(rows, key=lambda entry: tuple(entry[name] for name in ORDER)):
         target = folded.setdefault(tuple(row[name] for name in key), dict.fromkeys(columns))
-        target.update({name: row[name] for name in columns if row[name] is not None})
+        target.update({name: row[name] for name in columns if row[PARTS.get(name, name)] is not None})
     return folded
+
+
+def links_oracle(rows):
+    """Account -> targets in the newest list of each source that has one, with the strongest evidence; None without any."""
+    newest = {}
+    for row in sorted(rows, key=lambda entry: tuple(entry[name] for name in ORDER)):
+        by_source = newest.setdefault((row["platform"], row["platform_account_id"]), {})
+        if row["declared_links"] is not None:
+            by_source[row["source_code"]] = row["declared_links"]
+    return {key: _strongest(by_source.values()) if by_source else None for key, by_source in newest.items()}
+
+
+def _strongest(lists):
+    found = {}
+    for link in (link for links in lists for link in links):
+        target = link["platform"], link["target"]
+        found[target] = min(found.get(target, link["evidence"]), link["evidence"], key=("declared", "bio").index)
+    return found
 
 
 def _value(rng, name):
@@ -55,5 +74,9 @@ def _value(rng, name):
     if kind.startswith("timestamp"):
         return START.replace(tzinfo=None) + timedelta(days=rng.randrange(9))  # as Spark hands them back
     if kind.startswith(("list<element: struct", "list<item: struct")):
-        return [{"platform": "x", "target": f"t{rng.randrange(9)}", "url": None, "evidence": "bio"}]
+        targets = rng.sample(range(9), rng.randrange(3))
+        return [
+            {"platform": "x", "target": f"t{n}", "url": None, "evidence": rng.choice(["declared", "bio"])}
+            for n in targets
+        ]
     return [f"l{rng.randrange(9)}"]

@@ -130,7 +130,8 @@ _ALL = (
     _F(
         "declared_links",
         pa.list_(DECLARED_LINK),
-        "Accounts and sites that the record declares; platform `web` is a site, evidence declared, bio or post",
+        "Accounts and sites that the record declares; empty where it was read and declares none; platform `web` is a site, "
+        "evidence declared, bio or post",
     ),
     _F("email_hashes", STRINGS, "Keyed hashes (vN:hex) of e-mail addresses found in the text, sorted"),
     _F("has_email", pa.bool_(), "An e-mail address was found"),

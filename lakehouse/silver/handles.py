@@ -21,12 +21,14 @@ MIN_KEY_CHARS = 2
 """A name of one letter names nobody."""
 FOLD_ROUNDS = 8
 """NFKC and case folding reach a fixed point after two or three rounds; the bound is a safety net."""
+EXACT_FLOAT_MAX = 2**53
+"""Largest whole number up to which a float holds every id."""
 
 _IGNORED = re.compile(f"[\x00-\x1f\x7f-\x9f{INVISIBLE}{JOINERS}]")
 _HANDLE = re.compile(r"[\w.·\-]*\w[\w.·\-]*")
 _YOUTUBE_ID = re.compile(r"UC[\w-]{22}", re.ASCII)
 _FLOAT_ID = re.compile(r"[0-9]+(?:\.[0-9]+e\+?|e\+)[0-9]+", re.IGNORECASE)
-_WHOLE_FLOAT = re.compile(r"([0-9]{1,15})\.0+")
+_WHOLE_FLOAT = re.compile(r"([0-9]+)\.0+")
 _MOJIBAKE = re.compile("ï¿½?")
 _DAMAGE = re.compile("ý{2,}|\ufffd+")
 _NOT_LETTERS = re.compile(r"[\W_]+")
@@ -79,6 +81,8 @@ def platform_id(raw: object) -> tuple[str | None, Reason]:
     text = replace_surrogates(str(raw)).strip()
     if whole := _WHOLE_FLOAT.fullmatch(text):
         text = whole.group(1)
+        if len(text) > len(str(EXACT_FLOAT_MAX)) or int(text) > EXACT_FLOAT_MAX:
+            return None, "lossy_id"
     if is_missing_number(text):
         return None, None
     if _FLOAT_ID.fullmatch(text) or (isinstance(raw, float) and "." in text):

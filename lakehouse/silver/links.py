@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.contracts.tables import ACCOUNTS, LINKS, POSTS
 from lakehouse.ops.steps import Report, StepContext
-from lakehouse.silver.mentions import BIO, DECLARED, POST, WEB
+from lakehouse.silver.mentions import BIO, POST, STRENGTH, WEB
 from lakehouse.silver.newest import news, of_keys
 from lakehouse.silver.seen import Seen
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
 ACCOUNT_LINK, WEBSITE_LINK, EMAIL_LINK = "account", "website", "email"
-STRENGTH = (DECLARED, BIO, POST)
-"""Evidence codes, strongest first."""
 _KEY = ("platform", "platform_account_id")
 _TARGET = ("link_type_code", "target_platform", "target_key")
 _CARRIED = (*_KEY, "declared_links", "email_hashes", "first_seen_at", "observed_at", "batch_seq")

@@ -23,6 +23,8 @@ WEB = "web"
 """Platform code of a link to a site that is no account."""
 DECLARED, BIO, POST = "declared", "bio", "post"
 """Evidence codes: stated by the source or the profile's link field, found in its text, found in a post."""
+STRENGTH = (DECLARED, BIO, POST)
+"""Evidence codes, strongest first."""
 
 
 @dataclass(frozen=True, slots=True)

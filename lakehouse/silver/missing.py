@@ -1,6 +1,7 @@
 """Spellings of "no value" in dumps, and what a rule returns. Which spelling counts depends on the kind of field.
 
-A number field knows many (`N/A`, `-`, `#VALOR!`); a text field fewer, since somebody may be called Nan; a handle none.
+A number field knows many (`N/A`, `-`, `#VALOR!`); a text field, names and handles among them, fewer: exactly `nan` is what
+a program wrote for an empty cell, and would make one account of all that lack a handle, while `Nan` may be somebody.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ not on their arrival or partitioning. No windows: one group-by with one buffer a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -22,10 +22,16 @@ BROADCAST_MAX_KEYS = 1_000_000
 """Keys sent to every executor at once: about 100 MB; a backfill with more is joined by shuffle."""
 
 
-def newest_known(columns: Sequence[str]) -> list[Column]:
-    """Aggregates giving each column's newest non-null value; null where no row knows it."""
+def newest_known(columns: Sequence[str], *, parts_of: Mapping[str, str] | None = None) -> list[Column]:
+    """Aggregates giving each column's newest non-null value; null where no row knows it.
+
+    Args:
+        columns: columns to fold.
+        parts_of: columns that go with another one: theirs is the value, or the null, of the row that gives the other.
+    """
     order = F.struct(*(F.col(name) for name in ORDER))
-    return [F.max_by(F.col(name), F.when(F.col(name).isNotNull(), order)).alias(name) for name in columns]
+    leads = {name: name for name in columns} | dict(parts_of or {})
+    return [F.max_by(F.col(name), F.when(F.col(leads[name]).isNotNull(), order)).alias(name) for name in columns]
 
 
 def changed(df: DataFrame, *, keys: Sequence[str], seen: Seen, new_rows: int) -> DataFrame:

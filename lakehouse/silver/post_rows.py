@@ -27,7 +27,7 @@ def post_row(payload: Mapping[str, object], scope: Scope) -> tuple[Row | None, l
         reading.refuse(None, "no_post_id" if post_id is None else "no_account_key", payload)
         return None, reading.rejects
     caption, title = reading.raw_text("caption"), reading.line("title", max_chars=NAME_MAX_CHARS)
-    links = mentions.find_links(caption, evidence=mentions.POST) if caption else []
+    links = None if caption is None else mentions.find_links(caption, evidence=mentions.POST)
     row: Row = {
         "post_id": post_id,
         "platform_account_id": identity.account_id,
@@ -37,7 +37,7 @@ def post_row(payload: Mapping[str, object], scope: Scope) -> tuple[Row | None, l
         "caption": rules.display(caption, max_chars=CAPTION_MAX_CHARS),
         "tags": vocabulary.tags(payload.get("tags"), caption),
         "category_labels": vocabulary.labels(payload.get("category")),
-        "declared_links": link_rows(links, identity, scope.platform),
+        "declared_links": None if links is None else link_rows(links, identity, scope.platform),
         "email_hashes": email_hashes([caption], scope.pepper) or None,
         **reading.apply(rules.POST_RULES),
     }

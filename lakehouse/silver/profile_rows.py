@@ -1,7 +1,7 @@
 """One raw profile payload -> one normalised observation. Pure; batches and Spark are elsewhere.
 
 Text is searched for links and e-mail addresses before it is masked. An account is named by its id, else its handle, else
-its name; a handle with spaces is a name, an opaque id in the handle field is an id.
+its name; a handle with spaces is a name, an opaque id in the handle field is an id, an address there names its account.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def profile_row(payload: Mapping[str, object], scope: Scope) -> tuple[Row | None
     row["language_code"] = reading.take("language", languages.parse_language) or languages.detect_language(
         _text(row["bio"])
     )
-    row["declared_links"] = link_rows(_links(payload, bio_text, website_url), identity, scope.platform)
+    if bio_text is not None or website_url or payload.get("links"):
+        row["declared_links"] = link_rows(_links(payload, bio_text, website_url), identity, scope.platform)
     return row, reading.rejects
 
 
@@ -87,8 +88,11 @@ def read_identity(reading: Reading, platform: str, *, id_field: str, name_field:
     if written and handles.is_opaque_id(platform, written):
         given, written = given or written, None
     key = handles.handle_key(written) if written else None
-    if key and not handles.is_handle(key):
-        name, written, key = name or written, None, None
+    if written and key and not handles.is_handle(key):
+        address = urls.parse_url(written) if "/" in written else None
+        found, key = _named_by(address, platform) if address else (None, None)
+        name = name if address else name or written
+        given, written = given or found, key
     if not given and not key:
         given, key = _from_profile_url(reading, platform)
         written = key
@@ -97,11 +101,11 @@ def read_identity(reading: Reading, platform: str, *, id_field: str, name_field:
     return Identity(account_id, given, written, key, name)
 
 
-def link_rows(links: list[Link], identity: Identity, platform: str) -> list[dict[str, object]] | None:
-    """Links as rows of `declared_links`, without links to the account itself; None when none is left."""
+def link_rows(links: list[Link], identity: Identity, platform: str) -> list[dict[str, object]]:
+    """Links as rows of `declared_links`, without links to the account itself."""
     kept = [link for link in mentions.distinct(links) if not identity.is_own(platform, link)]
     fields = ("platform", "target", "url", "evidence")
-    return [{name: getattr(link, name) for name in fields} for link in kept] or None
+    return [{name: getattr(link, name) for name in fields} for link in kept]
 
 
 def email_hashes(texts: list[str | None], pepper: bytes) -> list[str]:
@@ -114,7 +118,12 @@ def _from_profile_url(reading: Reading, platform: str) -> tuple[str | None, str 
     """Id or handle key that the record's own profile address names."""
     raw = reading.line("profile_url", max_chars=urls.MAX_URL_CHARS)
     url = urls.parse_url(raw) if raw else None
-    target = platforms.account_of(url) if url else None
+    return _named_by(url, platform) if url else (None, None)
+
+
+def _named_by(url: urls.Url, platform: str) -> tuple[str | None, str | None]:
+    """Id or handle key of the platform's account that an address names."""
+    target = platforms.account_of(url)
     if target is None or target.platform != platform:
         return None, None
     return (target.key, None) if handles.is_opaque_id(platform, target.key) else (None, target.key)

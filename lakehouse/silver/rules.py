@@ -153,4 +153,5 @@ def display(raw: str | None, *, max_chars: int) -> str | None:
 def raw_json(raw: object) -> str:
     """A raw value as masked ASCII JSON, cut to `RAW_VALUE_MAX_CHARS`."""
     text = replace_surrogates(raw) if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=str)
-    return json.dumps(mask(text[:RAW_VALUE_MAX_CHARS]))[:RAW_VALUE_MAX_CHARS]
+    masked = mask(text[:MAX_TEXT_INPUT_CHARS]) or ""  # first: an address that is cut in two is not recognised
+    return json.dumps(masked[:RAW_VALUE_MAX_CHARS])[:RAW_VALUE_MAX_CHARS]

@@ -6,7 +6,7 @@ import random
 from datetime import timedelta
 
 import pytest
-from silver_factory import ACCOUNT_COLUMNS, observations, oracle
+from silver_factory import ACCOUNT_COLUMNS, links_oracle, observations, oracle
 
 from lakehouse.contracts.tables import ACCOUNT_METRICS, ACCOUNTS, OBSERVATIONS
 from lakehouse.silver.account_metrics import METRICS, build_account_metrics, fold_metrics, stated_days
@@ -45,6 +45,39 @@ def test_four_snapshots_are_one_account_with_four_metric_days(bronze, run, conte
     assert (content(ACCOUNTS), content(ACCOUNT_METRICS)) == incremental
 
 
+def targets(links):
+    """Target -> evidence; a target stands once."""
+    if links is None:
+        return None
+    found = {(link["platform"], link["target"]): link["evidence"] for link in links}
+    assert len(found) == len(links)
+    return found
+
+
+def test_every_source_keeps_its_own_newest_links(bronze, run, content):
+    """A website of one source says nothing about what another declares; a bio that was cleaned takes its links back."""
+    declared = {"handle": "ana", "links": [{"platform": "x", "target": "ana_x"}]}
+    steps = [
+        ("holodex", declared, {"ana_x": "declared"}),
+        ("vendor", {"handle": "ana", "website": "https://ana.com"}, {"ana.com": "declared", "ana_x": "declared"}),
+        ("crawl", {"handle": "ana", "bio": "x.com/ana_x youtube.com/@wrong"}, {"wrong": "bio"}),
+        ("crawl", {"handle": "ana", "followers": "5"}, {}),
+        ("crawl", {"handle": "ana", "bio": "x.com/ana_x"}, {"wrong": None}),
+        ("vendor", {"handle": "ana", "website": "https://linktr.ee/ana"}, {"ana.com": None, "ana": "declared"}),
+    ]
+    cursors, expected = {}, {}
+    for batch, (source, payload, change) in enumerate(steps, start=1):
+        bronze.profiles(payload, batch=batch, source=source, observed=bronze.DAY + timedelta(days=batch))
+        for build in (build_observations, build_accounts):
+            cursors[build] = run(build, cursors.get(build)).cursor
+        expected = {key: value for key, value in (expected | change).items() if value}
+        (ana,) = content(ACCOUNTS)
+        assert {target: evidence for (_, target), evidence in targets(ana["declared_links"]).items()} == expected
+    assert (ana["website_url"], ana["website_domain"]) == ("https://linktr.ee/ana", None)
+    run(build_accounts)
+    assert content(ACCOUNTS) == [ana]
+
+
 def test_a_step_without_news_writes_nothing(lake, bronze, run):
     bronze.profiles({"handle": "ana", "followers": "1"}, batch=1)
     run(build_observations)
@@ -72,11 +105,13 @@ def test_folds_equal_a_simple_oracle_in_any_order(lake):
         frames.append(lake.spark.createDataFrame(values, lake.spark_schema(OBSERVATIONS)).repartition(1 + 3 * seed))
     expected = oracle(rows, key=ACCOUNTS.key, columns=ACCOUNT_COLUMNS)
     for frame in frames:
+        accounts = [row.asDict(recursive=True) for row in fold_accounts(frame).collect()]
         found = {
-            tuple(row[name] for name in ACCOUNTS.key): {name: row[name] for name in ACCOUNT_COLUMNS}
-            for row in (row.asDict(recursive=True) for row in fold_accounts(frame).collect())
+            tuple(row[name] for name in ACCOUNTS.key): {name: row[name] for name in ACCOUNT_COLUMNS} for row in accounts
         }
         assert found == expected
+        links = {tuple(row[name] for name in ACCOUNTS.key): row["declared_links"] for row in accounts}
+        assert {key: targets(entries) for key, entries in links.items()} == links_oracle(rows)
     days = [
         row | {"metric_date": row["observed_at"].date()}
         for row in rows

@@ -38,6 +38,12 @@ def post(platform="youtube", **payload):
         ({"display_name": "The  Name"}, "~the name", None),
         ({"handle": "✿ Kids Show"}, "~✿ kids show", None),
         ({"profile_url": "https://www.instagram.com/Name/"}, "@name", "name"),
+        ({"handle": "https://instagram.com/Ana/", "display_name": "Ana García"}, "@ana", "ana"),
+        ({"handle": "instagram.com/ana?igsh=1"}, "@ana", "ana"),
+        ({"platform_account_id": "12", "handle": "https://instagram.com/ana"}, "12", "ana"),
+        ({"handle": "https://x.com/other", "display_name": "Ana García"}, "~ana garcía", None),
+        ({"handle": "https://instagram.com/p/abc", "profile_url": "instagram.com/ana"}, "@ana", "ana"),
+        ({"handle": "AC/DC official"}, "~ac/dc official", None),
         ({"handle": "#VALOR!", "display_name": "Name"}, "~name", None),
         ({"platform_account_id": "1.5e+18", "handle": "name"}, "@name", "name"),
     ],
@@ -48,6 +54,8 @@ def test_how_an_account_is_named(payload, account_id, handle_key):
 
 
 def test_an_opaque_id_in_the_handle_field_is_the_id():
+    row, _ = profile("youtube", handle=f"https://youtube.com/channel/{CHANNEL}", display_name="Name")
+    assert (row["platform_account_id"], row["handle"]) == (CHANNEL, None)
     row, _ = profile("youtube", handle=CHANNEL, display_name="Name")
     assert (row["platform_account_id"], row["handle"]) == (CHANNEL, None)
     row, _ = profile("youtube", profile_url=f"https://youtube.com/channel/{CHANNEL}")
@@ -55,7 +63,14 @@ def test_an_opaque_id_in_the_handle_field_is_the_id():
 
 
 @pytest.mark.parametrize(
-    "payload", [{}, {"handle": ""}, {"display_name": "ýýýýý"}, {"handle": "...", "display_name": "-"}]
+    "payload",
+    [
+        {},
+        {"handle": ""},
+        {"handle": "https://x.com/other"},
+        {"display_name": "ýýýýý"},
+        {"handle": "...", "display_name": "-"},
+    ],
 )
 def test_a_record_that_names_nobody_is_refused_whole(payload):
     row, rejects = profile(**payload)
@@ -94,6 +109,14 @@ def test_knowing_that_there_is_no_address_differs_from_not_knowing():
         profile(handle="a", email="A@b.com")[0]["email_hashes"]
         == profile(handle="b", bio="x a@B.com")[0]["email_hashes"]
     )
+
+
+def test_having_read_no_link_differs_from_not_having_read():
+    assert profile(handle="a", followers="1")[0].get("declared_links") is None
+    for read in ({"bio": "hello"}, {"bio": "instagram.com/a"}, {"links": ["https://youtu.be/abc"]}):
+        assert profile(handle="a", **read)[0]["declared_links"] == []
+    assert post(post_id="1", handle="a")[0]["declared_links"] is None
+    assert post(post_id="1", handle="a", caption="hello")[0]["declared_links"] == []
 
 
 def test_other_names_and_language():
@@ -183,6 +206,11 @@ def test_quarantined_values_are_masked_ascii_and_short():
     raw = rules.raw_json({"a": "mail jane@mysite.com é \ud800" + "x" * 5000})
     assert raw.isascii()
     assert len(raw) <= rules.RAW_VALUE_MAX_CHARS
+    assert "jane" not in raw
+
+
+def test_an_address_at_the_cut_is_masked():
+    raw = rules.raw_json("x" * (rules.RAW_VALUE_MAX_CHARS - 12) + " jane@mysite.com")
     assert "jane" not in raw
 
 
