@@ -1,13 +1,21 @@
-"""What is stopped on the way in: one entry with a file, a line, a field and a reason; the reasons are this list."""
+"""What is stopped on the way in: one entry with a file, a line, a field and a reason; the reasons are this list.
+
+Entries are for people to read, so contact data in them is masked, as silver does.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 
+from lakehouse.silver.text import mask
+
 STAGE = "landing"
 RAW_VALUE_CHARS = 4_096
 """Longest raw value kept in an entry, in characters: enough to see what is wrong, small enough for any table."""
+MASKED_BYTES = 128 * RAW_VALUE_CHARS
+"""Start of a raw value that is masked before it is cut: the longest address, some 640 characters, becomes 7, so what is
+shown ends before an address that this limit cuts in two."""
 
 REASONS: dict[str, str] = {
     "ambiguous_header": "Two variants of the mapping fit the header equally well, so the file is withheld.",
@@ -58,12 +66,12 @@ class Entry:
 
 
 def shown(raw: bytes | str) -> str:
-    """A raw value as an entry keeps it: invalid UTF-8 as hex escapes, overlong text cut and identified by sha256."""
+    """A raw value as an entry keeps it: masked, invalid UTF-8 as hex escapes, overlong text cut and identified by sha256."""
     data = raw if isinstance(raw, bytes) else raw.encode("utf-8", "surrogatepass")
+    text = mask(data[:MASKED_BYTES].decode("utf-8", "backslashreplace")) or ""
     if len(data) <= RAW_VALUE_CHARS:
-        return data.decode("utf-8", "backslashreplace")
-    start = data[:RAW_VALUE_CHARS].decode("utf-8", "backslashreplace")
-    return f"{start}... ({len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()})"
+        return text
+    return f"{text[:RAW_VALUE_CHARS]}... ({len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()})"
 
 
 def withheld(raw: bytes | str) -> str:

@@ -88,7 +88,8 @@ class SourceFile:
         if self._fallback_lines:
             yield Entry("fallback_encoding", detail=f"{self._fallback_lines} rows are concerned.")
         if source.damage:
-            tail = shown(source.tail) if source.tail else None
+            may_drop = self.claim.layout is not None and bool(self.claim.layout.drop)
+            tail = (withheld if may_drop else shown)(source.tail) if source.tail else None
             yield Entry("damaged_gzip", source.lines_count + 1, None, tail, int(bool(source.tail)), f"{source.damage}.")
 
     def _withheld(self, rows: Iterator[RawRow], mapping: Mapping) -> Iterator[Entry]:
@@ -122,6 +123,8 @@ class SourceFile:
     def _convert(
         self, row: RawRow, plan: Plan, header: Sequence[str], seen_keys: set[str]
     ) -> Iterator[LandedRecord | Entry]:
+        if plan.trim is not None and row.cells is not None:
+            row.cells = plan.trim(row.cells)
         if problem := _row_problem(row):
             yield Entry(problem, row.line_number, None, _shown_row(row, plan, header), 1, row.detail)
             return
@@ -199,14 +202,14 @@ def _row_problem(row: RawRow) -> str:
 
 def _shown_row(row: RawRow, plan: Plan, header: Sequence[str]) -> str:
     """The row for an entry, without dropped columns; where those cannot be cut out, only its size and hash."""
-    if not plan.dropped:
+    if not plan.may_drop:
         return shown(row.raw)
-    cells = row.cells if isinstance(row.cells, dict) else dict(zip(header, row.cells or (), strict=False))
-    if row.cells is not None:
-        kept = {name: value for name, value in cells.items() if name not in plan.dropped}
-        return shown(json.dumps(kept, ensure_ascii=False))
-    may_hold = bool(header) or any(f'"{name}"'.encode() in row.raw for name in plan.dropped)
-    return withheld(row.raw) if may_hold else shown(row.raw)
+    if row.cells is None:
+        return withheld(row.raw)
+    if isinstance(row.cells, dict):
+        return shown(json.dumps(row.cells, ensure_ascii=False))
+    cells = enumerate(zip(header, row.cells, strict=False))
+    return shown(json.dumps(dict(cell for at, cell in cells if at not in plan.dropped), ensure_ascii=False))
 
 
 def _new_keys(rescued: dict[str, Any], seen: set[str], line_number: int) -> Iterator[Entry]:

@@ -1,9 +1,9 @@
-"""Headers of one file: where a named column is, whatever its spelling's case and white space. Positions only."""
+"""Headers of one file: where a named column or key is, whatever its spelling's case and white space. Values stay as read."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 Row = Any
@@ -34,6 +34,10 @@ class Header:
         """All columns of that header, left to right."""
         return self._exact.get(name) or self._normal.get(normal(name), [])
 
+    def spellings(self, name: str) -> list[int]:
+        """All columns of that header whatever their case and white space."""
+        return self._normal.get(normal(name), [])
+
     def position(self, name: str, at: int) -> int | None:
         """The `at`-th column (from 1) of that header."""
         found = self.positions(name)
@@ -43,6 +47,32 @@ class Header:
         """Reader of that column's cells."""
         position = self.position(name, at)
         return None if position is None else lambda row: row[position]
+
+
+class JsonPaths:
+    """Dotted paths of keys in JSON objects, whatever their case and white space. A list is passed through."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        """Index the paths and the objects on the way to them."""
+        self._paths = frozenset(".".join(normal(key) for key in path.split(".")) for path in paths)
+        self._parents = frozenset(path[:at] for path in self._paths for at, sign in enumerate(path) if sign == ".")
+
+    def __bool__(self) -> bool:
+        """Whether there is any path."""
+        return bool(self._paths)
+
+    def without(self, value: Any, above: str = "") -> Any:
+        """The value without what the paths name."""
+        if isinstance(value, list):
+            return [self.without(item, above) for item in value]
+        if not isinstance(value, dict):
+            return value
+        places = {key: f"{above}{normal(key)}" for key in value}
+        return {
+            key: self.without(inner, f"{places[key]}.") if places[key] in self._parents else inner
+            for key, inner in value.items()
+            if places[key] not in self._paths
+        }
 
 
 def json_lookup(name: str, _at: int) -> Getter:

@@ -5,13 +5,13 @@ Columns are looked up once per file, so that a row costs one closure call per fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lakehouse.contracts.payload import ACCOUNT_KEYS, RECORD_KEYS, RESCUED
 from lakehouse.contracts.taxonomy import PLATFORMS
-from lakehouse.ingest.header import Getter, Header, Lookup, Row, json_lookup
+from lakehouse.ingest.header import Getter, Header, JsonPaths, Lookup, Row, json_lookup
 from lakehouse.ingest.mapping import Column, Layout, Link, ObservedAt, Record, Source
 from lakehouse.ingest.times import declared_text, observed_text
 from lakehouse.ingest.values import compile_source, first_getter, plain_column, source_columns
@@ -77,12 +77,22 @@ class RecordPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A layout bound to a file: how to read every record and the time of a row."""
+    """A layout bound to a file: how to read every record and the time of a row, and what is left of it to keep and show.
+
+    `trim` takes the dropped keys out of a JSON object before anything reads it; a tabular row keeps its cells, of which those
+    at `dropped` are not shown.
+    """
 
     records: tuple[RecordPlan, ...]
     observed_at: Callable[[Row], str | None]
     rescue: Callable[[Row], dict[str, Any]]
-    dropped: frozenset[str] = field(default_factory=frozenset)
+    dropped: frozenset[int] = frozenset()
+    trim: Callable[[Row], Row] | None = None
+
+    @property
+    def may_drop(self) -> bool:
+        """Whether a row may hold what must not be shown."""
+        return bool(self.dropped) or self.trim is not None
 
 
 def tabular_plan(layout: Layout, rules: Iterable[ObservedAt], header: Header, landed_at: str) -> Plan:
@@ -96,28 +106,51 @@ def tabular_plan(layout: Layout, rules: Iterable[ObservedAt], header: Header, la
     def rescue(row: Row) -> dict[str, Any]:
         return {name: row[position] for name, position in extra if row[position].strip()}
 
-    dropped = frozenset(header.names[position] for name in layout.drop for position in header.positions(name))
-    return Plan(_record_plans(layout, header.lookup, ()), _observed(rules, header.lookup, landed_at), rescue, dropped)
+    return Plan(
+        records=_record_plans(layout, header.lookup, ()),
+        observed_at=_observed(rules, header.lookup, landed_at),
+        rescue=rescue,
+        dropped=frozenset(position for name in layout.drop for position in header.spellings(name)),
+    )
 
 
 def json_plan(layout: Layout, rules: Iterable[ObservedAt], landed_at: str) -> Plan:
     """Bind a layout to JSON objects, whose keys may differ from record to record; required values are judged by record."""
     rules = tuple(rules)
     names = {name for name, _ in columns_of(layout)} | {rule.column for rule in rules if rule.column}
-    known = {part for name in names | set(layout.ignore) | set(layout.drop) for part in (name, name.split(".")[0])}
+    known = names | set(layout.ignore)
+    parents = {name[:at] for name in known for at, sign in enumerate(name) if sign == "."}
 
     def rescue(row: Row) -> dict[str, Any]:
-        return {name: value for name, value in row.items() if name not in known and value not in (None, "", [], {})}
+        return dict(_unknown_leaves(row, "", known, parents))
 
-    records = _record_plans(layout, json_lookup, layout.required)
-    return Plan(records, _observed(rules, json_lookup, landed_at), rescue, frozenset(layout.drop))
+    dropped = JsonPaths(layout.drop)
+    return Plan(
+        records=_record_plans(layout, json_lookup, layout.required),
+        observed_at=_observed(rules, json_lookup, landed_at),
+        rescue=rescue,
+        trim=dropped.without if dropped else None,
+    )
+
+
+def _unknown_leaves(row: Row, above: str, known: Container[str], parents: Container[str]) -> Iterator[tuple[str, Any]]:
+    """Paths and values that nothing names; an object of which a part is known is searched, any other is one value."""
+    for key, value in row.items():
+        path = f"{above}{key}"
+        if path in known or value in (None, "", [], {}):
+            continue
+        if path in parents and isinstance(value, dict):
+            yield from _unknown_leaves(value, f"{path}.", known, parents)
+        else:
+            yield path, value
 
 
 def known_positions(layout: Layout, rules: Iterable[ObservedAt], header: Header) -> set[int]:
     """Columns that the layout uses, ignores or drops."""
     named = columns_of(layout) | {(rule.column, 1) for rule in rules if rule.column}
     used = {position for name, at in named if (position := header.position(name, at)) is not None}
-    return used.union(*(header.positions(name) for name in (*layout.ignore, *layout.drop)))
+    ignored = {position for name in layout.ignore for position in header.positions(name)}
+    return used | ignored | {position for name in layout.drop for position in header.spellings(name)}
 
 
 def _unique_name(header: Header, position: int) -> str:

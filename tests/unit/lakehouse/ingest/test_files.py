@@ -70,6 +70,63 @@ def test_dropped_columns_are_neither_landed_nor_shown(tmp_path: Path) -> None:
     assert json.loads(entries[0].raw_value or "") == {"User": "", "Name": "", "Fans": "5"}
 
 
+def test_every_spelling_of_a_dropped_column_is_dropped(tmp_path: Path) -> None:
+    text = "User,Name,Fans,Gender,GENDER, gender\nann,Ann,1,secret1,secret2,secret3\n,,5,secret4,secret5,secret6\n"
+    _, records, entries = read(tmp_path, text)
+    assert [entry.reason_code for entry in entries] == ["no_account_key"]
+    assert "secret" not in repr(records) + repr(entries)
+
+
+def test_dropped_keys_of_json_are_cut_along_their_path_whatever_their_case(tmp_path: Path) -> None:
+    mapping = acme(**{"[Gender]": "[author.gender, Party]", "User,": "author.name,", "[Rank]": "[Rank, team]"})
+    lines = [
+        {"author": {"name": "ann", "Gender": "secret"}, "PARTY": "secret", "new": 1},
+        {"AUTHOR": [{"GENDER": "secret", "age": 5}], "author.name": "bob", "author.gender": "secret"},
+        {"author": {"gender": "secret"}, "Fans": 7},
+        ["gender", "secret"],
+    ]
+    text = "\n".join([*map(json.dumps, lines), '{"author": {"gender": "secret", "name": '])
+    _, records, entries = read(tmp_path, text, mapping, name="acme.jsonl")
+    assert [record.payload for record in records] == [
+        {"handle": "ann", "_rescued": {"new": "1"}},
+        {"handle": "bob", "_rescued": {"AUTHOR": [{"age": "5"}]}},
+    ]
+    assert "secret" not in repr(records) + repr(entries)
+    stopped = {entry.reason_code: entry.raw_value or "" for entry in entries if entry.rows_count}
+    assert json.loads(stopped["no_account_key"]) == {"author": {}, "Fans": "7"}
+    assert stopped["not_an_object"].startswith("withheld: ")
+    assert stopped["bad_json"].startswith("withheld: ")
+
+
+def test_a_damaged_tail_that_may_hold_a_dropped_column_is_withheld(tmp_path: Path) -> None:
+    rows = "".join(f"user{number},N,{number},secret{number * 7919 % 10007}\n" for number in range(5000))
+    data = gzip.compress(f"User,Name,Fans,Gender\n{rows}".encode())
+    _, _, entries = read(tmp_path, data[: len(data) // 2], name="acme.csv.gz")
+    assert entries[-1].reason_code == "damaged_gzip"
+    assert "secret" not in repr(entries)
+
+
+def test_unknown_keys_inside_known_objects_are_noted_and_rescued(tmp_path: Path) -> None:
+    mapping = acme(**{"User,": "author.name,", "Fans}": "author.stats.fans}", "[Rank]": "[author.rank]"})
+    author = {"name": "ann", "rank": 1, "stats": {"fans": 2, "hearts": 3, "none": None}, "extra": {"a": {"b": 4}}}
+    _, records, entries = read(tmp_path, json.dumps([{"author": author}] * 2), mapping, name="acme.json")
+    rescued = {"author.stats.hearts": "3", "author.extra": {"a": {"b": "4"}}}
+    assert [record.payload for record in records] == [{"handle": "ann", "followers": "2", "_rescued": rescued}] * 2
+    assert [(entry.reason_code, entry.field_name) for entry in entries] == [
+        ("unknown_header", "author.stats.hearts"),
+        ("unknown_header", "author.extra"),
+    ]
+
+
+def test_contact_data_in_an_entry_is_masked_before_it_is_cut(tmp_path: Path) -> None:
+    address = "ana@example.com"
+    _, _, entries = read(tmp_path, f"User,Name,Fans\n,,write to {address} or +34 612 345 678\n")
+    assert entries[0].raw_value == ",,write to [email] or [phone]\n"
+    _, _, entries = read(tmp_path, f"User,Name,Fans\n,,{'x' * (RAW_VALUE_CHARS - 10)} {address} {'x' * 99}\n")
+    assert "[email]" in (entries[0].raw_value or "")
+    assert "ana@" not in (entries[0].raw_value or "")
+
+
 def test_nul_emoji_right_to_left_and_surrogates_are_kept(tmp_path: Path) -> None:
     name = "a\0b 🤷🏻 שלום"
     data = f"User,Name,Fans\nann,{name},1\n".encode() + b"bob,\xed\xa0\x80,2\n"
