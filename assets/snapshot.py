@@ -5,9 +5,10 @@ from __future__ import annotations
 from assets.names import EXPORT
 from index_build.lake import fingerprint, publish_export
 from index_build.spec import IndexSpec
-from lakehouse.contracts.layout import progress_key
+from lakehouse.contracts.layout import CURRENT, progress_key, snapshot_key
 from lakehouse.errors import NotFoundError
-from lakehouse.ops.steps import Report, StepContext
+from lakehouse.gold.export import collect_exports
+from lakehouse.ops.steps import Cursor, Report, StepContext
 from lakehouse.settings import Settings
 from lakehouse.storage.lake import Lake
 
@@ -20,7 +21,9 @@ def build_snapshot(ctx: StepContext) -> Report:
     if export_id is None:
         raise NotFoundError("There is no export yet; run the pipeline first.")
     scratch = ctx.settings.home / "scratch"
-    manifest = publish_export(ctx.lake.objects, export_id, scratch=scratch, spec=SPEC, log=ctx.log)
+    kept = ctx.settings.snapshots_kept
+    manifest = publish_export(ctx.lake.objects, export_id, scratch=scratch, spec=SPEC, keep=kept, log=ctx.log)
+    collect_exports(ctx.lake.objects, current=export_id)
     return Report(
         rows_in=manifest.rows_count,
         rows_out=manifest.rows_count,
@@ -34,6 +37,12 @@ def build_snapshot(ctx: StepContext) -> Report:
         },
         cursor={"version": manifest.snapshot_id},
     )
+
+
+def is_snapshot_there(lake: Lake, _cursor: Cursor) -> bool:
+    """Whether CURRENT points at a complete snapshot, whichever it is."""
+    current = lake.objects.read_json(CURRENT)
+    return current is not None and lake.objects.exists(snapshot_key(current["snapshot_id"]))
 
 
 def snapshot_fingerprint(_lake: Lake, _settings: Settings) -> str:

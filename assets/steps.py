@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from assets.names import EXPORT, LANDING, SNAPSHOT
-from assets.snapshot import build_snapshot, snapshot_fingerprint
+from assets.snapshot import build_snapshot, is_snapshot_there, snapshot_fingerprint
 from lakehouse.bronze.load import build_bronze, build_quarantine
 from lakehouse.contracts import tables as t
 from lakehouse.contracts.tables import TableSpec
@@ -22,7 +22,7 @@ from lakehouse.enrich.niche import build_niches
 from lakehouse.enrich.quality import build_scores
 from lakehouse.enrich.risk import build_risks
 from lakehouse.gold.accounts import build_gold_accounts, build_gold_metrics
-from lakehouse.gold.export import build_export
+from lakehouse.gold.export import build_export, is_export_there
 from lakehouse.gold.profiles import build_gold_profiles
 from lakehouse.gold.search_docs import build_search_docs
 from lakehouse.identity.model import default_model
@@ -60,6 +60,7 @@ def _table_step(
     also: tuple[str, ...] = (),
     fingerprint: Callable[[Lake, Settings], str] = _nothing_else,
     code: str = "1",
+    shared: tuple[str, ...] = (),
 ) -> Step:
     """A step named after the table it writes; `also` are further tables that the same work yields.
 
@@ -76,6 +77,7 @@ def _table_step(
         build=build,
         fingerprint=fingerprint,
         code_version=code,
+        shared=shared,
     )
 
 
@@ -105,10 +107,10 @@ _OWN: tuple[Step, ...] = (
     ),
     *(_table_step(spec, build_bronze(spec), LANDING) for spec in _BRONZE),
     _table_step(t.QUARANTINE, build_quarantine, LANDING),
-    _table_step(t.OBSERVATIONS, build_observations, *t.BRONZE_PROFILES.values()),
+    _table_step(t.OBSERVATIONS, build_observations, *t.BRONZE_PROFILES.values(), shared=(t.QUARANTINE.name,)),
     _table_step(t.ACCOUNTS, build_accounts, t.OBSERVATIONS),
     _table_step(t.ACCOUNT_METRICS, build_account_metrics, t.OBSERVATIONS),
-    _table_step(t.POSTS, build_posts, *t.BRONZE_POSTS.values()),
+    _table_step(t.POSTS, build_posts, *t.BRONZE_POSTS.values(), shared=(t.QUARANTINE.name,)),
     _table_step(t.LINKS, build_links, t.ACCOUNTS, t.POSTS),
     _table_step(t.EDGES, build_edges, t.ACCOUNTS, t.LINKS, fingerprint=identity_fingerprint),
     _table_step(t.CREATOR_IDS, build_creator_ids, t.EDGES, t.ACCOUNTS, also=(t.CREATOR_ALIASES.name,)),
@@ -117,7 +119,7 @@ _OWN: tuple[Step, ...] = (
     _table_step(t.NICHES, build_niches, t.DOCS, t.EMBEDDINGS, fingerprint=model_fingerprint),
     _table_step(t.RISKS, build_risks, t.ACCOUNTS, t.POSTS),
     _table_step(t.ENGAGEMENT, build_engagement, t.ACCOUNTS, t.POSTS, t.ACCOUNT_METRICS),
-    _table_step(t.SCORES, build_scores, t.ENGAGEMENT, t.ACCOUNTS, t.ACCOUNT_METRICS),
+    _table_step(t.SCORES, build_scores, t.ENGAGEMENT, t.ACCOUNTS, t.ACCOUNT_METRICS, t.POSTS),
     _table_step(
         t.GOLD_ACCOUNTS,
         build_gold_accounts,
@@ -147,6 +149,7 @@ _OWN: tuple[Step, ...] = (
         inputs=(t.SEARCH_DOCS.name, t.GOLD_ACCOUNTS.name, t.GOLD_METRICS.name, t.CREATOR_ALIASES.name, t.POSTS.name),
         outputs=(),
         build=build_export,
+        is_intact=is_export_there,
     ),
     Step(
         name=SNAPSHOT,
@@ -156,6 +159,7 @@ _OWN: tuple[Step, ...] = (
         outputs=(),
         build=build_snapshot,
         fingerprint=snapshot_fingerprint,
+        is_intact=is_snapshot_there,
     ),
 )
 

@@ -14,7 +14,14 @@ import faiss
 
 from index_build.build import build_snapshot
 from index_build.manifest import FORMAT_VERSION, Manifest
-from index_build.publish import collect_garbage, list_snapshots, publish, publish_stored, read_stored_manifest
+from index_build.publish import (
+    KEEP_SNAPSHOTS,
+    collect_garbage,
+    list_snapshots,
+    publish,
+    publish_stored,
+    read_stored_manifest,
+)
 from index_build.spec import IndexSpec
 from lakehouse.contracts.layout import export_key
 from lakehouse.errors import NotFoundError
@@ -22,7 +29,13 @@ from lakehouse.storage.objects import ObjectStore
 
 
 def publish_export(
-    store: ObjectStore, export_id: str, *, scratch: Path, spec: IndexSpec, log: Callable[[str], None] = print
+    store: ObjectStore,
+    export_id: str,
+    *,
+    scratch: Path,
+    spec: IndexSpec,
+    keep: int = KEEP_SNAPSHOTS,
+    log: Callable[[str], None] = print,
 ) -> Manifest:
     """Make the snapshot of an export the current one, building it unless the lake already holds it.
 
@@ -31,6 +44,7 @@ def publish_export(
         export_id: a complete export of the lake.
         scratch: folder for temporary files; it needs about twice the size of the vectors.
         spec: what to build.
+        keep: newest snapshots that are never removed, at least `KEEP_SNAPSHOTS`.
         log: gets one line a stage.
 
     Raises:
@@ -47,7 +61,7 @@ def publish_export(
         out = Path(folder) / "snapshot"
         manifest = build_snapshot(export, out, spec, log=log)
         publish(store, out)
-    removed = collect_garbage(store)
+    removed = collect_garbage(store, keep=keep)
     log(f"index: published {manifest.snapshot_id}, removed {len(removed)} old snapshot(s)")
     return manifest
 

@@ -1,6 +1,6 @@
 """Gold as plain Parquet for the index build, DuckDB and anyone: `{lake}/exports/{export_id}/`, `export.json` last.
 
-The id is derived from the source tables' versions, so the same state exports to the same place and a killed export is
+The id is derived from the source tables' states, so the same state exports to the same place and a killed export is
 simply written again.
 """
 
@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from lakehouse.contracts.layout import export_key
+from lakehouse.contracts.layout import EXPORTS, export_key
 from lakehouse.contracts.tables import CREATOR_ALIASES, GOLD_ACCOUNTS, GOLD_METRICS, POSTS, SEARCH_DOCS
 from lakehouse.encoder import model_id_of
 from lakehouse.gold.accounts import KEY
-from lakehouse.ops.steps import Report, StepContext
+from lakehouse.ops.steps import Cursor, Report, StepContext
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.objects import ObjectStore
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pyspark.sql import DataFrame
 
 FORMAT = "1"
@@ -44,16 +48,16 @@ ROWS_PER_FILE = 1_000_000
 SOURCES = (SEARCH_DOCS, *SIDE.values(), POSTS)
 
 
-def export_id(versions: dict[str, int]) -> str:
-    """Id of an export of these table versions."""
-    body = json.dumps({"format": FORMAT, "versions": versions}, sort_keys=True)
+def export_id(states: dict[str, str | None]) -> str:
+    """Id of an export of tables in these states."""
+    body = json.dumps({"format": FORMAT, "states": states}, sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()[:16]
 
 
 def build_export(ctx: StepContext) -> Report:
     """Write the export of the current gold tables unless it is already complete."""
     versions = {spec.name: ctx.lake.version(spec.name) or 0 for spec in SOURCES}
-    export = export_id(versions)
+    export = export_id({spec.name: ctx.lake.state(spec.name) for spec in SOURCES})
     done = ctx.lake.objects.read_json(export_key(export, DESCRIPTION))
     if done is None:
         done = _write(ctx, export, versions)
@@ -63,6 +67,30 @@ def build_export(ctx: StepContext) -> Report:
         metadata={"export_id": export, **{f"{name}_rows": count for name, count in done["rows"].items()}},
         cursor={"version": export},
     )
+
+
+def is_export_there(lake: Lake, cursor: Cursor) -> bool:
+    """Whether the export that a cursor names is complete."""
+    return lake.objects.exists(export_key(cursor["version"], DESCRIPTION))
+
+
+def collect_exports(objects: ObjectStore, *, current: str) -> list[str]:
+    """Remove all exports but the current one and the newest before it, which somebody may still be reading.
+
+    Returns:
+        Ids removed, sorted.
+    """
+    written: dict[str, datetime] = {}
+    for info in objects.list(EXPORTS):
+        name = info.key.split("/")[1]
+        written[name] = max(written.get(name, info.modified_at), info.modified_at)
+    others = sorted((name for name in written if name != current), key=lambda name: written[name])
+    spare = sorted(others[:-1])
+    for name in spare:
+        objects.delete(export_key(name, DESCRIPTION))  # first, so that a killed removal leaves nothing that looks complete
+        for info in list(objects.list(export_key(name, "").rstrip("/"))):
+            objects.delete(info.key)
+    return spare
 
 
 def _write(ctx: StepContext, export: str, versions: dict[str, int]) -> dict[str, object]:

@@ -66,7 +66,9 @@ class Step:
     """A named unit of work.
 
     `inputs` are tables, or steps that record a `version` in their cursor. `code_version` changes when the meaning of the
-    output changes. `fingerprint` covers whatever else the output depends on (input folder, model).
+    output changes. `fingerprint` covers whatever else the output depends on (input folder, model). `is_intact` says of a
+    step that leaves objects, given its cursor, whether they are still there. `shared` are tables that others write to as
+    well; a step whose part of them may be lost starts from nothing.
     """
 
     name: str
@@ -77,6 +79,8 @@ class Step:
     build: Callable[[StepContext], Report]
     code_version: str = "1"
     fingerprint: Callable[[Lake, Settings], str] = field(default=lambda _lake, _settings: "")
+    is_intact: Callable[[Lake, Cursor], bool] = field(default=lambda _lake, _cursor: True)
+    shared: tuple[str, ...] = ()
 
 
 def _gap(counts: dict[str, int]) -> int:
@@ -91,10 +95,11 @@ def run_step(step: Step, lake: Lake, settings: Settings, log: Callable[[str], No
     """
     previous = _previous(step, lake)
     state = _state(step, lake, settings)
-    if _is_current(lake, previous, state):
+    is_lost = _is_output_lost(step, lake, previous)
+    if previous.get("state") == state and not is_lost:
         return _skipped(previous)
     is_same_code = previous.get("state", {}).get("code") == step.code_version
-    cursor = previous.get("cursor", {}) if is_same_code and not _is_output_lost(lake, previous) else {}
+    cursor = previous.get("cursor", {}) if is_same_code and not is_lost else {}
     started = time.monotonic()
     report = step.build(StepContext(lake, settings, cursor, log))
     report = replace(report, seconds=round(time.monotonic() - started, 3))
@@ -104,7 +109,8 @@ def run_step(step: Step, lake: Lake, settings: Settings, log: Callable[[str], No
 
 def is_current(step: Step, lake: Lake, settings: Settings) -> bool:
     """Whether running `step` would be skipped. Needs no Spark."""
-    return _is_current(lake, _previous(step, lake), _state(step, lake, settings))
+    previous = _previous(step, lake)
+    return previous.get("state") == _state(step, lake, settings) and not _is_output_lost(step, lake, previous)
 
 
 def last_report(step: Step, lake: Lake) -> Report | None:
@@ -123,25 +129,23 @@ def _state(step: Step, lake: Lake, settings: Settings) -> dict[str, Any]:
 
 
 def _version(name: str, lake: Lake) -> Any:
-    """Version of an input: a table's newest commit, or what a step without a table calls its version."""
+    """State of an input: a table's newest commit, or what a step without a table calls its version."""
     if name in TABLES:
-        return lake.version(name)
+        return lake.state(name)
     record = lake.objects.read_json(progress_key(name)) or {}
     return record.get("cursor", {}).get("version")
 
 
-def _is_current(lake: Lake, previous: dict[str, Any], state: dict[str, Any]) -> bool:
-    return previous.get("state") == state and not _is_output_lost(lake, previous)
-
-
-def _is_output_lost(lake: Lake, previous: dict[str, Any]) -> bool:
-    """Whether a table that the last success left behind is gone: somebody deleted it to have it built again."""
-    written = [name for name, version in previous.get("outputs", {}).items() if version is not None]
-    return any(lake.version(name) is None for name in written)
+def _is_output_lost(step: Step, lake: Lake, previous: dict[str, Any]) -> bool:
+    """Whether something that the last success left behind is gone: somebody deleted it to have it built again."""
+    if not previous:
+        return False
+    written = [name for name, version in previous["outputs"].items() if version is not None]
+    return any(lake.version(name) is None for name in written) or not step.is_intact(lake, previous["cursor"])
 
 
 def _record(step: Step, lake: Lake, state: dict[str, Any], report: Report) -> bytes:
-    outputs = {name: lake.version(name) for name in step.outputs}
+    outputs = {name: lake.version(name) for name in (*step.outputs, *step.shared)}
     return json.dumps({"state": state, "outputs": outputs, **asdict(report)}, sort_keys=True, default=str).encode()
 
 

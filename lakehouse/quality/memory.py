@@ -18,17 +18,26 @@ def checked(lake: Lake, spec: TableSpec) -> CheckOutcome:
 
     A table that was never written passes with no rows.
     """
-    version = lake.version(spec.name)
+    version = lake.state(spec.name)
     if version is None:
         return CheckOutcome(spec.name, 0, {})
-    key = progress_key(f"check_{spec.name}")
-    state = {"version": version, "rules": _rules(spec)}
-    known = lake.objects.read_json(key) or {}
-    if {name: known.get(name) for name in state} == state:
-        return CheckOutcome(**known["outcome"])
+    if known := remembered(lake, spec):
+        return known
     outcome = check_table(lake, spec, metrics_of(spec.name))
-    lake.objects.replace(key, json.dumps({**state, "outcome": asdict(outcome)}, sort_keys=True).encode())
+    record = {"version": version, "rules": _rules(spec), "outcome": asdict(outcome)}
+    lake.objects.replace(_key(spec), json.dumps(record, sort_keys=True).encode())
     return outcome
+
+
+def remembered(lake: Lake, spec: TableSpec) -> CheckOutcome | None:
+    """Outcome for the table as it is now, None when it was not checked yet. Needs no Spark."""
+    known = lake.objects.read_json(_key(spec)) or {}
+    is_of_now = (known.get("version"), known.get("rules")) == (lake.state(spec.name), _rules(spec))
+    return CheckOutcome(**known["outcome"]) if is_of_now else None
+
+
+def _key(spec: TableSpec) -> str:
+    return progress_key(f"check_{spec.name}")
 
 
 def _rules(spec: TableSpec) -> str:

@@ -6,6 +6,7 @@ equal to a frame, touching only what differs), `delete` (by key), `replace_where
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,18 @@ class Lake:
         keys = [info.key for info in self.objects.list(f"{table_key(TABLES[name])}/_delta_log")]
         found = [match for key in keys if (match := _COMMIT.search(key) or _CHECKPOINT.search(key))]
         return max((int(match.group(1)) for match in found), default=None)
+
+    def state(self, name: str) -> str | None:
+        """Newest commit of a table: its version and a digest of what it says of itself, None before the first write.
+
+        Unlike the version alone it never comes back when a table is deleted and built again. Needs no Spark.
+        """
+        version = self.version(name)
+        if version is None:
+            return None
+        commit = self.objects.get(f"{table_key(TABLES[name])}/_delta_log/{version:020d}.json")
+        said = commit.partition(b"\n")[0]  # commitInfo, which holds the commit's unique id
+        return f"{version}-{hashlib.sha256(said).hexdigest()[:12]}"
 
     def read(self, spec: TableSpec, *, version: int | None = None) -> DataFrame:
         """The table at its newest or a given version; an empty frame of its schema before the first write."""

@@ -33,8 +33,12 @@ def _step(build, **options) -> Step:
     return Step(**defaults | options)
 
 
-def _commit(lake: Lake, version: int) -> None:
-    lake.objects.put_once(f"delta/{CREATOR_ALIASES.name}/_delta_log/{version:020d}.json", b"{}")
+def _commit(lake: Lake, version: int, said: bytes = b"{}") -> None:
+    lake.objects.put_once(f"delta/{CREATOR_ALIASES.name}/_delta_log/{version:020d}.json", said)
+
+
+def _lose(lake: Lake, version: int) -> None:
+    lake.objects.delete(f"delta/{CREATOR_ALIASES.name}/_delta_log/{version:020d}.json")
 
 
 def test_second_run_is_skipped_and_tells_the_first_numbers(settings, lake_without_spark):
@@ -81,10 +85,39 @@ def test_a_lost_output_is_built_again_from_nothing(settings, lake_without_spark)
     step = _step(build, outputs=(CREATOR_ALIASES.name,))
     _commit(lake_without_spark, 0)
     run_step(step, lake_without_spark, settings)
-    lake_without_spark.objects.delete(f"delta/{CREATOR_ALIASES.name}/_delta_log/{0:020d}.json")
+    _lose(lake_without_spark, 0)
     assert not is_current(step, lake_without_spark, settings)
     assert not run_step(step, lake_without_spark, settings).is_skipped
     assert build.cursors == [{}, {}]
+
+
+def test_an_input_that_was_built_again_is_another_one_at_the_same_version(settings, lake_without_spark):
+    step = _step(Recorder(), inputs=(CREATOR_ALIASES.name,))
+    _commit(lake_without_spark, 0, b'{"commitInfo": {"txnId": "a"}}')
+    run_step(step, lake_without_spark, settings)
+    _lose(lake_without_spark, 0)
+    _commit(lake_without_spark, 0, b'{"commitInfo": {"txnId": "b"}}')
+    assert not is_current(step, lake_without_spark, settings)
+
+
+def test_a_lost_table_that_others_write_too_is_lost_for_all(settings, lake_without_spark):
+    build = Recorder()
+    step = _step(build, shared=(CREATOR_ALIASES.name,))
+    _commit(lake_without_spark, 0)
+    run_step(step, lake_without_spark, settings)
+    assert is_current(step, lake_without_spark, settings)
+    _lose(lake_without_spark, 0)
+    run_step(step, lake_without_spark, settings)
+    assert build.cursors == [{}, {}]
+
+
+def test_lost_objects_are_noticed(settings, lake_without_spark):
+    step = _step(Recorder(), is_intact=lambda lake, cursor: lake.objects.exists(f"made/{cursor['version']}"))
+    lake_without_spark.objects.put_once("made/1", b"")
+    run_step(step, lake_without_spark, settings)
+    assert is_current(step, lake_without_spark, settings)
+    lake_without_spark.objects.delete("made/1")
+    assert not is_current(step, lake_without_spark, settings)
 
 
 def test_a_failed_step_leaves_no_progress(settings, lake_without_spark):
