@@ -52,12 +52,14 @@ class Batch:
     layout: str
     file_name: str
     file_sha256: str
-    rows_in: int
-    rows_landed: int
-    rows_quarantined: int
-    fields_quarantined: int
+    rows_in: int = 0
+    rows_landed: int = 0
+    rows_quarantined: int = 0
+    fields_quarantined: int = 0
     objects: tuple[BatchObject, ...] = ()
     quarantine: QuarantineObject | None = None
+    observed_at: str = ""
+    """The time of observation that the mapping declares for the file by name, if it does (ISO, UTC)."""
     reported: tuple[str, ...] = ()
     """Files that an `unclaimed` batch reports, as `report_key` writes them."""
 
@@ -65,6 +67,11 @@ class Batch:
     def records_count(self) -> int:
         """Records in all objects; one row may have several."""
         return sum(item.records_count for item in self.objects)
+
+    @property
+    def key(self) -> str:
+        """What tells this landing from others."""
+        return file_key(self.file_sha256, self.source_code, self.mapping_version, self.layout, self.observed_at)
 
     def to_json(self) -> bytes:
         """Canonical bytes of the manifest."""
@@ -98,12 +105,12 @@ class LandedIndex:
         if batch.source_code == UNCLAIMED:
             self.reported.update(batch.reported)
         else:
-            self.files.add(file_key(batch.file_sha256, batch.source_code, batch.mapping_version, batch.layout))
+            self.files.add(batch.key)
 
 
-def file_key(sha256: str, source_code: str, mapping_version: int, layout: str) -> str:
-    """What makes a landing of a file one that is done: same bytes, same mapping, same layout."""
-    return f"{sha256}:{source_code}:{mapping_version}:{layout}"
+def file_key(sha256: str, source_code: str, mapping_version: int, layout: str, observed_at: str) -> str:
+    """What makes a landing of a file one that is done: same bytes, mapping, layout and declared time of observation."""
+    return f"{sha256}:{source_code}:{mapping_version}:{layout}:{observed_at}"
 
 
 def read_batches(objects: ObjectStore, after_seq: int = 0) -> Iterator[Batch]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,11 +139,23 @@ def _land_found(
         outcome.not_data_count += 1
         return None
     sha256 = sha256_file(found.path)
-    key = file_key(sha256, claimed.mapping.source, claimed.mapping.version, _layout_name(claimed))
+    landed_at = _next_time(index, clock)
+    observed_at = _declared(claimed.mapping, found.name, iso(landed_at))
+    key = file_key(sha256, claimed.mapping.source, claimed.mapping.version, _layout_name(claimed), observed_at)
     if key in index.files:
         outcome.already_count += 1
         return None
-    batch = _write_batch(objects, found, claimed, claimed.mapping, sha256=sha256, index=index, clock=clock)
+    draft = Batch(
+        batch_seq=index.last_seq + 1,
+        landed_at=iso(landed_at),
+        source_code=claimed.mapping.source,
+        mapping_version=claimed.mapping.version,
+        layout=_layout_name(claimed),
+        file_name=found.name,
+        file_sha256=sha256,
+        observed_at=observed_at,
+    )
+    batch = _write_batch(objects, found, claimed, draft)
     if find_changed(found):
         return Entry("changed_while_read")
     commit(objects, batch)
@@ -162,44 +174,27 @@ def _layout_name(claimed: Claim) -> str:
     return claimed.layout.name if claimed.layout is not None else ""
 
 
-def _write_batch(
-    objects: ObjectStore,
-    found: FoundFile,
-    claimed: Claim,
-    mapping: Mapping,
-    *,
-    sha256: str,
-    index: LandedIndex,
-    clock: Clock,
-) -> Batch:
+def _write_batch(objects: ObjectStore, found: FoundFile, claimed: Claim, draft: Batch) -> Batch:
     """Write a file's objects; the manifest that makes them a batch is returned, not yet written."""
-    landed_at = _next_time(index, clock)
-    source = SourceFile(found.path, found.name, claimed, iso(landed_at))
-    day = _file_day(mapping, found.name, source.landed_at) or landed_at.date()
+    source = SourceFile(found.path, found.name, claimed, draft.landed_at)
+    day = dt.datetime.fromisoformat(draft.observed_at or draft.landed_at).date()
     records = PartWriter(
         objects,
         lambda platform: landing_key(platform, day, "").rstrip("/"),
-        mapping.source,
-        mapping.version,
+        draft.source_code,
+        draft.mapping_version,
         found.name,
-        sha256,
+        draft.file_sha256,
     )
-    key = file_key(sha256, mapping.source, mapping.version, _layout_name(claimed))
-    entries = QuarantineWriter(objects, QUARANTINE, mapping.source, key)
+    entries = QuarantineWriter(objects, QUARANTINE, draft.source_code, draft.key)
     for item in source:
         if isinstance(item, Entry):
             entries.add(item, found.name)
         else:
             records.add(item)
     counts = source.counts
-    return Batch(
-        batch_seq=index.last_seq + 1,
-        landed_at=iso(landed_at),
-        source_code=mapping.source,
-        mapping_version=mapping.version,
-        layout=_layout_name(claimed),
-        file_name=found.name,
-        file_sha256=sha256,
+    return replace(
+        draft,
         rows_in=counts.rows_in,
         rows_landed=counts.rows_landed,
         rows_quarantined=counts.rows_quarantined,
@@ -209,11 +204,11 @@ def _write_batch(
     )
 
 
-def _file_day(mapping: Mapping, name: str, landed_at: str) -> dt.date | None:
-    """UTC day of a file whose observation date is declared."""
-    rule = next(iter(observed_rules(mapping, name)), None)
-    text = declared_text(rule.date, rule.zone, landed_at) if rule is not None and rule.date is not None else None
-    return dt.datetime.fromisoformat(text).date() if text else None
+def _declared(mapping: Mapping, name: str, landed_at: str) -> str:
+    """The time of observation that the mapping declares for a file by its name; empty without one that is possible yet."""
+    rules = observed_rules(mapping, name)
+    texts = (declared_text(rule.date, rule.zone, landed_at) for rule in rules if rule.date is not None)
+    return next(texts, None) or ""
 
 
 def _next_time(index: LandedIndex, clock: Clock) -> dt.datetime:

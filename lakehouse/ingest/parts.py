@@ -155,7 +155,7 @@ class QuarantineWriter:
     folder: str
     source_code: str
     batch_key: str
-    """What makes the entries' ids unlike those of other batches: file hash, mapping version, layout."""
+    """What makes the entries' ids unlike those of other batches: file hash, mapping version, layout, declared time."""
     _lines: GzipLines = field(default_factory=GzipLines)
     _by_reason: dict[str, int] = field(default_factory=dict)
     _summed: dict[str, int] = field(default_factory=dict)

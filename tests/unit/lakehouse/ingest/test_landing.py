@@ -111,6 +111,32 @@ def test_what_is_landed_is_not_landed_again(objects: ObjectStore, inbox: Path) -
     assert run(objects, inbox, mappings=[acme(**{"version: 1": "version: 2"})]).rows_in == 3
 
 
+def test_equal_bytes_of_two_declared_dates_are_two_landings(objects: ObjectStore, inbox: Path) -> None:
+    dates = '[{files: "*jan*", date: 2022-01-15}, {files: "*feb*", date: 2022-02-15}, {date: 2024-02-15}]'
+    mapping = acme(**{"{date: 2022-06-15}": dates})
+    for name in ("acme_jan.csv", "acme_feb.csv", "acme.csv"):
+        (inbox / "deep" / name).write_bytes(CSV)
+    assert run(objects, inbox, mappings=[mapping]).rows_in == 9
+    found = {Path(batch.file_name).name: (batch.observed_at[:10], batch.rows_landed) for batch in read_batches(objects)}
+    assert found == {
+        "acme_jan.csv": ("2022-01-15", 2),
+        "acme_feb.csv": ("2022-02-15", 2),
+        "acme.csv": ("", 0),
+    }
+    objects.delete(INDEX_KEY)
+    assert run(objects, inbox, mappings=[mapping]).rows_in == 0
+    later = run(objects, inbox, mappings=[mapping], clock=lambda: NOON + dt.timedelta(days=60))
+    assert later.by_source == {"acme": {"in": 3, "out": 2, "quarantined": 1, "duplicate": 0}}
+
+
+def test_a_manifest_of_before_declared_times_is_read(objects: ObjectStore, inbox: Path) -> None:
+    run(objects, inbox)
+    (batch,) = read_batches(objects)
+    body = json.loads(batch.to_json())
+    del body["observed_at"]
+    assert Batch.from_json(body).observed_at == ""
+
+
 def test_the_index_may_be_lost(objects: ObjectStore, inbox: Path) -> None:
     run(objects, inbox)
     objects.delete(INDEX_KEY)
