@@ -30,8 +30,11 @@ run: setup ## Raw files to a served search: [INPUT=folder] [LAKE=uri] [PORT=8000
 	if [ "$$SERVE" = 0 ]; then set -- "$$@" --no-serve; fi; \
 	exec .venv/bin/creatorlake run "$$@"
 
-dev: setup ## Dagster's web interface over the same lake: [LAKE=uri]
-	@set --; if [ -n "$$LAKE" ]; then set -- --lake "$$LAKE"; fi; exec .venv/bin/creatorlake dev "$$@"
+dev: setup ## Dagster's web interface over the same lake, by default that of the last run: [INPUT=folder] [LAKE=uri]
+	@set --; \
+	if [ -n "$$INPUT" ]; then set -- "$$@" --input "$$INPUT"; fi; \
+	if [ -n "$$LAKE" ]; then set -- "$$@" --lake "$$LAKE"; fi; \
+	exec .venv/bin/creatorlake dev "$$@"
 
 test: setup-test check ## Linters, types, import rules and every test
 	@.venv/bin/python -m pytest tests -m "not proof"

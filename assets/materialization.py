@@ -14,13 +14,15 @@ from dagster import (
     multi_asset,
 )
 
-from assets.failures import RETRIES, mapped_errors
+from assets.failures import mapped_errors
 from assets.resources import LakeResource
 from lakehouse.contracts.tables import TABLES
 from lakehouse.ops.steps import Report, Step, run_step
 
 PROGRESS = logging.getLogger("creatorlake.progress")
-"""One line per finished step; the command line shows it, Dagster keeps it in the step's log."""
+"""One line per finished step, for the command line."""
+NOTES = logging.getLogger("creatorlake.progress.notes")
+"""What steps say while they work, for the command line; Dagster keeps it in the step's log."""
 
 
 def asset_for(step: Step) -> AssetsDefinition:
@@ -30,12 +32,15 @@ def asset_for(step: Step) -> AssetsDefinition:
         name=step.name,
         specs=[_spec(step, name) for name in step.outputs or (step.name,)],
         pool=f"delta_{step.name}",
-        retry_policy=RETRIES,
     )
     def materialize(context: AssetExecutionContext, lake: LakeResource) -> Iterator[MaterializeResult]:  # type: ignore[type-arg]
-        with mapped_errors():
+        def note(text: str) -> None:
+            context.log.info(text)
+            NOTES.info("    " + text)
+
+        with mapped_errors(context.retry_number):
             opened = lake.open()
-            report = run_step(step, opened, opened.settings, context.log.info)
+            report = run_step(step, opened, opened.settings, note)
         PROGRESS.info(_line(step, report))
         for name in step.outputs or (step.name,):
             yield MaterializeResult(asset_key=name, metadata=_metadata(name, report, opened.layout.root))

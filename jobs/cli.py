@@ -18,16 +18,32 @@ DAGSTER_PORT = 3000
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, dispatch, and turn our own errors into one sentence on stderr and exit code 1."""
     arguments = _parser().parse_args(argv)
-    if getattr(arguments, "lake", None):
-        os.environ["CREATORLAKE_LAKE"] = arguments.lake
     handler: Handler = arguments.handler
     try:
+        _choose_lake(arguments)
         return handler(arguments)
     except CreatorlakeError as error:
         sys.stderr.write(f"creatorlake: {error}\n")
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _choose_lake(arguments: argparse.Namespace) -> None:
+    """The lake named by the option, else by the environment, else that of the last run unless input is named."""
+    from jobs.last_run import recall
+    from lakehouse.settings import load_settings
+
+    if getattr(arguments, "lake", None):
+        os.environ["CREATORLAKE_LAKE"] = arguments.lake
+    elif (
+        not os.environ.get("CREATORLAKE_LAKE")
+        and not getattr(arguments, "input", None)
+        and arguments.handler is not _run
+    ):
+        last = recall(load_settings().home)
+        if last is not None:
+            os.environ["CREATORLAKE_LAKE"] = last.lake
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +72,7 @@ def _lake_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     rollback = _command(commands, "rollback", _rollback, "serve an older snapshot again")
     rollback.add_argument("snapshot", nargs="?", help="snapshot id; without it the one before the current")
     dev = _command(commands, "dev", _dev, "open Dagster: web page and daemon")
+    dev.add_argument("--input", type=Path, help="folder of raw files; without it that of the last run")
     dev.add_argument("--port", type=int, default=DAGSTER_PORT)
 
 
@@ -92,7 +109,9 @@ def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, handler: Handler, text: str
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text)
-    parser.add_argument("--lake", help="folder or s3://bucket/prefix; default CREATORLAKE_LAKE, then .creatorlake/lake")
+    parser.add_argument(
+        "--lake", help="folder or s3://bucket/prefix; default CREATORLAKE_LAKE, then that of the last run"
+    )
     parser.set_defaults(handler=handler)
     return parser
 
@@ -136,7 +155,7 @@ def _rollback(arguments: argparse.Namespace) -> int:
 def _dev(arguments: argparse.Namespace) -> int:
     from jobs.run import dev
 
-    return dev(port=arguments.port)
+    return dev(arguments.input, port=arguments.port)
 
 
 def _resolve(arguments: argparse.Namespace) -> int:

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
+import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any
 
 from assets.names import EXPORT, LANDING, SNAPSHOT
 from assets.steps import STEPS
+from jobs.dead_runs import EMBEDDED, bury_dead_runs
+from jobs.last_run import recall, remember
+from jobs.locks import DEV, RUN, is_free, keep_dev_lock, one_run_at_a_time
 from jobs.memory import PeakMemory
 from jobs.warm_up import warm_up
 from jobs.world import ensure_world
+from lakehouse.contracts.tables import TABLES
 from lakehouse.errors import NotFoundError, PermanentError
-from lakehouse.ops.steps import is_current
+from lakehouse.ops.steps import Step, is_current
+from lakehouse.quality.memory import remembered
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.lake import Lake
 
 if TYPE_CHECKING:
-    from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult
+    from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult, JobDefinition
 
 INSTANCE = Path(__file__).with_name("instance.yaml")
-EMBEDDED = "creatorlake/embedded"
-"""Tag of runs that live and die with this command, unlike those that Dagster's daemon launches."""
+INSTANCE_FILE = "dagster.yaml"
 DEMO = "demo"
 """Name of the default lake of the synthetic world, apart from the user's own."""
 
@@ -38,12 +40,15 @@ def run(folder: Path | None, *, port: int, is_serving: bool) -> int:
 
     Without an input folder the synthetic world is used, in a lake of its own.
     """
-    settings = _settings(folder)
-    lake = Lake(settings)
-    with _one_run_at_a_time(settings):
+    if is_serving:
+        _require_free(port)
+    with one_run_at_a_time(load_settings()):
+        settings = _settings(folder)
+        remember(settings)
+        lake = Lake(settings)
         started = time.monotonic()
         _say(f"Lake {lake.layout.root}")
-        stale = [step.name for step in STEPS if not is_current(step, lake, settings)]
+        stale = [step.name for step in STEPS if not is_current(step, lake, settings) or _has_failed_check(step, lake)]
         if stale:
             if stale != [LANDING]:
                 warm_up(settings)
@@ -57,9 +62,23 @@ def run(folder: Path | None, *, port: int, is_serving: bool) -> int:
 def publish() -> int:
     """Run the export and index steps alone."""
     settings = load_settings()
-    with _one_run_at_a_time(settings):
+    with one_run_at_a_time(settings):
         _materialize(settings, only=(EXPORT, SNAPSHOT))
     return 0
+
+
+def _last_input(settings: Settings) -> Path | None:
+    """Input of the last run, None before the first.
+
+    Raises:
+        PermanentError: that run filled another lake, so its input is not this one's.
+    """
+    last = recall(settings.home)
+    if settings.input is not None or last is None:
+        return None
+    if last.lake != settings.lake_root:
+        raise PermanentError(f"Say which folder feeds {settings.lake_root}: INPUT=... or --input.")
+    return last.input
 
 
 def roll_back(snapshot: str | None) -> int:
@@ -71,10 +90,21 @@ def roll_back(snapshot: str | None) -> int:
     return 0
 
 
-def dev(*, port: int) -> int:
-    """Replace this process by Dagster's web page and daemon over the lake and input that `run` would use."""
-    settings = _settings(None)
+def dev(folder: Path | None, *, port: int) -> int:
+    """Replace this process by Dagster's web page and daemon over a lake and input, by default those of the last run.
+
+    Raises:
+        PermanentError: the web page runs already, or the port is taken.
+    """
+    _require_free(port)
+    settings = _settings(folder or _last_input(load_settings()))
+    keep_dev_lock(settings)
     _prepare_instance(settings)
+    if is_free(settings, RUN):
+        from dagster import DagsterInstance
+
+        with DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+            bury_dead_runs(instance, is_dagster_open=False)
     environment = os.environ | {"DAGSTER_HOME": str(settings.dagster_home)}
     program = Path(sys.executable).with_name("dagster")
     command = [str(program), "dev", "--host", "127.0.0.1", "--port", str(port), "--module-name", "jobs.definitions"]
@@ -114,34 +144,48 @@ def _materialize(settings: Settings, only: tuple[str, ...] = ()) -> None:
     _show_progress()
     resource = LakeResource(lake=settings.lake_root, input_folder=str(settings.input or ""))
     job = build_defs({"lake": resource}).resolve_job_def("nightly")
-    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with PeakMemory() as peak, DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-        _bury_killed_runs(instance)
-        result = job.execute_in_process(
-            run_config=quiet,
-            instance=instance,
-            raise_on_error=False,
-            asset_selection=_keys(only) if only else None,
-            tags={EMBEDDED: "true"},
-        )
+        bury_dead_runs(instance, is_dagster_open=not is_free(settings, DEV))
+        result = _execute(job, instance, only)
     _say(f"Peak memory {peak.gib:.1f} GiB.")
     if not result.success:
         raise PermanentError(_first_failure(result))
 
 
-def _bury_killed_runs(instance: DagsterInstance) -> None:
-    """End embedded runs whose process is gone, and free the pool slots they held.
+def _execute(job: JobDefinition, instance: DagsterInstance, only: tuple[str, ...]) -> ExecuteInProcessResult:
+    """Run the job here; an interrupt ends it."""
+    from dagster._core.errors import DagsterExecutionInterruptedError
 
-    The run lock is ours, so an embedded run that still counts as started was killed.
-    """
-    from dagster import DagsterRunStatus, RunsFilter
-
-    open_statuses = [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
-    for dead in instance.get_runs(filters=RunsFilter(statuses=open_statuses, tags={EMBEDDED: "true"})):
-        instance.report_run_failed(
-            dead, message="The process of this run was killed; the next run goes on from its progress."
+    try:
+        return job.execute_in_process(
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            instance=instance,
+            raise_on_error=False,
+            asset_selection=_keys(only) if only else None,
+            tags={EMBEDDED: "true"},
         )
-        instance.event_log_storage.free_concurrency_slots_for_run(dead.run_id)
+    except DagsterExecutionInterruptedError as interrupt:
+        raise KeyboardInterrupt from interrupt
+
+
+def _has_failed_check(step: Step, lake: Lake) -> bool:
+    """Whether a table of the step is known to break its rules: then a run must not call it current."""
+    outcomes = (remembered(lake, TABLES[name]) for name in step.outputs)
+    return any(outcome is not None and not outcome.is_passed for outcome in outcomes)
+
+
+def _require_free(port: int) -> None:
+    """Refuse a taken port before the work, not after it.
+
+    Raises:
+        PermanentError: something listens there.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise PermanentError(f"Port {port} is taken; choose another with PORT=... or --port.") from error
 
 
 def _keys(names: tuple[str, ...]) -> list[AssetKey]:
@@ -160,14 +204,25 @@ def _first_failure(result: ExecuteInProcessResult) -> str:
         if event.is_step_failure:
             data = event.step_failure_data
             known = data.user_failure_data
-            reason = known.description if known else data.error.to_string() if data.error else "no reason given"
+            reason = known.description if known and known.description else _root_cause(data.error)
             return f"{event.step_key} failed: {reason}"
     return "The run failed; `make dev` shows why."
 
 
+def _root_cause(error: Any) -> str:
+    """First line of the innermost cause of a Dagster error; the whole of it is in Dagster's log of the run."""
+    if error is None:
+        return "no reason given"
+    while error.cause is not None:
+        error = error.cause
+    return f"{error.message.strip().splitlines()[0]} (`make dev` shows all of it)"
+
+
 def _prepare_instance(settings: Settings) -> None:
+    """Give Dagster its settings; those that somebody changed in the home stay."""
     settings.dagster_home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(INSTANCE, settings.dagster_home / "dagster.yaml")
+    if not (settings.dagster_home / INSTANCE_FILE).exists():
+        shutil.copyfile(INSTANCE, settings.dagster_home / INSTANCE_FILE)
 
 
 def _hand_over(settings: Settings, port: int) -> int:
@@ -176,22 +231,6 @@ def _hand_over(settings: Settings, port: int) -> int:
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "jobs.cli", "serve", "--port", str(port)])  # noqa: S606
     return 1
-
-
-@contextmanager
-def _one_run_at_a_time(settings: Settings) -> Iterator[None]:
-    """Refuse a second run of the same home; the lock ends with the process, however it ends."""
-    settings.home.mkdir(parents=True, exist_ok=True)
-    with (settings.home / "run.lock").open("w") as handle:
-        _lock(handle)
-        yield
-
-
-def _lock(handle: TextIO) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise PermanentError("Another run is filling this lake; wait for it to end.") from error
 
 
 def _show_progress() -> None:
