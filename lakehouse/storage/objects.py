@@ -1,7 +1,8 @@
 """The lake's objects: write-once files with sha256, small replaceable records, one pointer moved by compare-and-swap.
 
 One code path for a local folder and an S3 bucket. Delta tables are not touched here (`lake.py`). No Spark: the index
-build and the serving process use this module too (ADR 0001).
+build and the serving process use this module too (ADR 0001). Trouble with a store leaves as one sentence of ours: its own
+text may repeat the access key.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,15 +19,24 @@ from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
 from obstore.store import LocalStore, S3Store
 
 from lakehouse.contracts.layout import Layout
-from lakehouse.errors import IntegrityError, NotFoundError, TransientError
+from lakehouse.errors import IntegrityError, NotFoundError, PermanentError, TransientError
 from lakehouse.settings import Settings
 
 CHUNK_BYTES = 8 * 1024 * 1024
 """Read size when hashing or copying: large enough to amortise calls, small enough for any machine."""
+_STATUS = re.compile(r"status code: (\d{3})")
+"""Where a store's text says what the server answered: listings have no error types of their own."""
+_REFUSED, _MISSING = frozenset({"401", "403"}), "404"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,8 @@ class ObjectStore:
         """
         digest = sha256_file(data) if isinstance(data, Path) else hashlib.sha256(data).hexdigest()
         try:
-            obstore.put(self._store, key, data, mode="create")
+            with self._asked("written", key):
+                obstore.put(self._store, key, data, mode="create")
         except AlreadyExistsError as error:
             if self.sha256(key) != digest:
                 raise IntegrityError(
@@ -72,7 +84,8 @@ class ObjectStore:
 
     def replace(self, key: str, data: bytes) -> None:
         """Write a small mutable record atomically; the last writer wins."""
-        obstore.put(self._store, key, data)
+        with self._asked("written", key):
+            obstore.put(self._store, key, data)
 
     def swap(self, key: str, data: bytes, *, expected: bytes | None) -> bool:
         """Set a pointer to `data` only if it still holds `expected` (None: does not exist). Returns whether it did."""
@@ -86,10 +99,8 @@ class ObjectStore:
         Raises:
             NotFoundError: there is no such object.
         """
-        try:
+        with self._asked("read", key):
             return bytes(obstore.get(self._store, key).bytes())
-        except FileNotFoundError as error:
-            raise NotFoundError(f"{self.layout.uri(key)} does not exist.") from error
 
     def get_verified(self, key: str, sha256: str) -> bytes:
         """Whole object, refused when its checksum differs.
@@ -134,51 +145,75 @@ class ObjectStore:
     def exists(self, key: str) -> bool:
         """Whether an object is there."""
         try:
-            obstore.head(self._store, key)
-        except FileNotFoundError:
+            with self._asked("read", key):
+                obstore.head(self._store, key)
+        except NotFoundError:
             return False
         return True
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects under a folder-like prefix, in key order within each page."""
-        for page in obstore.list(self._store, prefix):
-            for meta in sorted(page, key=lambda entry: entry["path"]):
-                yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"])
+        return self._listed(prefix, None)
 
     def list_after(self, prefix: str, start: str) -> Iterator[ObjectInfo]:
         """Objects under `prefix` whose key sorts after `start`."""
-        for page in obstore.list(self._store, prefix, offset=start):
-            for meta in sorted(page, key=lambda entry: entry["path"]):
-                yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"])
+        return self._listed(prefix, start)
 
     def delete(self, key: str) -> None:
         """Remove an object; a missing one is fine."""
         try:
-            obstore.delete(self._store, key)
-        except FileNotFoundError:
+            with self._asked("deleted", key):
+                obstore.delete(self._store, key)
+        except NotFoundError:
             return
 
+    def _listed(self, prefix: str, start: str | None) -> Iterator[ObjectInfo]:
+        with self._asked("listed", prefix):
+            for page in obstore.list(self._store, prefix, offset=start):
+                for meta in sorted(page, key=lambda entry: entry["path"]):
+                    yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"])
+
     def _stream(self, key: str) -> Iterator[bytes]:
+        with self._asked("read", key):
+            for chunk in obstore.get(self._store, key).stream(min_chunk_size=CHUNK_BYTES):
+                yield bytes(chunk)
+
+    @contextmanager
+    def _asked(self, operation: str, key: str) -> Iterator[None]:
+        """The store's errors as ours, without its text. What a caller answers itself passes: exists already, has changed.
+
+        Raises:
+            NotFoundError: there is no such object, or no such bucket.
+            PermanentError: the store refuses the credentials.
+            TransientError: anything else.
+        """
+        uri = self.layout.uri(key)
         try:
-            result = obstore.get(self._store, key)
-        except FileNotFoundError as error:
-            raise NotFoundError(f"{self.layout.uri(key)} does not exist.") from error
-        for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
-            yield bytes(chunk)
+            yield
+        except FileNotFoundError:
+            raise NotFoundError(f"{uri} does not exist.") from None
+        except (AlreadyExistsError, PreconditionError):
+            raise
+        except BaseError as error:
+            raise _told(error, operation, uri) from None
 
     def _create(self, key: str, data: bytes) -> bool:
         try:
-            obstore.put(self._store, key, data, mode="create")
+            with self._asked("written", key):
+                obstore.put(self._store, key, data, mode="create")
         except AlreadyExistsError:
             return False
         return True
 
     def _swap_s3(self, key: str, data: bytes, expected: bytes) -> bool:
-        current = obstore.get(self._store, key)
-        if bytes(current.bytes()) != expected:
+        with self._asked("read", key):
+            current = obstore.get(self._store, key)
+            held = bytes(current.bytes())
+        if held != expected:
             return False
         try:
-            obstore.put(self._store, key, data, mode={"e_tag": current.meta["e_tag"]})
+            with self._asked("written", key):
+                obstore.put(self._store, key, data, mode={"e_tag": current.meta["e_tag"]})
         except PreconditionError:
             return False
         return True
@@ -197,6 +232,18 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def _told(error: BaseError, operation: str, uri: str) -> PermanentError | TransientError:
+    """One sentence for what went wrong, and whether a retry can help."""
+    found = _STATUS.search(str(error))
+    status = found.group(1) if found else ""
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in _REFUSED:
+        return PermanentError(f"{uri} cannot be {operation}: the store refuses these credentials.")
+    if status == _MISSING:
+        return NotFoundError(f"{uri} cannot be {operation}: there is no such bucket.")
+    answer = f"answers {status}" if status else f"fails ({type(error).__name__})"
+    return TransientError(f"{uri} cannot be {operation}: the store {answer}.")
+
+
 def _local_store(root: str) -> LocalStore:
     Path(root).mkdir(parents=True, exist_ok=True)
     return LocalStore(root)
@@ -211,10 +258,7 @@ def _s3_store(settings: Settings, layout: Layout) -> S3Store:
         config["access_key_id"] = settings.s3_access_key_id.get_secret_value()
         config["secret_access_key"] = settings.s3_secret_access_key.get_secret_value()
     is_plain = settings.s3_endpoint.startswith("http://")
-    try:
-        return S3Store(bucket, prefix=prefix or None, client_options={"allow_http": is_plain}, **config)
-    except BaseError as error:
-        raise TransientError(f"The bucket {bucket!r} cannot be reached: {error}") from error
+    return S3Store(bucket, prefix=prefix or None, client_options={"allow_http": is_plain}, **config)
 
 
 @contextmanager

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from obstore.store import S3Store
 
-from lakehouse.errors import IntegrityError, NotFoundError
+from lakehouse.contracts.layout import Layout
+from lakehouse.errors import IntegrityError, NotFoundError, PermanentError, TransientError
 from lakehouse.storage.objects import ObjectStore
 
 
@@ -78,3 +82,78 @@ def test_one_of_many_racing_swaps_wins(objects):
 
 def test_delete_of_a_missing_object_is_fine(objects):
     objects.delete("never")
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers every request with the server's status, and repeats the access key as S3 does."""
+
+    def answer(self):
+        body = b"<Error><Code>InvalidAccessKeyId</Code><AWSAccessKeyId>AKIAHUSH</AWSAccessKeyId></Error>"
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815  (names of the base class)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """A bucket whose server refuses everything with `bucket.status`."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    store = S3Store(
+        "lake",
+        endpoint=f"http://127.0.0.1:{server.server_port}",
+        region="us-east-1",
+        access_key_id="AKIAHUSH",
+        secret_access_key="hush",
+        client_options={"allow_http": True},
+        retry_config={"max_retries": 0},
+    )
+    server.objects = ObjectStore(Layout("s3://lake"), store)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+OPERATIONS = {
+    "put_once": lambda objects: objects.put_once("a/key", b"1"),
+    "replace": lambda objects: objects.replace("a/key", b"1"),
+    "create": lambda objects: objects.swap("a/key", b"1", expected=None),
+    "swap": lambda objects: objects.swap("a/key", b"1", expected=b"0"),
+    "get": lambda objects: objects.get("a/key"),
+    "sha256": lambda objects: objects.sha256("a/key"),
+    "list": lambda objects: list(objects.list("a/key")),
+    "list_after": lambda objects: list(objects.list_after("a/key", "a/key")),
+    "exists": lambda objects: objects.exists("a/key"),
+    "delete": lambda objects: objects.delete("a/key"),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(401, PermanentError), (403, PermanentError), (400, TransientError), (500, TransientError), (503, TransientError)],
+)
+def test_trouble_with_a_store_is_one_sentence_without_secrets(bucket, operation, status, kind):
+    bucket.status = status
+    with pytest.raises(kind) as raised:
+        OPERATIONS[operation](bucket.objects)
+    text = str(raised.value)
+    assert text.startswith("s3://lake/a/key cannot be ")
+    assert "\n" not in text
+    assert "HUSH" not in text.upper()
+    assert raised.value.__suppress_context__
+
+
+def test_a_missing_bucket_is_not_found(bucket):
+    bucket.status = 404
+    for operation in ("put_once", "swap", "get", "list"):
+        with pytest.raises(NotFoundError, match="s3://lake/a/key"):
+            OPERATIONS[operation](bucket.objects)
+    assert not bucket.objects.exists("a/key")
