@@ -7,11 +7,13 @@ import secrets
 import sys
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from lakehouse.errors import SettingsError
 
+ENV_PREFIX = "CREATORLAKE_"
 DEFAULT_HOME = ".creatorlake"
 PEPPER_FILE = "email_pepper"
 JARS_POINTER = "creatorlake-jars"
@@ -20,9 +22,9 @@ AUTO_MODEL = "use-multilingual"
 
 
 class Settings(BaseSettings):
-    """Everything a run can be told. Each field is `CREATORLAKE_<NAME>` in the environment."""
+    """Everything a run can be told. Each field is `CREATORLAKE_<NAME>` in the environment; an empty one is not set."""
 
-    model_config = SettingsConfigDict(env_prefix="CREATORLAKE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
 
     home: Path = Field(Path(DEFAULT_HOME), description="Folder for the local lake, Dagster's files and caches")
     lake: str = Field("", description="Lake root: a folder or s3://bucket/prefix; empty means `{home}/lake`")
@@ -90,8 +92,23 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Settings from the environment with `overrides` on top; None means "not given"."""
-    return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    """Settings from the environment with `overrides` on top; None means "not given".
+
+    Raises:
+        SettingsError: a value is wrong; the sentence names the variable and never repeats the value.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        raise SettingsError("; ".join(_problem(entry["loc"], entry["msg"]) for entry in problems) + ".") from None
+    except UnreadableError as error:
+        named = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
+        raise SettingsError(f"{_problem((named,), 'Input should be valid JSON')}.") from None
+
+
+def _problem(place: tuple[int | str, ...], message: str) -> str:
+    return f"{ENV_PREFIX}{str(place[0]).upper()} is wrong: {message.removeprefix('Value error, ')}"
 
 
 def _jars_folder() -> Path | None:

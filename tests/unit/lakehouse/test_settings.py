@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lakehouse.errors import SettingsError
-from lakehouse.settings import load_settings
+from lakehouse.settings import Settings, load_settings
 
 
 def test_lake_root_of_a_folder_and_of_buckets(tmp_path, monkeypatch):
@@ -29,6 +29,32 @@ def test_the_pepper_is_made_once_and_private(tmp_path):
 def test_missing_jars_say_what_to_do(tmp_path):
     with pytest.raises(SettingsError, match="make setup"):
         load_settings(spark_jars=tmp_path).jars()
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_an_empty_variable_is_not_set(monkeypatch, name):
+    unset = getattr(load_settings(), name)
+    monkeypatch.setenv(f"CREATORLAKE_{name.upper()}", "")
+    assert getattr(load_settings(), name) == unset
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("SIMULATE_CREATORS", "5", "greater than or equal to 10"),
+        ("SIMULATE_CREATORS", "hush", "valid integer"),
+        ("SNAPSHOTS_KEPT", "1", "greater than or equal to 2"),
+        ("SPARK_EXTRA", "hush{", "valid JSON"),
+        ("SPARK_EXTRA", '{"a": ["hush"]}', "valid string"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_that_names_the_variable(monkeypatch, name, value, hint):
+    monkeypatch.setenv(f"CREATORLAKE_{name}", value)
+    with pytest.raises(SettingsError, match=f"^CREATORLAKE_{name} is wrong: .*{hint}") as raised:
+        load_settings()
+    assert "hush" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert raised.value.__suppress_context__
 
 
 def test_secrets_do_not_show(tmp_path):
