@@ -1,7 +1,8 @@
 """Step: accounts and posts -> `silver_core__links`: who points at which account, site or (hashed) e-mail, and how often.
 
 One row per account and target with its strongest evidence; a record counts once for each target. Accounts with a changed
-profile or post are recomputed whole, and links that they no longer carry are removed: the result equals a full rebuild.
+profile or post are recomputed whole, and links that they no longer carry are removed: the result equals a full rebuild, but for an account that lost a post to
+another one, which is recomputed when it changes next.
 """
 
 from __future__ import annotations
