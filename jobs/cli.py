@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"creatorlake: {error}\n")
         return 1
     except KeyboardInterrupt:
+        sys.stderr.write("creatorlake: interrupted; what was finished stays, the next run goes on from there.\n")
         return 130
 
 

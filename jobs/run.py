@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from assets.names import EXPORT, LANDING, SNAPSHOT
 from assets.steps import STEPS
 from jobs.dead_runs import EMBEDDED, bury_dead_runs
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
 
 INSTANCE = Path(__file__).with_name("instance.yaml")
 INSTANCE_FILE = "dagster.yaml"
+EMBEDDED_FILE = "embedded.yaml"
+"""The same with `NO_CAPTURE`, for runs whose lines go to the terminal."""
+NO_CAPTURE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+"""Two helper processes a step less, which an interrupt would make print their own tracebacks."""
 DEMO = "demo"
 """Name of the default lake of the synthetic world, apart from the user's own."""
 
@@ -144,7 +150,7 @@ def _materialize(settings: Settings, only: tuple[str, ...] = ()) -> None:
     _show_progress()
     resource = LakeResource(lake=settings.lake_root, input_folder=str(settings.input or ""))
     job = build_defs({"lake": resource}).resolve_job_def("nightly")
-    with PeakMemory() as peak, DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+    with PeakMemory() as peak, DagsterInstance.from_config(str(settings.dagster_home), EMBEDDED_FILE) as instance:
         bury_dead_runs(instance, is_dagster_open=not is_free(settings, DEV))
         result = _execute(job, instance, only)
     _say(f"Peak memory {peak.gib:.1f} GiB.")
@@ -195,7 +201,11 @@ def _keys(names: tuple[str, ...]) -> list[AssetKey]:
 
 
 def _first_failure(result: ExecuteInProcessResult) -> str:
-    """The sentence of the first failed check or step."""
+    """The sentence of the first failed check or step.
+
+    Raises:
+        KeyboardInterrupt: that step was interrupted.
+    """
     for check in result.get_asset_check_evaluations():
         if not check.passed and check.severity.value == "ERROR":
             problems = "; ".join(f"{name} {value.value}" for name, value in check.metadata.items())
@@ -203,6 +213,8 @@ def _first_failure(result: ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
+            if data.error and data.error.cls_name == "DagsterExecutionInterruptedError":
+                raise KeyboardInterrupt
             known = data.user_failure_data
             reason = known.description if known and known.description else _root_cause(data.error)
             return f"{event.step_key} failed: {reason}"
@@ -223,6 +235,9 @@ def _prepare_instance(settings: Settings) -> None:
     settings.dagster_home.mkdir(parents=True, exist_ok=True)
     if not (settings.dagster_home / INSTANCE_FILE).exists():
         shutil.copyfile(INSTANCE, settings.dagster_home / INSTANCE_FILE)
+    known = yaml.safe_load((settings.dagster_home / INSTANCE_FILE).read_text(encoding="utf-8")) or {}
+    embedded = yaml.safe_dump(known | {"compute_logs": NO_CAPTURE})
+    (settings.dagster_home / EMBEDDED_FILE).write_text(embedded, encoding="utf-8")
 
 
 def _hand_over(settings: Settings, port: int) -> int:
