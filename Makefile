@@ -39,7 +39,7 @@ dev: setup ## Dagster's web interface over the same lake, by default that of the
 test: setup-test check ## Linters, types, import rules and every test
 	@.venv/bin/python -m pytest tests -m "not proof"
 
-test-proof: setup-test ## The long proofs: kill and resume, incremental run, S3, real files
+test-proof: setup-test ## The long proofs: a run after one new file, facts about real files
 	@.venv/bin/python -m pytest tests -m proof
 
 test-fast: setup ## Unit, property and contract tests: no JVM, no server
@@ -64,8 +64,9 @@ bench: $(addprefix bench-,$(BENCHMARKS)) ## Every benchmark, one after the other
 bench-%: setup-test ## One benchmark; `make bench-pipeline INPUT=folder` takes real files
 	@.venv/bin/python -m benchmarks.$*
 
-docs: setup ## Render docs/data_dictionary.md from the contracts
+docs: setup ## Render docs/data_dictionary.md and docs/settings.md from the code
 	@.venv/bin/python -m lakehouse.contracts.docs
+	@.venv/bin/python -m jobs.settings_docs
 
 lock: setup ## Renew deploy/locks from pyproject.toml: [UPGRADE=1 for the newest versions]
 	@deploy/lock.sh $(if $(UPGRADE),--upgrade)

@@ -7,9 +7,11 @@ import re
 import subprocess
 from pathlib import Path
 
+from jobs import settings_docs
 from jobs.cli import _parser
 from lakehouse.contracts.docs import render
 from lakehouse.settings import Settings
+from serving.settings import ServingSettings
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -18,8 +20,13 @@ def test_the_data_dictionary_is_current():
     assert (REPO / "docs" / "data_dictionary.md").read_text(encoding="utf-8") == render(), "run `make docs`"
 
 
+def test_the_page_of_settings_is_current():
+    assert (REPO / "docs" / "settings.md").read_text(encoding="utf-8") == settings_docs.render(), "run `make docs`"
+
+
 def test_every_setting_is_described():
-    assert all(field.description for field in Settings.model_fields.values())
+    for settings in (Settings, ServingSettings):
+        assert all(field.description for field in settings.model_fields.values())
 
 
 def test_promised_commands_exist():

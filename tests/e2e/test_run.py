@@ -59,6 +59,7 @@ def test_the_service_answers_over_http(world):
         assert "followers" in str(error)
 
 
+@pytest.mark.proof
 def test_a_new_file_does_only_what_it_changes(world, tmp_path):
     home = Home(tmp_path, str(tmp_path / "lake"), dict(world.env))
     shutil.copytree(world.lake, home.lake)
