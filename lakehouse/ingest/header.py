@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
+CACHED_NAMES = 16_384
+"""Distinct names remembered: every row of JSON repeats its keys."""
 Row = Any
 """A list of cells (tabular files) or a dict (JSON)."""
 Getter = Callable[[Row], Any]
@@ -13,6 +16,7 @@ Lookup = Callable[[str, int], Getter | None]
 """Header and occurrence to a reader of raw values; None when the file has no such column."""
 
 
+@lru_cache(maxsize=CACHED_NAMES)
 def normal(header: str) -> str:
     """A header without differences of case and white space (line breaks too)."""
     return " ".join(header.split()).casefold()
@@ -67,12 +71,12 @@ class JsonPaths:
             return [self.without(item, above) for item in value]
         if not isinstance(value, dict):
             return value
-        places = {key: f"{above}{normal(key)}" for key in value}
-        return {
-            key: self.without(inner, f"{places[key]}.") if places[key] in self._parents else inner
-            for key, inner in value.items()
-            if places[key] not in self._paths
-        }
+        kept: dict[str, Any] = {}
+        for key, inner in value.items():
+            place = above + normal(key)
+            if place not in self._paths:
+                kept[key] = self.without(inner, f"{place}.") if place in self._parents else inner
+        return kept
 
 
 def json_lookup(name: str, _at: int) -> Getter:

@@ -266,3 +266,9 @@ def test_a_required_value_is_judged_by_record_in_json(tmp_path: Path) -> None:
 def test_a_wrong_header_row_withholds_its_rows(tmp_path: Path) -> None:
     _, _, entries = read(tmp_path, b"Us\xffer,Name\nann,Ann\n")
     assert [(entry.reason_code, entry.rows_count) for entry in entries] == [("no_header", 1)]
+
+
+def test_a_dropped_object_goes_whole_though_a_part_of_it_is_named_too(tmp_path: Path) -> None:
+    mapping = acme(**{"[Gender]": "[author.gender, author]"})
+    _, records, _ = read(tmp_path, '[{"User": "ann", "Author": {"gender": "secret", "age": 5}}]', mapping, "acme.json")
+    assert [record.payload for record in records] == [{"handle": "ann"}]
