@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse.contracts.layout import LANDING, landing_key
-from lakehouse.errors import SettingsError
+from lakehouse.errors import NotFoundError, SettingsError
 from lakehouse.ingest.batches import (
     UNCLAIMED,
     Batch,
@@ -60,12 +60,18 @@ def build_landing(ctx: StepContext) -> Report:
 
     Raises:
         SettingsError: no input folder is set, or a mapping is wrong.
-        NotFoundError: the input folder does not exist.
+        NotFoundError: the input folder does not exist, or the lake is empty and nothing in the folder can be landed.
     """
     if ctx.settings.input is None:
         raise SettingsError("There is no input folder: set CREATORLAKE_INPUT or run `make run INPUT=folder`.")
     mappings = load_mappings(ctx.settings.mappings_dir)
-    return land(ctx.lake.objects, ctx.settings.input, mappings=mappings, log=ctx.log)
+    report = land(ctx.lake.objects, ctx.settings.input, mappings=mappings, log=ctx.log)
+    if not load_index(ctx.lake.objects).files:
+        raise NotFoundError(
+            f"Nothing in {ctx.settings.input} could be landed: no mapping claims any of its "
+            f"{report.metadata['files_not_landed']:,} files; docs/ingest.md tells how to write one."
+        )
+    return report
 
 
 def input_fingerprint(_lake: Lake, settings: Settings) -> str:

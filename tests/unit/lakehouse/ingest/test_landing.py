@@ -267,3 +267,12 @@ def test_the_step_reads_its_folder_from_the_settings(settings: Settings, inbox: 
         build_landing(StepContext(Lake(settings), settings, {}))
     with pytest.raises(NotFoundError, match="does not exist"):
         run(ObjectStore.open(settings), inbox / "nowhere")
+
+
+def test_a_folder_that_no_mapping_knows_is_one_sentence(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "unknown"
+    folder.mkdir()
+    (folder / "strange.csv").write_text("a,b\n1,2\n")
+    given = settings.model_copy(update={"input": folder})
+    with pytest.raises(NotFoundError, match="no mapping claims any of its 1 files"):
+        build_landing(StepContext(Lake(given), given, {}, lambda _line: None))
