@@ -5,6 +5,7 @@ Static components are computed here once per snapshot; those that depend on the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +29,9 @@ RECENCY_HALF_LIFE_DAYS = 90.0
 
 LARGEST_AUDIENCE = 1e9
 """Followers that count as size 1: more than any account has."""
+
+PROMINENCE_OF_ALL_UNKNOWN = 0.5
+"""Prominence where a snapshot knows nobody's followers: names then count as half a perfect similarity."""
 
 US_PER_DAY = 86_400_000_000
 
@@ -82,6 +86,7 @@ class Columns:
     """Ranking columns of all rows. A value that is not known is nan; a column that the snapshot lacks is None."""
 
     creator_rank: npt.NDArray[np.int32]
+    prominence: Floats
     followers: npt.NDArray[np.float64] | None
     engagement: Floats | None
     quality: Floats | None
@@ -99,6 +104,7 @@ class Columns:
         ordinals, scores, codes = _niches(catalog)
         return cls(
             creator_rank=_creator_rank(catalog),
+            prominence=prominence_of(np.full(catalog.rows, np.nan) if followers is None else followers),
             followers=followers,
             engagement=_engagement(catalog, followers),
             quality=_as_float32(_numbers(catalog, "quality_score")),
@@ -178,6 +184,19 @@ def _engagement(catalog: Catalog, followers: npt.NDArray[np.float64] | None) -> 
             shares = lower_share(rates, tiers)
             found = shares if found is None else np.where(np.isnan(found), shares, found)
     return _as_float32(found)
+
+
+def audience_size(followers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Size on a log scale, 0-1."""
+    return np.clip(np.log10(1.0 + followers) / math.log10(LARGEST_AUDIENCE), 0.0, 1.0)
+
+
+def prominence_of(followers: npt.NDArray[np.float64]) -> Floats:
+    """Size of every audience; where it is not known the median of those that are, or `PROMINENCE_OF_ALL_UNKNOWN`."""
+    sizes = audience_size(followers)
+    known = sizes[~np.isnan(sizes)]
+    middle = float(np.median(known)) if len(known) else PROMINENCE_OF_ALL_UNKNOWN
+    return np.where(np.isnan(sizes), middle, sizes).astype(np.float32)
 
 
 def lower_share(values: npt.NDArray[np.float64], groups: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

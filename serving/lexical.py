@@ -2,7 +2,8 @@
 
 value = sum over query words of idf x worth / sum of idf, 0-1, where idf = ln(1 + rows / rows with the word) and worth is
 that of the best place where the word was found. Neighbouring words are also looked for as one word, so
-that "leo messi" finds `leomessi`. A row is *named* by a query that is, as a whole, its name or handle.
+that "leo messi" finds `leomessi` and "Duran Duran" `duranduran`. A row is *named* by a query that is, as a whole, its
+name or handle.
 """
 
 from __future__ import annotations
@@ -107,10 +108,11 @@ class WordIndex:
 
 def find_words(index: WordIndex, text: str) -> LexicalHits:
     """Rows that carry words of `text`."""
-    words = tuple(dict.fromkeys(split_words(text)))[:MAX_WORDS]
+    spoken = split_words(text)[:MAX_WORDS]
+    words = tuple(dict.fromkeys(spoken))
     if not words:
         return NO_HITS
-    spans = joined_spans(words)
+    spans = joined_spans(spoken)
     lists = index.lists(list(spans))
     frequency = {word: place.stop - place.start for word, place in lists.items()}
     read, skipped = within_budget(frequency)
@@ -119,10 +121,10 @@ def find_words(index: WordIndex, text: str) -> LexicalHits:
     worth = np.zeros((len(gids), len(words)))
     for word, found in zip(read, occurrences, strict=True):
         rows = np.searchsorted(gids, found)
-        for place in range(*spans[word]):
+        for place in spans[word]:
             worth[rows, place] = np.maximum(worth[rows, place], index.worth[lists[word]])
     idf = np.array([math.log1p(index.rows / max(1, frequency.get(word, 1))) for word in words])
-    whole = "".join(words)
+    whole = "".join(split_words(text))
     named = np.isin(gids, _wholly(index, lists[whole])) if whole in read else np.zeros(len(gids), bool)
     return LexicalHits(words, gids, worth @ idf / idf.sum(), worth > 0, named, skipped)
 
@@ -132,12 +134,21 @@ def _wholly(index: WordIndex, place: slice) -> Ids:
     return np.asarray(index.gids[place][index.worth[place] == WHOLE_WEIGHT])
 
 
-def joined_spans(words: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Every word and every join of up to `MAX_JOINED` neighbours, with the range of words that it covers."""
-    spans: dict[str, tuple[int, int]] = {}
-    for length in range(min(MAX_JOINED, len(words)), 0, -1):
-        for start in range(len(words) - length + 1):
-            spans.setdefault("".join(words[start : start + length]), (start, start + length))
+def joined_spans(spoken: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Every word, every join of up to `MAX_JOINED` neighbours and the join of all, with the different words it covers.
+
+    Args:
+        spoken: words in order, with repetition.
+
+    Returns:
+        for each join, places among the different words.
+    """
+    places = {word: place for place, word in enumerate(dict.fromkeys(spoken))}
+    spans: dict[str, tuple[int, ...]] = {}
+    for length in (len(spoken), *range(min(MAX_JOINED, len(spoken)), 0, -1)):
+        for start in range(len(spoken) - length + 1):
+            joined = spoken[start : start + length]
+            spans.setdefault("".join(joined), tuple(sorted({places[word] for word in joined})))
     return spans
 
 

@@ -1,8 +1,8 @@
 """Scores: components of 0-1, weighted and added; the candidates of a request; when no other row can win.
 
 Contributions are whole millionths, so that they add up exactly and order is the same wherever it is computed. Ties go
-by creator_id. A value that is not known adds nothing. Who bears the query as a name is as similar to it as can be:
-otherwise the emptiest of the accounts of one name, whose whole text is that name, would come first.
+by creator_id. A value that is not known adds nothing. Who bears the query as a name is as similar to it as it is
+prominent: whose whole text is a name is closest to it in meaning, and is the emptiest of the accounts of that name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.catalog import Ids
-from serving.columns import LARGEST_AUDIENCE, Columns
+from serving.columns import Columns, audience_size
 from serving.lexical import NO_HITS, LexicalHits
 from serving.models import COMPONENTS, CountRange, Weights
 from serving.plan import Stop
@@ -115,13 +115,20 @@ class Scorer:
                 total += np.rint(values * self.question.weights.of(name) * MICRO).astype(np.int64)
         return total
 
+    def word_scores(self, hits: LexicalHits) -> Micros:
+        """Scores of words alone; with the whole similarity part of named rows, which words decide."""
+        weights = self.question.weights
+        prominence = np.where(self.question.are_named(hits.gids), self._columns.prominence[hits.gids], 0.0)
+        parts = (hits.values * weights.lexical, prominence.astype(np.float64) * weights.similarity)
+        return np.asarray(sum(np.rint(part * MICRO) for part in parts), dtype=np.int64)
+
     def order(self, gids: Ids, scores: Micros) -> npt.NDArray[np.int64]:
         """Positions by falling score, ties by creator_id."""
         return np.lexsort((self._columns.creator_rank[gids], -scores))
 
     def _similarity(self, gids: Ids, similarities: Similarities) -> Values:
         positive = np.maximum(similarities, 0.0)
-        return np.where(self.question.are_named(gids), 1.0, positive)
+        return np.where(self.question.are_named(gids), self._columns.prominence[gids], positive)
 
     def _value(self, name: str, gids: Ids) -> Values:
         match name:
@@ -151,12 +158,11 @@ class Scorer:
 
 def size_fit(followers: Values, wanted: CountRange | None) -> Values:
     """Size on a log scale, 0-1; with both bounds given, closeness to their geometric middle (0.5 at the bounds)."""
-    logs = np.log10(1.0 + followers)
     if wanted is None or wanted.min is None or wanted.max is None:
-        return np.clip(logs / math.log10(LARGEST_AUDIENCE), 0.0, 1.0)
+        return audience_size(followers)
     low, high = math.log10(1.0 + wanted.min), math.log10(1.0 + wanted.max)
     half = max((high - low) / 2, 1e-9)
-    return np.clip(1.0 - np.abs(logs - (low + high) / 2) / half / 2, 0.0, 1.0)
+    return np.clip(1.0 - np.abs(np.log10(1.0 + followers) - (low + high) / 2) / half / 2, 0.0, 1.0)
 
 
 def rank_all(shards: ShardSet, matches: Matches, scorer: Scorer) -> Ranking:
@@ -177,7 +183,8 @@ def rank_streams(shards: ShardSet, matches: Matches, scorer: Scorer) -> Ranking:
     """Best `WINDOW` rows out of three streams: by similarity, by words, by static score.
 
     Stops when similarity, words and static score of the last rows seen, taken together, cannot reach the window
-    (Fagin's threshold rule). Where a shard was probed, rows in unprobed lists are unseen: the stop is then no proof.
+    (Fagin's threshold rule): the similarity part of an unseen row is in its words if it is named, and else at most
+    that of the last row of the first stream. Where a shard was probed, rows in unprobed lists are unseen: the stop is then no proof.
     """
     static = scorer.static_scores(matches.gids)
     lexical = scorer.question.lexical.within(matches.mask)
@@ -197,15 +204,13 @@ def _round(
         raise ValueError("streams need a vector")
     found = shards.best(question.vector, matches, k=count)
     by_static, static_bound = _top(static, count)
-    by_words, words_bound = _top(np.rint(lexical.values * question.weights.lexical * MICRO).astype(np.int64), count)
+    by_words, words_bound = _top(scorer.word_scores(lexical), count)
     union = [*(result.gids for result in found), matches.gids[by_static], lexical.gids[by_words]]
     gids = np.unique(np.concatenate(union))
     similarities = shards.similarities(question.vector, gids)
     scores = scorer.scores(gids, similarities)
     order = scorer.order(gids, scores)[:WINDOW]
-    unseen_named = words_bound >= np.rint(question.weights.lexical * MICRO) > 0
-    similarity_bound = question.weights.similarity * (1.0 if unseen_named else _last_similarity(found, count)) * MICRO
-    bound = static_bound + words_bound + similarity_bound
+    bound = static_bound + words_bound + question.weights.similarity * _last_similarity(found, count) * MICRO
     is_exhausted = len(gids) == matches.total
     is_reached = is_exhausted or (len(order) == WINDOW and bound + ROUNDING <= scores[order[-1]])
     sizes = {"similarity": sum(len(r.gids) for r in found), "static": len(by_static), "lexical": len(by_words)}

@@ -48,10 +48,16 @@ def short_count(count: float) -> str:
 
 def _similarity(value: float, evidence: Evidence) -> str:
     if evidence.is_named:
-        return "The query is its name or handle."
+        return _named(evidence)
     target = "the given creators" if evidence.is_by_seeds else "the query"
     closeness = "close" if value >= CLOSE else "related" if value >= RELATED else "hardly related"
     return f"Content is {closeness} in meaning to {target} (similarity {value:.2f})."
+
+
+def _named(evidence: Evidence) -> str:
+    count = evidence.document.get("followers_max_count")
+    size = "" if count is None else f"; {short_count(count)} followers on its largest profile"
+    return f"The query is its name or handle{size}."
 
 
 def _lexical(value: float, evidence: Evidence) -> str:  # noqa: ARG001

@@ -10,7 +10,7 @@ import pytest
 from serving_factories import build, document, profile, serving_settings, word_encoder
 
 import serving.rank as rank_module
-from serving.columns import lower_share, tiers_of
+from serving.columns import lower_share, prominence_of, tiers_of
 from serving.filters import compile_filters
 from serving.lexical import joined_spans
 from serving.models import CountRange, Filters, Weights
@@ -132,7 +132,14 @@ def test_tiers_are_left_closed() -> None:
 
 
 def test_neighbouring_words_are_also_looked_for_as_one() -> None:
-    assert joined_spans(("mr", "beast")) == {"mrbeast": (0, 2), "mr": (0, 1), "beast": (1, 2)}
+    assert joined_spans(("mr", "beast")) == {"mrbeast": (0, 1), "mr": (0,), "beast": (1,)}
+    assert joined_spans(("duran", "duran")) == {"duranduran": (0,), "duran": (0,)}
+    assert joined_spans(("a", "b", "c", "d", "e"))["abcde"] == (0, 1, 2, 3, 4)
+
+
+def test_prominence_of_unknown_audiences_is_the_median() -> None:
+    assert prominence_of(np.array([np.nan, 0.0, 999.0, 1e12])).tolist() == pytest.approx([1 / 3, 0.0, 1 / 3, 1.0])
+    assert prominence_of(np.array([np.nan])).tolist() == [0.5]
 
 
 def test_of_equal_names_the_large_one_comes_first(tmp_path: Path) -> None:
@@ -150,10 +157,26 @@ def test_of_equal_names_the_large_one_comes_first(tmp_path: Path) -> None:
     folder = build(tmp_path, [*small, large, other])
     searcher = Searcher(Snapshot.open(folder, serving_settings(tmp_path / "home"), encoder=word_encoder()))
     hits = searcher.search({"query": "leo messi"}).hits
-    assert [hit.creator_id for hit in hits] == ["c_large", "c_3", "c_2", "c_1", "c_other"]
-    assert hits[0].reasons[0] == "The query is its name or handle."
+    assert [hit.creator_id for hit in hits] == ["c_large", "c_other", "c_3", "c_2", "c_1"]
+    assert hits[0].reasons[0] == "The query is its name or handle; 400M followers on its largest profile."
     unweighted = searcher.search({"query": "leo messi", "weights": {"similarity": 1.0, "lexical": 0.0, "size": 0.0}})
     assert unweighted.hits[-1].creator_id == "c_large"
+    searcher.close()
+
+
+def test_a_name_of_one_repeated_word_and_a_famous_part_of_a_name(tmp_path: Path) -> None:
+    band = document("c_band", profile("x", "band", display_name="Duran Duran"), doc_text="music")
+    tiny = document("c_tiny", profile("x", "tiny", display_name="Ronaldo", followers_count=20), doc_text="ronaldo")
+    famous = document(
+        "c_famous",
+        profile("instagram", "cristiano", display_name="Cristiano Ronaldo", followers_count=500_000_000),
+        doc_text="cristiano ronaldo",
+    )
+    folder = build(tmp_path, [band, tiny, famous])
+    searcher = Searcher(Snapshot.open(folder, serving_settings(tmp_path / "home"), encoder=word_encoder()))
+    hit = searcher.search({"query": "Duran Duran"}).hits[0]
+    assert (hit.creator_id, hit.reasons[0]) == ("c_band", "The query is its name or handle.")
+    assert searcher.search({"query": "ronaldo"}).hits[0].creator_id == "c_famous"
     searcher.close()
 
 
@@ -169,3 +192,6 @@ def test_named_rows_are_found_by_streams_however_far_their_meaning(ivf_searcher:
         is_named = scorer.question.are_named(truth.gids[:10])
         assert is_named.any()
         assert set(truth.gids[:10][is_named].tolist()) <= set(found.gids.tolist())
+        scores = scorer.word_scores(scorer.question.lexical)
+        named = scorer.question.are_named(scorer.question.lexical.gids)
+        assert (scores[named] >= 250_000).all()
