@@ -82,9 +82,13 @@ def _opener(source: Source, settings: ServingSettings, encoder: QueryEncoder | N
 
     def open_searcher(snapshot_id: str) -> Searcher:
         searcher = Searcher(Snapshot.open(source.fetch(snapshot_id), settings, encoder=encoder), secret=secret)
-        if searcher.snapshot.encoder is not None:
-            searcher.snapshot.encoder.warm()
-        searcher.search(WARM_REQUEST)
+        try:
+            if searcher.snapshot.encoder is not None:
+                searcher.snapshot.encoder.warm()
+            searcher.search(WARM_REQUEST)
+        except Exception:
+            searcher.close()
+            raise
         return searcher
 
     return open_searcher

@@ -85,7 +85,7 @@ class Catalog:
             connection.execute("SET TimeZone = 'UTC'")
             _load(connection, folder, manifest)
             return cls(connection, manifest, database)
-        except duckdb.Error as error:
+        except (duckdb.Error, ValueError) as error:  # Arrow's errors are ValueErrors
             connection.close()
             raise IntegrityError(
                 f"The documents of snapshot {manifest.snapshot_id} cannot be loaded: {error}"

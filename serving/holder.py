@@ -24,6 +24,9 @@ from serving.snapshot import Source
 RETRY_SECONDS = 60.0
 """Pause before a refused snapshot is tried again: someone may have repaired it, and checking reads all of it."""
 
+UNAVAILABLE = (CreatorlakeError, BaseError, OSError)
+"""What a source and an opened snapshot raise on purpose."""
+
 log = logging.getLogger("creatorlake.serving")
 
 Open = Callable[[str], Searcher]
@@ -59,6 +62,7 @@ class SnapshotHolder:
         self._held: _Held | None = None
         self._refusal: Refusal | None = None
         self._retry_at = 0.0
+        self._tried = ""
         self.checked_at = ""
 
     @property
@@ -96,18 +100,22 @@ class SnapshotHolder:
     def refresh(self) -> bool:
         """Look at the source once and take a new snapshot into service. Returns whether it did."""
         with self._refresh_lock:
-            self.checked_at = _now()
+            self.checked_at, self._tried = _now(), ""
             try:
                 wanted = self._source.current_id()
-            except (CreatorlakeError, BaseError, OSError) as error:
+            except UNAVAILABLE as error:
                 self._refuse("", error)
                 return False
             return self._take_wanted(wanted)
 
     def watch(self, stop: threading.Event, pause_seconds: float) -> None:
-        """Refresh until told to stop."""
+        """Refresh until told to stop. Nothing that goes wrong ends it: the one in service stays, the new one is refused."""
         while not stop.is_set():
-            self.refresh()
+            try:
+                self.refresh()
+            except Exception as error:
+                log.exception("snapshot %s failed unexpectedly", self._tried or "(unknown)")
+                self._refuse(self._tried, error)
             stop.wait(pause_seconds)
 
     def close(self) -> None:
@@ -133,15 +141,21 @@ class SnapshotHolder:
 
     def _take_previous(self) -> bool:
         """At a start with a damaged newest snapshot, serve the one before; the refusal stays on record."""
-        refusal, previous = self._refusal, self._source.previous_id()
+        refusal = self._refusal
+        try:
+            previous = self._source.previous_id()
+        except UNAVAILABLE as error:
+            log.warning("the snapshot before is not known: %s", error)
+            return False
         is_taken = previous is not None and self._take(previous)
         self._refusal = refusal
         return is_taken
 
     def _take(self, snapshot_id: str) -> bool:
+        self._tried = snapshot_id
         try:
             searcher = self._open(snapshot_id)
-        except (CreatorlakeError, BaseError, OSError) as error:
+        except UNAVAILABLE as error:
             self._source.forget(snapshot_id)
             self._refuse(snapshot_id, error)
             return False
@@ -159,7 +173,7 @@ class SnapshotHolder:
             old.searcher.close()
 
     def _refuse(self, snapshot_id: str, error: Exception) -> None:
-        self._refusal = Refusal(snapshot_id, str(error), _now())
+        self._refusal = Refusal(snapshot_id, str(error) or repr(error), _now())
         self._retry_at = time.monotonic() + RETRY_SECONDS
         log.warning("snapshot %s is refused: %s", snapshot_id or "(unknown)", error)
 

@@ -11,10 +11,12 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+import duckdb
 import numpy as np
 
 from index_build.manifest import MANIFEST_NAME, Manifest
@@ -39,6 +41,9 @@ CANARY_SIMILARITY = 0.98
 
 MATCHES_CACHED = 256
 """Filter results kept: 1.25 MB each at 10 million rows."""
+
+UNREADABLE = (duckdb.Error, ValueError, RuntimeError)
+"""What DuckDB, NumPy, Arrow and FAISS raise over content that they cannot use."""
 
 V = TypeVar("V")
 
@@ -65,10 +70,6 @@ class Cache(Generic[V]):
                 self._values.popitem(last=False)
         return value
 
-    def __contains__(self, key: Hashable) -> bool:
-        with self._lock:
-            return key in self._values
-
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -90,33 +91,50 @@ class Snapshot:
         return self.manifest.snapshot_id
 
     @classmethod
-    def open(
-        cls, folder: Path, settings: ServingSettings, *, encoder: QueryEncoder | None = None, is_verified: bool = False
-    ) -> Snapshot:
+    def open(cls, folder: Path, settings: ServingSettings, *, encoder: QueryEncoder | None = None) -> Snapshot:
         """Check and open a snapshot folder.
 
         Args:
             folder: the snapshot.
             settings: threads, memory and encoder settings.
             encoder: used instead of the one that the manifest names.
-            is_verified: its bytes were checked just now.
 
         Raises:
             NotFoundError: there is no snapshot.
             ContractError: it is damaged, of another format, or of an encoder that is not installed.
         """
-        manifest = read_manifest(folder) if is_verified else verify_folder(folder)
+        manifest = verify_folder(folder)
         chosen = encoder or encoder_for(
             manifest,
             preferred=settings.lake.encoder_model,
             device=settings.lake.encoder_device,
         )
+        with ExitStack() as opened:
+            try:
+                snapshot = cls._load(folder, manifest, settings, chosen, opened)
+            except UNREADABLE as error:
+                raise IntegrityError(f"Snapshot {manifest.snapshot_id} cannot be loaded: {error}") from error
+            opened.pop_all()
+        return snapshot
+
+    @classmethod
+    def _load(
+        cls,
+        folder: Path,
+        manifest: Manifest,
+        settings: ServingSettings,
+        encoder: QueryEncoder | None,
+        opened: ExitStack,
+    ) -> Snapshot:
+        """Open every part; `opened` closes those that need it."""
         shards = ShardSet.open(folder, manifest, threads=settings.threads)
+        opened.callback(shards.close)
         _require_canaries(shards, manifest)
         catalog = Catalog.open(folder, manifest, database=_database(manifest, settings), threads=settings.threads)
+        opened.callback(catalog.close)
         vocabulary = catalog.vocabulary(manifest)
         columns = Columns.load(catalog, as_of=vocabulary.as_of)
-        return cls(manifest, catalog, shards, columns, WordIndex.load(catalog), vocabulary, chosen)
+        return cls(manifest, catalog, shards, columns, WordIndex.load(catalog), vocabulary, encoder)
 
     def matching(self, filters: FilterSet) -> Matches:
         """Rows that pass a filter, remembered."""

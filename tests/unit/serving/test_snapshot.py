@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 from obstore.store import LocalStore
 from serving_factories import document, make_snapshot, serving_settings, word_encoder, write_export
@@ -16,9 +18,11 @@ from index_build.verify import read_manifest
 from lakehouse.contracts.layout import Layout, snapshot_key
 from lakehouse.errors import ContractError, CreatorlakeError, NotFoundError
 from lakehouse.storage.objects import ObjectStore
+from serving.catalog import Catalog
 from serving.encoder import encoder_for
 from serving.errors import NotReadyError
 from serving.holder import SnapshotHolder
+from serving.lexical import WordIndex
 from serving.search import Searcher
 from serving.settings import ServingSettings
 from serving.snapshot import LakeSource, Snapshot, open_source
@@ -167,6 +171,51 @@ def test_a_damaged_pointer_changes_nothing_but_the_readiness(people_folder: Path
     assert holder.refusal is not None
     assert holder.served_id is not None
     holder.close()
+
+
+@pytest.mark.parametrize("problem", [duckdb.InvalidInputException("odd column"), KeyError("odd key")])
+def test_an_odd_snapshot_does_not_end_the_watch(
+    people_folder: Path,
+    other_folder: Path,
+    tmp_path: Path,
+    settings: ServingSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    problem: Exception,
+) -> None:
+    Path(settings.lake.lake_root).mkdir(parents=True)
+    holder, store = _open(settings)
+    ids = [publish(store, people_folder).snapshot_id]
+    stop, closed, load = threading.Event(), [], WordIndex.load
+    watcher = threading.Thread(target=holder.watch, args=(stop, 0.01))
+    watcher.start()
+    assert _soon(lambda: holder.served_id == ids[0])
+
+    def broken(_: Catalog) -> WordIndex:
+        raise problem
+
+    close = Catalog.close
+    monkeypatch.setattr(Catalog, "close", lambda self: (closed.append(self.rows), close(self)))
+    monkeypatch.setattr(WordIndex, "load", broken)
+    ids.append(publish(store, other_folder).snapshot_id)
+    assert _soon(lambda: holder.refusal is not None)
+    assert holder.refusal is not None
+    assert (holder.refusal.snapshot_id, holder.served_id, closed) == (ids[1], ids[0], [4])
+    assert watcher.is_alive()
+    monkeypatch.setattr(WordIndex, "load", load)
+    make_snapshot(write_export(tmp_path / "export", [document("only")]), tmp_path / "third")
+    third = publish(store, tmp_path / "third").snapshot_id
+    assert _soon(lambda: holder.served_id == third and holder.refusal is None)
+    stop.set()
+    watcher.join()
+    holder.close()
+
+
+def _soon(is_true: Callable[[], bool]) -> bool:
+    """Whether something becomes true within the patience of a slow machine."""
+    until = time.monotonic() + 60
+    while not is_true() and time.monotonic() < until:
+        time.sleep(0.01)
+    return is_true()
 
 
 def test_swaps_under_load_fail_no_request_and_free_the_old(
