@@ -53,6 +53,9 @@ TEXT_FIELDS: dict[str, str] = {
 }
 """Fields of the text filter and the normalised columns behind them."""
 
+MAX_TEXT_CONDITIONS = 1_000
+"""Conditions of a text filter, each a scan of one text column: up to 7 ms at 100,000 creators."""
+
 NICHE_GROUPS: dict[str, tuple[str, ...]] = {
     group.replace(" ", "_"): tuple(niche.code for niche in NICHES if niche.group == group)
     for group in dict.fromkeys(niche.group for niche in NICHES)
@@ -334,7 +337,7 @@ def _risk(value: RiskFilter, context: Context) -> Parts:
 
 def _exclude_handles(value: tuple[str, ...], context: Context) -> Parts:  # noqa: ARG001
     keys = sorted({key for handle in value for key in handle_keys(handle)})
-    return [("creator", sql.not_known_true(sql.has_any("handles", keys)))]
+    return [("creator", sql.has_none("handles", keys))]
 
 
 def handle_keys(handle: str) -> set[str]:
@@ -351,24 +354,42 @@ def _text(value: TextFilter, context: Context) -> Parts:
     if missing or not columns:
         raise RequestError("unknown_filter", "This snapshot has no such text.", field="filters.text.fields")
 
-    def anywhere(entries: Iterable[str]) -> Predicate:
-        each = [_entry(entry, column, value.match) for entry in entries for column in columns]
-        return sql.disjunction(each)
+    include, exclude = (
+        list(dict.fromkeys(_needles(entry, value.match) for entry in entries))
+        for entries in (value.include, value.exclude)
+    )
+    _require_few(len(columns) * sum(map(len, [*include, *exclude])))
 
-    parts: Parts = [("creator", anywhere(value.include))] if value.include else []
-    return [*parts, ("creator", sql.negated(anywhere(value.exclude)))] if value.exclude else parts
+    def anywhere(entries: Iterable[tuple[str, ...]]) -> Predicate:
+        return sql.disjunction([_in_column(needles, column) for needles in entries for column in columns])
+
+    parts: Parts = [("creator", anywhere(include))] if include else []
+    return [*parts, ("creator", sql.negated(anywhere(exclude)))] if exclude else parts
 
 
-def _entry(entry: str, column: str, match: str) -> Predicate:
-    """One entry in one text column. Text columns are words in single blanks, ` | ` between values, blanks at both ends."""
+def _require_few(conditions: int) -> None:
+    if conditions > MAX_TEXT_CONDITIONS:
+        raise RequestError(
+            "invalid_value",
+            f"Words times fields make {conditions:,} conditions, at most {MAX_TEXT_CONDITIONS:,} are allowed.",
+            field="filters.text",
+        )
+
+
+def _in_column(needles: Iterable[str], column: str) -> Predicate:
+    return sql.conjunction([sql.contains_text(column, needle) for needle in needles])
+
+
+def _needles(entry: str, match: str) -> tuple[str, ...]:
+    """What one column must hold for an entry. Columns are words in single blanks, ` | ` between values, blanks at both ends."""
     words = split_words(entry)
     if not words:
         raise RequestError("invalid_value", f"{entry!r} has no letter or digit to look for.", field="filters.text")
     if NO_SPACES.search(entry):
-        return sql.conjunction([sql.contains_text(column, word) for word in words])
+        return tuple(dict.fromkeys(words))
     if match == "words":
-        return sql.conjunction([sql.contains_text(column, f" {word} ") for word in words])
-    return sql.contains_text(column, f" {' '.join(words)}" + (" " if match == "phrase" else ""))
+        return tuple(f" {word} " for word in dict.fromkeys(words))
+    return (f" {' '.join(words)}" + (" " if match == "phrase" else ""),)
 
 
 def _occurring(context: Context, facet: str, declared: Collection[str]) -> frozenset[str]:

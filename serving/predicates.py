@@ -58,6 +58,13 @@ def has_any(column: str, values: Sequence[Any]) -> Predicate:
     return Predicate(f"list_has_any({quoted(column)}, ?)", (list(values),))
 
 
+def has_none(column: str, values: Sequence[str]) -> Predicate:
+    """A list column of texts that holds none of the values, or is unknown; an anti-join, as there may be many values."""
+    listed = f"SELECT {GID}, unnest({quoted(column)}) AS item FROM docs"
+    owners = f"SELECT {GID} FROM ({listed}) WHERE item IN (SELECT unnest(?::VARCHAR[]))"
+    return Predicate(f"{GID} NOT IN ({owners})", (list(values),))
+
+
 def has_all(column: str, values: Sequence[Any]) -> Predicate:
     """A list column that holds every value."""
     return Predicate(f"list_has_all({quoted(column)}, ?)", (list(values),))

@@ -69,6 +69,24 @@ def test_text_filter(searcher: Searcher, text: Any, expected: list[str] | None) 
     assert sorted(ids(searcher, filters={"text": text})) == sorted(expected)
 
 
+def test_a_text_filter_has_at_most_a_thousand_conditions(searcher: Searcher) -> None:
+    entries = [" ".join(f"w{entry}x{word}" for word in range(10)) for entry in range(100)]
+    fields = {"fields": ["name"]}
+    assert ids(searcher, filters={"text": {"include": [*entries[:99], "football"], **fields}}) == []
+    assert ids(searcher, filters={"text": {"exclude": entries, **fields}})
+    assert ids(searcher, filters={"text": {"include": ["football " * 20] * 100}})
+    with pytest.raises(RequestError, match=r"1,001 conditions, at most 1,000"):
+        searcher.search({"filters": {"text": {"include": ["football"], "exclude": entries, **fields}}})
+    with pytest.raises(RequestError, match=r"\d,000 conditions"):
+        searcher.search({"filters": {"text": entries}})
+
+
+def test_many_excluded_handles_are_one_join(searcher: Searcher) -> None:
+    strangers = [f"@stranger{number}" for number in range(9_999)]
+    assert "c_messi" not in ids(searcher, filters={"exclude_handles": [*strangers, "@LeoMessi"]})
+    assert len(ids(searcher, filters={"exclude_handles": strangers})) == 5
+
+
 def test_weights_change_the_order_and_are_echoed(searcher: Searcher) -> None:
     only_size = dict.fromkeys(COMPONENTS, 0.0) | {"size": 1.0}
     answer = searcher.search({"query": "vegan", "weights": only_size})
