@@ -5,7 +5,8 @@ const PAGE_SIZE = 10;
 const ACTIVE_DAYS = 90;
 const $ = (id) => document.getElementById(id);
 
-const state = { seeds: [], cursor: null, shown: 0, running: null };
+/** `body` is the request of the cards on the page, `running` the search and `detail` the creator on their way. */
+const state = { seeds: [], body: null, cursor: null, shown: 0, running: null, detail: null };
 const dictionary = { risks: [] };
 
 /** Element with properties and children; strings become text nodes, null children are left out. */
@@ -30,35 +31,69 @@ const day = (value) => (value ? value.slice(0, 10) : "–");
 const NAMES = { region: new Intl.DisplayNames(["en"], { type: "region" }), language: new Intl.DisplayNames(["en"], { type: "language" }) };
 const nameOf = (kind, code) => { try { return NAMES[kind].of(code) ?? code; } catch { return code; } };
 
-/** "10K" -> 10000, "1.5M" -> 1500000, "" -> null. */
+/** "1 500" and "1,500" -> 1500, "1.5" and "1,5" -> 1.5, "" -> null, NaN for what cannot be read. */
+function parseNumber(text) {
+  const plain = text.replace(/\s/g, "");
+  if (plain === "") return null;
+  const isInThousands = /^[1-9]\d{0,2}(,\d{3})+(\.\d+)?$/.test(plain);
+  const digits = isInThousands ? plain.replaceAll(",", "") : plain.replace(",", ".");
+  const number = /^(\d+\.?\d*|\.\d+)$/.test(digits) ? Number(digits) : NaN;
+  return Number.isFinite(number) ? number : NaN;
+}
+
+/** "10K" -> 10000, "1.5 M" -> 1500000. */
 function parseCount(text) {
-  const match = /^\s*([\d.,]+)\s*([kmb]?)\s*$/i.exec(text);
-  if (!match) return null;
-  const factor = { "": 1, k: 1e3, m: 1e6, b: 1e9 }[match[2].toLowerCase()];
-  return Math.round(Number(match[1].replaceAll(",", "")) * factor);
+  const [, digits, unit] = /^(.*?)([kmb]?)\s*$/is.exec(text);
+  if (unit && !digits.trim()) return NaN;
+  const number = parseNumber(digits);
+  return number === null ? null : Math.round(number * { "": 1, k: 1e3, m: 1e6, b: 1e9 }[unit.toLowerCase()]);
+}
+
+/** "5" and "5 %" -> 0.05. */
+function parsePercent(text) {
+  const digits = text.replace(/%\s*$/, "");
+  const number = digits !== text && !digits.trim() ? NaN : parseNumber(digits);
+  return number === null ? null : number / 100;
+}
+
+const NUMBERS = {
+  followers_min: parseCount, followers_max: parseCount, er_min: parsePercent, er_max: parsePercent,
+  quality_min: parseNumber, anomaly_max: parseNumber,
+};
+
+/** Numbers of the form by field; null, and the first wrong field is told about, where one cannot be read. */
+function readNumbers() {
+  const fields = Object.keys(NUMBERS).map((name) => $("filters").elements[name]);
+  const numbers = Object.fromEntries(fields.map((field) => [field.name, NUMBERS[field.name](field.value)]));
+  for (const field of fields) {
+    const isWrong = Number.isNaN(numbers[field.name]);
+    field.setCustomValidity(isWrong ? `Write a number such as ${field.placeholder}` : "");
+    field.setAttribute("aria-invalid", String(isWrong));
+  }
+  const wrong = fields.find((field) => !field.validity.valid);
+  wrong?.reportValidity();
+  return wrong ? null : numbers;
 }
 
 function range(minimum, maximum) {
   const result = {};
-  if (isKnown(minimum) && !Number.isNaN(minimum)) result.min = minimum;
-  if (isKnown(maximum) && !Number.isNaN(maximum)) result.max = maximum;
+  if (isKnown(minimum)) result.min = minimum;
+  if (isKnown(maximum)) result.max = maximum;
   return Object.keys(result).length ? result : undefined;
 }
 
-const fraction = (text, divisor = 1) => (text.trim() === "" ? null : Number(text.replace(",", ".")) / divisor);
-
-function readFilters() {
+function readFilters(numbers) {
   const form = new FormData($("filters"));
   const text = (name) => String(form.get(name) ?? "");
   const filters = {
     platforms: form.getAll("platform").length ? { any: form.getAll("platform") } : undefined,
-    followers: range(parseCount(text("followers_min")), parseCount(text("followers_max"))),
-    er_followers: range(fraction(text("er_min"), 100), fraction(text("er_max"), 100)),
+    followers: range(numbers.followers_min, numbers.followers_max),
+    er_followers: range(numbers.er_min, numbers.er_max),
     niche: text("niche") ? { include: [text("niche")] } : undefined,
     location: text("country") ? { country: [text("country")] } : undefined,
     language: text("language") ? [text("language")] : undefined,
-    quality_min: fraction(text("quality_min")) ?? undefined,
-    anomaly_max: fraction(text("anomaly_max")) ?? undefined,
+    quality_min: numbers.quality_min ?? undefined,
+    anomaly_max: numbers.anomaly_max ?? undefined,
     verified: form.has("verified") ? true : undefined,
     risk: form.has("no_risk") ? { exclude: dictionary.risks } : undefined,
     active_within_days: form.has("active") ? ACTIVE_DAYS : undefined,
@@ -66,12 +101,14 @@ function readFilters() {
   return Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== undefined));
 }
 
-function request(cursor) {
-  const body = { filters: readFilters(), limit: PAGE_SIZE };
+/** Body of a search for what the form says; null where it cannot be read. */
+function request() {
+  const numbers = readNumbers();
+  if (!numbers) return null;
+  const body = { filters: readFilters(numbers), limit: PAGE_SIZE };
   const query = $("query").value.trim();
   if (query) body.query = query;
   if (state.seeds.length) body.similar_to = state.seeds.map((seed) => seed.id);
-  if (cursor) body.cursor = cursor;
   return body;
 }
 
@@ -79,36 +116,59 @@ async function call(path, options = {}) {
   const response = await fetch(path, options);
   if (response.ok) return response.json();
   const problem = await response.json().catch(() => ({}));
-  throw new Error(problem.error?.message ?? `The service answered ${response.status}.`);
+  const message = problem.error?.message ?? `The service answered ${response.status}.`;
+  throw Object.assign(new Error(message), { code: problem.error?.code });
 }
 
 async function search({ isMore = false } = {}) {
-  state.running?.abort();
-  state.running = new AbortController();
+  const body = isMore ? { ...state.body, cursor: state.cursor } : request();
+  if (!body) return;
   if (!isMore) rememberForm();
+  const running = { text: JSON.stringify(body), controller: new AbortController() };
+  if (state.running?.text === running.text) return;
+  state.running?.controller.abort();
+  state.running = running;
   $("main").setAttribute("aria-busy", "true");
   try {
     const answer = await call("/v1/search", {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify(request(isMore ? state.cursor : null)),
-      signal: state.running.signal,
+      body: running.text,
+      signal: running.controller.signal,
     });
+    if (state.running !== running) return;
+    if (!isMore) state.body = body;
     show(answer, isMore);
   } catch (error) {
-    if (error.name !== "AbortError") fail(error.message);
+    if (state.running === running) fail(error, isMore);
   } finally {
-    $("main").removeAttribute("aria-busy");
+    if (state.running === running) {
+      state.running = null;
+      $("main").removeAttribute("aria-busy");
+    }
   }
 }
 
-function fail(message) {
-  $("summary").replaceChildren();
-  $("more").hidden = true;
-  $("hits").replaceChildren(h("li", { class: "message error", role: "alert" }, message));
+/** Tells what went wrong: below the cards where only more of them were asked for, else in their place. */
+function fail(error, isMore = false) {
+  const isGone = error.code === "snapshot_gone";
+  const text = isGone ? `${error.message} The data was renewed: search again.` : error.message;
+  const message = h("li", { class: "message error", role: "alert" }, text);
+  forgetMessages();
+  if (!isMore) {
+    $("summary").replaceChildren();
+    $("hits").replaceChildren();
+  }
+  $("hits").append(message);
+  $("more").hidden = isGone || !isMore;
+}
+
+function forgetMessages() {
+  for (const message of $("hits").querySelectorAll(".message")) message.remove();
 }
 
 function show(answer, isMore) {
+  forgetMessages();
   if (!isMore) { $("hits").replaceChildren(); state.shown = 0; }
   state.cursor = answer.next_cursor;
   state.shown += answer.hits.length;
@@ -228,12 +288,16 @@ function showSeeds() {
 
 async function openDetail(creatorId) {
   const dialog = $("detail");
+  const opened = new AbortController();
+  state.detail?.abort();
+  state.detail = opened;
   dialog.replaceChildren(h("div", { class: "sheet" }, "Loading …"));
-  dialog.showModal();
+  if (!dialog.open) dialog.showModal();
   try {
-    dialog.replaceChildren(sheet(await call(`/v1/creators/${encodeURIComponent(creatorId)}`)));
+    const creator = await call(`/v1/creators/${encodeURIComponent(creatorId)}`, { signal: opened.signal });
+    if (state.detail === opened) dialog.replaceChildren(sheet(creator));
   } catch (error) {
-    dialog.replaceChildren(h("div", { class: "sheet" }, error.message));
+    if (state.detail === opened) dialog.replaceChildren(h("div", { class: "sheet" }, error.message));
   }
 }
 
@@ -245,7 +309,7 @@ function sheet(creator) {
     creator.bio ? h("section", {}, h("p", { dir: "auto" }, creator.bio)) : null,
     h("section", {}, facts(creator)),
     h("section", {}, h("h3", {}, "Profiles, followers, engagement, confidence that it is the same creator"), sheetProfiles(creator.profiles)),
-    history(creator.history),
+    history(creator),
     quality(creator.score_reasons),
     posts(creator.posts),
   );
@@ -273,16 +337,19 @@ function sheetProfiles(profiles) {
   return list;
 }
 
-function history(rows) {
-  const series = new Map();
-  for (const row of rows.filter((item) => isKnown(item.followers_count))) {
-    series.set(row.platform, [...(series.get(row.platform) ?? []), row]);
-  }
-  const charts = [...series].filter(([, points]) => points.length > 1).map(([platform, points]) => sparkline(platform, points));
+/** One curve an account. */
+function history(creator) {
+  const key = (row) => JSON.stringify([row.platform, row.platform_account_id]);
+  const handles = new Map([...creator.accounts, ...creator.profiles].map((account) => [key(account), account.handle]));
+  const series = Map.groupBy(creator.history.filter((row) => isKnown(row.followers_count)), key);
+  const label = ({ platform, platform_account_id: id }, handle) =>
+    `${PLATFORMS[platform] ?? platform} ${handle ? `@${handle.replace(/^@/, "")}` : id}`;
+  const charts = [...series].filter(([, points]) => points.length > 1)
+    .map(([name, points]) => sparkline(label(points[0], handles.get(name)), points));
   return charts.length ? h("section", {}, h("h3", {}, "Followers over time"), charts) : null;
 }
 
-function sparkline(platform, rows) {
+function sparkline(label, rows) {
   const points = rows.toSorted((a, b) => a.metric_date.localeCompare(b.metric_date));
   const values = points.map((point) => point.followers_count);
   const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -295,11 +362,11 @@ function sparkline(platform, rows) {
   svg.setAttribute("viewBox", "0 0 100 40");
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `${PLATFORMS[platform]}: ${values.join(", ")}`);
+  svg.setAttribute("aria-label", `${label}: first ${count(values[0])}, last ${count(values.at(-1))}, lowest ${count(low)}, highest ${count(high)} followers`);
   line.setAttribute("points", xy.join(" "));
   svg.append(line);
   const end = (index) => `${points.at(index).metric_date} · ${count(values.at(index))}`;
-  return h("div", {}, svg, h("div", { class: "spark-legend" }, h("span", {}, end(0)), h("b", {}, PLATFORMS[platform] ?? platform), h("span", {}, end(-1))));
+  return h("div", {}, svg, h("div", { class: "spark-legend" }, h("span", {}, end(0)), h("b", {}, label), h("span", {}, end(-1))));
 }
 
 function quality(reasons) {
@@ -325,6 +392,7 @@ async function loadDictionaries() {
   const [known, snapshot] = await Promise.all([call("/v1/dictionaries"), call("/v1/snapshot")]);
   dictionary.risks = known.risks.map((risk) => risk.code);
   const form = $("filters").elements;
+  form.no_risk.disabled = false;
   fill(form.niche, known.niches);
   fill(form.country, known.countries, "region");
   fill(form.language, known.languages, "language");
@@ -345,9 +413,7 @@ function rememberForm() {
 function restoreForm() {
   for (const [name, value] of new URLSearchParams(window.location.search)) {
     if (name === "query") $("query").value = value;
-    const field = $("filters").elements[name];
-    const boxes = field instanceof RadioNodeList ? [...field] : [field];
-    for (const box of boxes.filter(Boolean)) {
+    for (const box of [...$("filters").elements].filter((field) => name && field.name === name)) {
       if (box.type === "checkbox") box.checked ||= box.value === value;
       else box.value = value;
     }
@@ -358,14 +424,16 @@ async function start() {
   drawPlatforms();
   $("search").addEventListener("submit", (event) => { event.preventDefault(); search(); });
   $("filters").addEventListener("submit", (event) => { event.preventDefault(); search(); });
+  $("filters").addEventListener("input", (event) => event.target.setCustomValidity?.(""));
   $("filters").addEventListener("change", () => search());
   $("clear").addEventListener("click", () => { $("filters").reset(); state.seeds = []; showSeeds(); search(); });
   $("more").addEventListener("click", () => search({ isMore: true }));
   $("detail").addEventListener("click", (event) => { if (event.target === $("detail")) $("detail").close(); });
+  $("detail").addEventListener("close", () => { state.detail?.abort(); state.detail = null; });
   try {
     await loadDictionaries();
   } catch (error) {
-    fail(error.message);
+    fail(error);
     return;
   }
   restoreForm();

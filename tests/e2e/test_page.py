@@ -52,6 +52,13 @@ def page(browser, base):
     assert problems == []
 
 
+def _searches(page) -> list[str]:
+    """Searches that the page asks for from now on."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/v1/search") else None)
+    return asked
+
+
 def test_a_query_shows_ranked_cards_with_reasons(page):
     page.fill("#query", "cooking recipes")
     page.press("#query", "Enter")
@@ -83,6 +90,91 @@ def test_an_impossible_filter_says_which_one(page):
     assert "followers" in page.locator(".message").inner_text()
 
 
+@pytest.mark.parametrize(
+    ("field", "text", "filters"),
+    [
+        ("followers_min", "10 000", {"followers": {"min": 10_000}}),
+        ("followers_min", "1,500", {"followers": {"min": 1_500}}),
+        ("followers_max", "1,5 M", {"followers": {"max": 1_500_000}}),
+        ("er_min", "5 %", {"er_followers": {"min": 0.05}}),
+        ("er_max", "0,5", {"er_followers": {"max": 0.005}}),
+        ("quality_min", "0.5", {"quality_min": 0.5}),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(page, field, text, filters):
+    page.fill(f"input[name={field}]", text)
+    with page.expect_request("**/v1/search") as caught:
+        page.press(f"input[name={field}]", "Enter")
+    assert caught.value.post_data_json["filters"] == filters
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("followers_min", "ten"), ("followers_min", "5%"), ("er_max", "abc"), ("followers_max", "k"), ("er_min", "1,2,3")],
+)
+def test_a_number_that_cannot_be_read_is_told_about_and_not_searched(page, field, text):
+    asked = _searches(page)
+    number = page.locator(f"input[name={field}]")
+    number.fill(text)
+    number.press("Enter")
+    page.click("#search button")
+    assert number.evaluate("field => field.validationMessage").startswith("Write a number such as ")
+    assert number.get_attribute("aria-invalid") == "true"
+    assert asked == []
+    number.fill("10")
+    with page.expect_response("**/v1/search"):
+        number.press("Enter")
+    assert number.get_attribute("aria-invalid") == "false"
+
+
+def test_the_same_search_is_not_asked_twice_at_once(page):
+    asked = _searches(page)
+    page.fill("#query", "travel")
+    with page.expect_response("**/v1/search"):
+        page.evaluate("for (let i = 0; i < 3; i++) document.getElementById('search').requestSubmit()")
+    assert len(asked) == 1
+
+
+def test_more_of_the_shown_search_whatever_the_form_says_by_then(page):
+    page.fill("#query", "something else")
+    with page.expect_request("**/v1/search") as caught:
+        page.click("#more")
+    assert "query" not in caught.value.post_data_json
+    page.wait_for_selector(".card >> nth=19")
+
+
+def test_cards_stay_when_more_of_them_cannot_be_had(browser, base):
+    tab = browser.new_page()
+    tab.goto(base)
+    tab.wait_for_selector(".card")
+    gone = {"error": {"code": "snapshot_gone", "message": "Gone.", "details": {}, "field": "cursor"}}
+    tab.route("**/v1/search", lambda route: route.fulfill(status=409, json=gone))
+    tab.click("#more")
+    tab.wait_for_selector(".message.error")
+    assert tab.locator(".card").count() == 10
+    assert tab.locator(".message.error").inner_text() == "Gone. The data was renewed: search again."
+    tab.unroute("**/v1/search")
+    tab.click("#search button")
+    tab.wait_for_selector(".message", state="detached")
+    assert tab.locator(".card").count() == 10
+    tab.close()
+
+
+def test_a_late_answer_does_not_replace_a_newer_profile(page):
+    buttons = page.locator(".card h3 button")
+    first, second = buttons.nth(0).inner_text(), buttons.nth(1).inner_text()
+    held = []
+    page.route("**/v1/creators/*", lambda route: route.continue_() if held else held.append(route))
+    buttons.nth(0).click()
+    page.keyboard.press("Escape")
+    buttons.nth(1).click()
+    page.wait_for_selector("dialog[open] .facts")
+    held[0].continue_()
+    page.wait_for_timeout(300)
+    assert page.locator("dialog h2").inner_text() == second
+    assert first != second
+
+
 def test_a_profile_opens_and_similar_creators_are_found(page):
     first = page.locator(".card").first
     name = first.locator("h3 button").inner_text()
@@ -104,6 +196,15 @@ def test_a_shared_address_restores_the_search(browser, base):
     assert tab.input_value("#query") == "travel"
     assert tab.is_checked("input[name=platform][value=tiktok]")
     assert tab.is_checked("input[name=platform][value=x]")
+    tab.close()
+
+
+@pytest.mark.parametrize("name", ["length", "item", "elements", "", "unknown"])
+def test_an_address_with_other_names_does_not_stop_the_page(browser, base, name):
+    tab = browser.new_page()
+    tab.goto(f"{base}/?{name}=5")
+    tab.wait_for_selector(".card")
+    assert tab.is_enabled("input[name=no_risk]")
     tab.close()
 
 
