@@ -56,15 +56,21 @@ def _fraction(value: float) -> float:
     return value
 
 
-def _time(value: object) -> object:
-    """ISO text as a time; without an offset it is UTC."""
-    if not isinstance(value, str):
-        return value
+def read_time(text: str) -> datetime:
+    """ISO text as a time in UTC; without an offset it is UTC.
+
+    Raises:
+        ValueError: it is no time, or in UTC before the year 1 or after 9999.
+    """
     try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError as error:
+        parsed = datetime.fromisoformat(text)
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise ValueError("a time is ISO 8601 text such as 2026-03-01 or 2026-03-01T12:00:00Z") from error
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _time(value: object) -> object:
+    return read_time(value) if isinstance(value, str) else value
 
 
 def _as_list(key: str) -> BeforeValidator:

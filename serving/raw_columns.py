@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from serving import predicates as sql
 from serving.errors import RequestError
+from serving.models import read_time
 from serving.predicates import Predicate
 
 INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 REALS = ("FLOAT", "DOUBLE", "DECIMAL")
 TIMES = ("DATE", "TIMESTAMP")
+
+LARGEST_INTEGER = 2**64
+"""Every integer column but HUGEINT ends below; DuckDB takes no Python integer above 128 bits."""
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""JSON can write half a character, UTF-8 cannot."""
 
 
 def raw_predicate(column: str, value: Any, column_type: str) -> Predicate:
@@ -61,12 +70,18 @@ def _read(column: str, value: Any, read: Callable[[Any], Any]) -> Any:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("the column holds text")
+    if LONE_SURROGATE.search(value):
+        raise ValueError("the text is not valid Unicode")
     return value
 
 
 def _number(value: Any) -> float | int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("the column holds numbers")
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise ValueError("a whole number has at most 64 bits")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number is finite")
     return value
 
 
@@ -77,8 +92,7 @@ def _flag(value: Any) -> bool:
 
 
 def _time(value: Any) -> datetime:
-    parsed = datetime.fromisoformat(_text(value))
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return read_time(_text(value))
 
 
 _READERS: tuple[tuple[tuple[str, ...], Callable[[Any], Any]], ...] = (

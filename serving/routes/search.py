@@ -6,6 +6,7 @@ import json
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from serving.dictionaries import dictionaries, snapshot_info
 from serving.errors import BadRequestError, TooLargeError
@@ -13,6 +14,9 @@ from serving.models import SearchResponse
 from serving.routes.common import Service, ServiceDep, json_response
 
 router = APIRouter(prefix="/v1", tags=["search"])
+
+CLIENT_CLOSED_REQUEST = 499
+"""Status of a search whose caller went away before it was sent whole; only the log and the metrics see it."""
 
 BODY_SCHEMA = {
     "requestBody": {
@@ -26,7 +30,10 @@ BODY_SCHEMA = {
 @router.post("/search", response_model=SearchResponse, openapi_extra=BODY_SCHEMA)
 async def search(request: Request, service: ServiceDep) -> Response:
     """Ranked creators for a text, filters, or creators to be similar to."""
-    body = await _read(request, service.settings.max_body_bytes)
+    try:
+        body = await _read(request, service.settings.max_body_bytes)
+    except ClientDisconnect:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
     return await run_in_threadpool(_search, service, body)
 
 

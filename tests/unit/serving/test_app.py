@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -83,6 +84,27 @@ def test_a_bug_is_a_plain_500_with_the_request_id(client: TestClient, monkeypatc
     answer = client.get("/v1/creators/c_messi", headers={"X-Request-Id": "abc-1"})
     assert (answer.status_code, answer.headers["X-Request-Id"]) == (500, "abc-1")
     assert "secret" not in answer.text
+
+
+def test_a_cancelled_search_is_no_failure(app: FastAPI, client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    assert client.get("/healthz").status_code == 200
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/search", "query_string": b"", "headers": []}
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 499
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_what_is_not_unicode_is_a_plain_422(client: TestClient) -> None:
+    for body in (b'{"filters": {"\\ud800": 1}}', b'{"\\ud800": 1}', b'{"query": "\\ud800"}', b'{"sort": "\\ud800"}'):
+        assert client.post("/v1/search", content=body).status_code == 422, body
 
 
 def test_former_ids_and_handles_lead_to_the_creator(client: TestClient) -> None:

@@ -39,6 +39,8 @@ def test_unknown_keys_are_named_with_the_nearest(body: dict[str, Any], code: str
         ({"filters": {"verified": "yes"}}, "filters.verified", "valid boolean"),
         ({"filters": {"is_private": 3}}, "filters.is_private", "valid boolean"),
         ({"filters": {"last_post_at": {"min": "yesterday"}}}, "filters.last_post_at.min", "ISO 8601"),
+        ({"filters": {"last_post_at": {"min": "0001-01-01T00:00:00+14:00"}}}, "filters.last_post_at.min", "ISO 8601"),
+        ({"filters": {"last_post_at": {"max": "9999-12-31T23:59:59-14:00"}}}, "filters.last_post_at.max", "ISO 8601"),
         ({"filters": {"platforms": []}}, "filters.platforms.any", "at least 1"),
         ({"filters": {"exclude_handles": ["a"] * 10_001}}, "filters.exclude_handles", "at most 10000"),
         ({"limit": 101}, "limit", "less than or equal to 100"),
