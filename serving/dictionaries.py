@@ -12,7 +12,11 @@ from serving.search import Searcher
 
 
 def dictionaries(searcher: Searcher) -> dict[str, Any]:
-    """Answer of `GET /v1/dictionaries`."""
+    """Answer of `GET /v1/dictionaries`, made once for a snapshot."""
+    return searcher.snapshot.dictionaries.get("dictionaries", lambda: _dictionaries(searcher))
+
+
+def _dictionaries(searcher: Searcher) -> dict[str, Any]:
     snapshot = searcher.snapshot
     catalog, columns = snapshot.catalog, snapshot.vocabulary.foreign_columns
     niches = catalog.facet_codes("niche")

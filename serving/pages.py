@@ -16,7 +16,8 @@ from serving.snapshot import Cache, Snapshot
 from serving.work import Work
 
 RANKINGS_CACHED = 32
-"""Rankings kept: 12 bytes a match each."""
+RANKINGS_BYTES = 256 * 1024 * 1024
+"""Rankings kept, and room for them: 12 bytes a match each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,11 @@ class Pager:
     def __init__(self, snapshot: Snapshot) -> None:
         """Wrap an opened snapshot."""
         self._snapshot = snapshot
-        self._rankings: Cache[Ranking] = Cache(RANKINGS_CACHED)
+        self._rankings: Cache[Ranking] = Cache(
+            RANKINGS_CACHED,
+            max_bytes=RANKINGS_BYTES,
+            bytes_of=lambda ranking: ranking.gids.nbytes + ranking.similarities.nbytes,
+        )
 
     def page(self, work: Work, plan: PlanName, matches: Matches, scorer: Scorer) -> Page:
         """The page that a request asks for; pages of one request are disjoint and together complete."""

@@ -11,7 +11,7 @@ from serving.models import CreatorAnswer
 from serving.snapshot import Snapshot
 
 HISTORY_ROWS = 5_000
-"""More than a year of days for ten accounts."""
+"""More than a year of days for ten accounts; the newest ones."""
 
 POSTS_ROWS = 200
 ACCOUNTS_ROWS = 200
@@ -66,8 +66,11 @@ class CreatorReader:
             ),
             history=plain(
                 catalog.side(
-                    "history", creator_id, order_by="metric_date, platform, platform_account_id", limit=HISTORY_ROWS
-                )
+                    "history",
+                    creator_id,
+                    order_by="metric_date DESC, platform DESC, platform_account_id DESC",
+                    limit=HISTORY_ROWS,
+                )[::-1]
             ),
             posts=plain(
                 catalog.side("posts", creator_id, order_by="published_at DESC NULLS LAST, post_id", limit=POSTS_ROWS)

@@ -22,6 +22,9 @@ from index_build.refine import FloatArray
 from serving.catalog import Ids, Mask
 from serving.plan import Branch, branch_of
 
+GIDS_KEPT = 100_000
+"""Matches up to which their ordinals are kept, 8 bytes each; more are found again in the mask, 1 ms a million rows."""
+
 T = TypeVar("T")
 
 
@@ -35,9 +38,22 @@ class Matches:
         self.is_all = self.total == len(mask)
         self._shards = shards
 
-    @cached_property
+    @property
+    def max_bytes(self) -> int:
+        """Most memory that it takes: the mask, the selectors' bits, and the rows where they are kept."""
+        return len(self.mask) * 9 // 8 + (8 * self.total if self._keeps_gids else 0)
+
+    @property
     def gids(self) -> Ids:
         """Matching rows, ascending."""
+        return self._gids if self._keeps_gids else np.flatnonzero(self.mask)
+
+    @property
+    def _keeps_gids(self) -> bool:
+        return self.total <= GIDS_KEPT
+
+    @cached_property
+    def _gids(self) -> Ids:
         return np.flatnonzero(self.mask)
 
     @cached_property

@@ -39,8 +39,11 @@ CANARY_ROWS = 3
 CANARY_SIMILARITY = 0.98
 """Least similarity of a row with its own stored vector; SQ8 loses less."""
 
-MATCHES_CACHED = 256
-"""Filter results kept: 1.25 MB each at 10 million rows."""
+FILTERS_CACHED = 256
+"""Filters whose facets, and where they fit, whose rows are kept."""
+
+MATCHES_BYTES = 256 * 1024 * 1024
+"""Room for rows of filters: 11 MB each at 10 million rows, so about 20 of them there, and more than 100 at a million."""
 
 UNREADABLE = (duckdb.Error, ValueError, RuntimeError)
 """What DuckDB, NumPy, Arrow and FAISS raise over content that they cannot use."""
@@ -51,9 +54,12 @@ V = TypeVar("V")
 class Cache(Generic[V]):
     """Least recently used values, computed outside the lock: two threads may compute the same, none waits."""
 
-    def __init__(self, size: int) -> None:
-        """Keep at most `size` values."""
+    def __init__(self, size: int, *, max_bytes: int = 0, bytes_of: Callable[[V], int] = lambda _: 0) -> None:
+        """Keep at most `size` values, and of those that have `bytes_of` at most `max_bytes`; the newest always."""
         self._size = size
+        self._max_bytes = max_bytes
+        self._bytes_of = bytes_of
+        self._bytes = 0
         self._values: OrderedDict[Hashable, V] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -65,9 +71,11 @@ class Cache(Generic[V]):
                 return self._values[key]
         value = make()
         with self._lock:
-            self._values[key] = value
-            while len(self._values) > self._size:
-                self._values.popitem(last=False)
+            if key not in self._values:
+                self._values[key] = value
+                self._bytes += self._bytes_of(value)
+            while len(self._values) > self._size or (self._bytes > self._max_bytes and len(self._values) > 1):
+                self._bytes -= self._bytes_of(self._values.popitem(last=False)[1])
         return value
 
 
@@ -82,8 +90,11 @@ class Snapshot:
     words: WordIndex
     vocabulary: Vocabulary
     encoder: QueryEncoder | None
-    matches: Cache[Matches] = field(default_factory=lambda: Cache(MATCHES_CACHED))
-    facets: Cache[dict[str, list[dict[str, Any]]]] = field(default_factory=lambda: Cache(MATCHES_CACHED))
+    matches: Cache[Matches] = field(
+        default_factory=lambda: Cache(FILTERS_CACHED, max_bytes=MATCHES_BYTES, bytes_of=lambda kept: kept.max_bytes)
+    )
+    facets: Cache[dict[str, list[dict[str, Any]]]] = field(default_factory=lambda: Cache(FILTERS_CACHED))
+    dictionaries: Cache[dict[str, Any]] = field(default_factory=lambda: Cache(1))
 
     @property
     def id(self) -> str:

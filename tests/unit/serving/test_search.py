@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from serving_factories import encode_words
 
+from serving.dictionaries import dictionaries
 from serving.errors import BadRequestError, GoneError, RequestError, UnknownError
 from serving.models import COMPONENTS, SearchRequest
 from serving.search import Searcher
@@ -203,6 +204,15 @@ def test_a_creator_has_accounts_history_and_former_ids(searcher: Searcher) -> No
     assert [day["metric_date"] for day in creator["history"]] == ["2026-01-30", "2026-03-01"]
     with pytest.raises(UnknownError):
         searcher.creator("c_nobody")
+
+
+def test_of_a_long_history_the_newest_days_are_given(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.profile.HISTORY_ROWS", 1)
+    assert [day["metric_date"] for day in searcher.creator("c_messi")["history"]] == ["2026-03-01"]
+
+
+def test_dictionaries_are_made_once(searcher: Searcher) -> None:
+    assert dictionaries(searcher) is dictionaries(searcher)
 
 
 @pytest.mark.parametrize("handle", ["leomessi", "@LeoMessi", " @leomessi "])

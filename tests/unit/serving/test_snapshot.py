@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 from obstore.store import LocalStore
 from serving_factories import document, make_snapshot, serving_settings, word_encoder, write_export
@@ -25,7 +26,8 @@ from serving.holder import SnapshotHolder
 from serving.lexical import WordIndex
 from serving.search import Searcher
 from serving.settings import ServingSettings
-from serving.snapshot import LakeSource, Snapshot, open_source
+from serving.shards import Matches
+from serving.snapshot import Cache, LakeSource, Snapshot, open_source
 
 REQUEST = {"query": "football", "limit": 3}
 
@@ -208,6 +210,30 @@ def test_an_odd_snapshot_does_not_end_the_watch(
     stop.set()
     watcher.join()
     holder.close()
+
+
+def test_a_cache_keeps_what_fits_and_the_newest() -> None:
+    made: list[int] = []
+    cache: Cache[int] = Cache(3, max_bytes=10, bytes_of=lambda value: value)
+
+    def ask(value: int) -> int:
+        return cache.get(value, lambda: (made.append(value), value)[1])
+
+    for value in (4, 5, 4, 3, 4, 5, 20, 20, 1, 20):
+        assert ask(value) == value
+    assert made == [4, 5, 3, 5, 20, 1, 20]
+
+
+def test_rows_of_large_matches_are_not_kept(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.array([True, False, True, True, False, False])
+    few = Matches(mask, searcher.snapshot.shards)
+    assert few.gids is few.gids
+    assert few.max_bytes == 6 + 24
+    monkeypatch.setattr("serving.shards.GIDS_KEPT", 2)
+    many = Matches(mask, searcher.snapshot.shards)
+    assert many.gids is not many.gids
+    assert many.gids.tolist() == [0, 2, 3]
+    assert many.max_bytes == 6
 
 
 def _soon(is_true: Callable[[], bool]) -> bool:
