@@ -123,7 +123,7 @@ class Catalog:
     def clause_counts(self, filters: FilterSet) -> dict[str, int]:
         """How many rows each clause passes on its own."""
         return {
-            clause.name: self._count(clause.predicate().sql, clause.predicate().values) for clause in filters.clauses
+            clause.label: self._count(clause.predicate().sql, clause.predicate().values) for clause in filters.clauses
         }
 
     def arrays(self, query: str, values: Sequence[Any] = ()) -> dict[str, npt.NDArray[Any]]:
@@ -256,7 +256,8 @@ def _load_docs(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Ma
     connection.execute("CREATE TEMP VIEW loaded AS " + " UNION ALL BY NAME ".join(selects))
     types = {row[0]: row[1] for row in connection.execute("DESCRIBE loaded").fetchall()}
     texts = [f"joined({values}) AS {TEXT_FIELDS[name]}" for name, values in _text_values(types).items()]
-    connection.execute(f"CREATE TABLE docs AS SELECT {', '.join([*_in_utc(types), *texts])} FROM loaded ORDER BY {GID}")
+    columns = [_finite(types[name], column) for name, column in zip(types, _in_utc(types), strict=True)]
+    connection.execute(f"CREATE TABLE docs AS SELECT {', '.join([*columns, *texts])} FROM loaded ORDER BY {GID}")
     connection.execute("DROP VIEW loaded")
 
 
@@ -267,6 +268,11 @@ def _in_utc(types: Mapping[str, str]) -> list[str]:
         quoted(name) if wanted[name] == kind else f"{quoted(name)}::{wanted[name]} AS {quoted(name)}"
         for name, kind in types.items()
     ]
+
+
+def _finite(kind: str, column: str) -> str:
+    """A column of numbers without NaN and infinity: they are unknown."""
+    return f"CASE WHEN isfinite({column}) THEN {column} END AS {column}" if kind in ("FLOAT", "DOUBLE") else column
 
 
 def _text_values(types: Mapping[str, str]) -> dict[str, str]:

@@ -107,7 +107,7 @@ class Columns:
             prominence=prominence_of(np.full(catalog.rows, np.nan) if followers is None else followers),
             followers=followers,
             engagement=_engagement(catalog, followers),
-            quality=_as_float32(_numbers(catalog, "quality_score")),
+            quality=_share(_numbers(catalog, "quality_score")),
             recency=_recency(catalog, as_of),
             niche_ordinals=ordinals,
             niche_scores=scores,
@@ -166,6 +166,11 @@ def _as_float32(values: npt.NDArray[np.float64] | None) -> Floats | None:
     return None if values is None else values.astype(np.float32)
 
 
+def _share(values: npt.NDArray[np.float64] | None) -> Floats | None:
+    """Values as a component takes them, 0-1: anybody's snapshot may have others under that name."""
+    return None if values is None else np.clip(values, 0.0, 1.0).astype(np.float32)
+
+
 def _creator_rank(catalog: Catalog) -> npt.NDArray[np.int32]:
     """Position of each row when rows are ordered by creator_id."""
     order = catalog.arrays(f"SELECT {GID} FROM docs ORDER BY creator_id")[GID].astype(np.int64)
@@ -188,7 +193,7 @@ def _engagement(catalog: Catalog, followers: npt.NDArray[np.float64] | None) -> 
 
 def audience_size(followers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Size on a log scale, 0-1."""
-    return np.clip(np.log10(1.0 + followers) / math.log10(LARGEST_AUDIENCE), 0.0, 1.0)
+    return np.clip(np.log10(1.0 + np.maximum(followers, 0.0)) / math.log10(LARGEST_AUDIENCE), 0.0, 1.0)
 
 
 def prominence_of(followers: npt.NDArray[np.float64]) -> Floats:

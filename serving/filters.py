@@ -31,7 +31,7 @@ from serving.models import (
     TextFilter,
     levels_above,
 )
-from serving.predicates import Predicate
+from serving.predicates import GID, Predicate
 from serving.raw_columns import raw_predicate
 from serving.requests import COLUMN_MARK, require_known, unknown_filter
 from serving.words import split_words
@@ -85,7 +85,8 @@ class Vocabulary:
     @property
     def foreign_columns(self) -> tuple[str, ...]:
         """Columns that are filters of their own name."""
-        return tuple(name for name in self.docs if not name.startswith("_text_")) if self.is_foreign else ()
+        own = (name for name in self.docs if name != GID and not name.startswith("_text_"))
+        return tuple(own) if self.is_foreign else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,11 @@ class Clause:
     name: str
     value: Any
     parts: tuple[tuple[Scope, Predicate], ...]
+
+    @property
+    def label(self) -> str:
+        """Its name as the caller wrote it."""
+        return self.name.removeprefix(COLUMN_MARK)
 
     def predicate(self) -> Predicate:
         """The clause alone, over creators."""
@@ -114,7 +120,7 @@ class FilterSet:
 
     def canonical(self) -> dict[str, Any]:
         """Canonical form, as JSON."""
-        return {clause.name: clause.value for clause in self.clauses}
+        return {clause.label: clause.value for clause in self.clauses}
 
 
 @dataclass(frozen=True, slots=True)

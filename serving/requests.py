@@ -1,7 +1,7 @@
 """Reads a search body: JSON value in, `SearchRequest` or one clear error out. No filter is ever ignored.
 
-Names of columns of a foreign snapshot win over built-in filter names; they are marked here with `COLUMN_MARK`, which no
-JSON key can collide with, because it holds a NUL.
+Names of columns of a foreign snapshot win over built-in filter names; they are marked here with `COLUMN_MARK`, which
+begins no name, because it holds a NUL.
 """
 
 from __future__ import annotations

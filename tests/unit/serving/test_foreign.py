@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -15,13 +16,19 @@ from serving_factories import FEW_QUERIES, serving_settings
 from index_build.build import build_from
 from index_build.export import open_files
 from index_build.spec import IndexSpec
+from serving.dictionaries import dictionaries
 from serving.errors import RequestError
 from serving.search import Searcher
 
 DIMENSIONS = 8
 ROWS = [
     {"creator_id": f"f{n}", "name": f"Package {n}", "platform": "pypi" if n % 2 else "npm", "downloads": n * 100}
-    | {"ratio": None if n == 3 else n / 10, "is_new": n > 5, "tags": ["web"] if n < 4 else ["data", "ml"]}
+    | {
+        "ratio": None if n == 3 else math.nan if n == 7 else n / 10,
+        "quality_score": n - 2.0,
+        "is_new": n > 5,
+        "tags": ["web"] if n < 4 else ["data", "ml"],
+    }
     | {"released_at": datetime(2026, 1, 1 + n, tzinfo=UTC)}
     for n in range(10)
 ]
@@ -46,7 +53,8 @@ def searcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searcher]:
         ({"platform": ["npm", "pypi"], "downloads": {"min": 800}}, {8, 9}),
         ({"platforms": ["npm"], "is_new": True}, {6, 8}),
         ({"ratio": {"max": 0.3}}, {0, 1, 2}),
-        ({"ratio": {"max": 0.3}, "include_unknown": True}, {0, 1, 2, 3}),
+        ({"ratio": {"max": 0.3}, "include_unknown": True}, {0, 1, 2, 3, 7}),
+        ({"ratio": {"min": 0.6}}, {6, 8, 9}),
         ({"tags": ["ml"]}, {4, 5, 6, 7, 8, 9}),
         ({"released_at": {"min": "2026-01-09"}}, {8, 9}),
         ({"name": "Package 4"}, {4}),
@@ -61,6 +69,7 @@ def test_columns_are_filters(searcher: Searcher, filters: dict[str, Any], expect
 @pytest.mark.parametrize(
     ("filters", "says"),
     [
+        ({"gid": 3}, "Unknown filter 'gid'"),
         ({"downlods": 3}, "did you mean 'downloads'"),
         ({"downloads": "many"}, "holds numbers"),
         ({"downloads": {"min": 5, "max": 1}}, "min is above max"),
@@ -89,6 +98,21 @@ def test_a_given_vector_ranks_and_columns_come_back(searcher: Searcher) -> None:
     assert hit.display_name == "Package 4"
     assert hit.columns is not None
     assert hit.columns["released_at"] == "2026-01-05T00:00:00Z"
+
+
+def test_columns_have_their_own_names_in_explanations_and_lists(searcher: Searcher) -> None:
+    explain = searcher.search({"filters": {"downloads": {"min": 800}}, "explain": True}).explain
+    assert explain is not None
+    assert explain["filter"] == {"downloads": {"min": 800}}
+    assert explain["clauses"] == {"downloads": 2}
+    assert "downloads" in searcher.sorts()
+    assert "gid" not in [*searcher.sorts(), *dictionaries(searcher)["filters"]]
+
+
+def test_a_quality_on_another_scale_stays_a_component(searcher: Searcher) -> None:
+    hits = searcher.search({"limit": 100}).hits
+    values = [part.value for hit in hits for part in hit.contributions if part.name == "quality"]
+    assert sorted(values) == [0.0] * 3 + [1.0] * 7
 
 
 def test_seeds_and_sorts_work_without_an_encoder(searcher: Searcher) -> None:
