@@ -57,9 +57,10 @@ NODE = pa.schema(
     + [("is_fan", pa.bool_())]
     + [(name, pa.float32()) for name in ("handle_bits", "stem_bits", "name_bits")]
     + [field for name, bits in _LISTS.items() for field in ((name, _STRINGS), (bits, _FLOATS))]
+    + [("target_bits", _FLOATS)]
 )
 """What a compared account carries. `inbound`: links to it; `peers`: accounts of its platform with its name,
-those known by name only left out."""
+those known by name only left out; `link_bits`: of each link as a link, `target_bits`: as something listed in common."""
 LATIN = r"[a-z]"
 NO_HANDLE = "~"
 """First character of the id of an account that is known by name only."""
@@ -108,6 +109,7 @@ def nodes(made: dict[str, pa.Array], counts: Counts, model: Model) -> pa.Table:
         "domain_bits": _shared_bits(made["domains"], Kind.DOMAIN, model.shared.domain, counts, model),
         "email_bits": _shared_bits(made["emails"], Kind.EMAIL, model.shared.email, counts, model),
         "link_bits": _link_bits(made, model),
+        "target_bits": _shared_bits(made["links"], Kind.LINK, model.shared.link_target, counts, model),
     }
     return pa.Table.from_arrays([columns[name] for name in NODE.names], schema=NODE)
 

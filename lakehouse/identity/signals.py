@@ -91,14 +91,15 @@ def _votes(pairs: Pairs) -> Iterator[Vote]:
     yield from _link_votes(pairs)
     for name, signal in (("emails", "email"), ("domains", "domain"), ("links", "link_target")):
         yield from _shared_votes(pairs, name, signal)
-    handle_level, name_level, crossed = _handle_levels(pairs), _name_levels(pairs), _cross_levels(pairs)
+    handle_level, name_level = _handle_levels(pairs), _name_levels(pairs)
+    crossed, crossed_bits = _cross_levels(pairs)
     # A name found again in the other's handle is said once: it neither adds to a similar handle nor contradicts a name.
     is_crossed = crossed != _NONE
     name_level[is_crossed & (name_level == "partial")] = "contained"
     handle_level[is_crossed & np.isin(handle_level, ["similar_95", "similar_90"])] = "similar_80"
     yield from _handle_votes(pairs, handle_level)
     yield from _name_votes(pairs, name_level)
-    yield from _cross_votes(pairs, crossed, handle_level, name_level)
+    yield from _cross_votes(pairs, crossed, crossed_bits, handle_level, name_level)
     yield from _platform_votes(pairs)
     yield from _fan_votes(pairs)
     yield from _code_votes(pairs, "country_code", "country")
@@ -140,8 +141,6 @@ def _shared_votes(pairs: Pairs, name: str, signal: str) -> Iterator[Vote]:
     """A value that both sides list, worth its bits; of several the best."""
     (left, right), bits = pairs.texts(name), _flat_bits(pairs.left, _BITS[name])
     match = _intersection(left, right)
-    if signal == "link_target":
-        bits = np.full(len(bits), pairs.model.shared.link_target)
     hits = np.flatnonzero(match & (bits > 0))
     if not len(hits):
         return
@@ -153,7 +152,7 @@ def _shared_votes(pairs: Pairs, name: str, signal: str) -> Iterator[Vote]:
     yield Vote(f"{signal}:shared", rows, weights, values, values)
 
 
-_BITS = {"emails": "email_bits", "domains": "domain_bits", "links": "link_bits", "tokens": "token_bits"}
+_BITS = {"emails": "email_bits", "domains": "domain_bits", "links": "target_bits", "tokens": "token_bits"}
 
 
 def _flat_bits(side: pa.Table, name: str) -> np.ndarray:
@@ -245,19 +244,25 @@ def _shared_tokens(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     return np.bincount(parents, minlength=len(left)), np.bincount(parents, weights=bits, minlength=len(left))
 
 
-def _cross_levels(pairs: Pairs) -> np.ndarray:
-    """`exact` where one side's name is the other side's handle, `stripped` where it is its stem, else empty.
+def _cross_levels(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """`exact` where one side's name is the other side's handle, `stripped` where it is its stem, else empty; and the bits.
 
-    The other side then claims this name, so that another wording of its own display name is no contradiction.
+    The other side then claims this name, so that another wording of its own display name is no contradiction. The bits
+    are those of the handle or stem that was matched, of two the larger.
     """
-    levels = []
+    levels, worth = [], []
     for column in ("handle", "stem"):
         (left_name, right_name), (left, right) = pairs.texts("name"), pairs.texts(column)
-        levels.append(_equal(left_name, right) | _equal(right_name, left))
-    return np.select(levels, ["exact", "stripped"], default=_NONE)
+        left_bits, right_bits = pairs.numbers(f"{column}_bits")
+        is_left, is_right = _equal(right_name, left), _equal(left_name, right)
+        levels.append(is_left | is_right)
+        worth.append(np.fmax(np.where(is_left, left_bits, 0.0), np.where(is_right, right_bits, 0.0)))
+    return np.select(levels, ["exact", "stripped"], default=_NONE), np.select(levels, worth, default=0.0)
 
 
-def _cross_votes(pairs: Pairs, crossed: np.ndarray, handle_level: np.ndarray, name_level: np.ndarray) -> Iterator[Vote]:
+def _cross_votes(
+    pairs: Pairs, crossed: np.ndarray, bits: np.ndarray, handle_level: np.ndarray, name_level: np.ndarray
+) -> Iterator[Vote]:
     """Name against handle. Counts only where handles and names have not said the same already.
 
     `exact` and `stripped`: neither handles nor names are equal. `beside_name`: names are equal and one side has no
@@ -265,7 +270,6 @@ def _cross_votes(pairs: Pairs, crossed: np.ndarray, handle_level: np.ndarray, na
     """
     same_handle = np.isin(handle_level, ["exact", "same_letters", "stripped_exact", "other_digits"])
     same_name = np.isin(name_level, ["exact", "same_tokens"])
-    bits = np.fmax(*pairs.numbers("handle_bits"))
     for level in ("exact", "stripped"):
         is_new = (crossed == level) & ~same_handle & ~same_name
         yield pairs.vote("name_as_handle", level, is_new, bits, "display_name")

@@ -119,3 +119,22 @@ def test_a_malformed_model_is_refused():
     del body["thresholds"]["merge"]
     with pytest.raises(SettingsError, match="merge"):
         parse_model(body)
+
+
+def test_a_name_in_a_handle_is_worth_that_handle_not_the_bearers_own():
+    common = {"country_code": "DE", "language_code": "de"}
+    gardener = account("instagram", "sunflowergardening", "Anna", followers_count=1_000, **common)
+    anna = account("tiktok", "anna", "Anna Kowalska", followers_count=1_200, **common)
+    bare = account("instagram", "xy", "Anna", followers_count=1_000, **common)
+    assert signals(pair(gardener, anna))["name_as_handle:exact"] == signals(pair(bare, anna))["name_as_handle:exact"]
+    assert not resolve([gardener, anna]).are_one(gardener, anna)
+
+
+def test_a_link_that_hundreds_list_joins_nobody():
+    sponsor = ["instagram:gymshark"]
+    one = account("x", "ivanka.lifts", "Ivanka Dmitrov", links=sponsor)
+    other = account("tiktok", "dmitrovfitness", "Ivanka Dmitrov", links=sponsor)
+    fans = [account("youtube", f"somebody{i}", f"Some Body {i}", links=sponsor) for i in range(300)]
+    alone, crowd = resolve([one, other]), resolve([one, other, *fans])
+    assert signals(alone.edge(one, other))["link_target:shared"] == default_model().shared.link_target
+    assert "link_target:shared" not in signals(crowd.edge(one, other))
