@@ -27,6 +27,9 @@ from serving.models import (
 
 COLUMN_MARK = "\0column:"
 
+MAX_NAME_SHOWN = 100
+"""Characters of an unknown name that an error repeats."""
+
 _KEYS: dict[tuple[str, ...], tuple[str, ...]] = {
     (): tuple(SearchRequest.model_fields),
     ("weights",): tuple(Weights.model_fields),
@@ -116,11 +119,12 @@ def _first_error(error: ValidationError) -> RequestError:
 
 
 def _unknown(code: str, what: str, name: str, *, known: Collection[str], path: tuple[str, ...]) -> RequestError:
-    close = nearest(name, known)
+    shown = name if len(name) <= MAX_NAME_SHOWN else f"{name[:MAX_NAME_SHOWN]}…"
+    close = nearest(shown, known)
     return RequestError(
         code,
-        f"Unknown {what} {name!r}; did you mean {close!r}?",
-        field=".".join((*path, name)),
+        f"Unknown {what} {shown!r}; did you mean {close!r}?",
+        field=".".join((*path, shown)),
         details={"nearest": close, "known": sorted(set(known))},
     )
 

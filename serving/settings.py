@@ -16,7 +16,9 @@ WEB_FOLDER = Path(__file__).with_name("web")
 class ServingSettings(BaseSettings):
     """Everything the service can be told. Each field is `CREATORLAKE_SERVE_<NAME>` in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="CREATORLAKE_SERVE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="CREATORLAKE_SERVE_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     lake: Settings = Field(default_factory=load_settings, description="Where the snapshots are; from `CREATORLAKE_*`")
     poll_seconds: float = Field(default=5.0, gt=0, description="Pause between looks at CURRENT, in seconds")
@@ -34,6 +36,6 @@ class ServingSettings(BaseSettings):
 
     def cursor_secret(self) -> bytes:
         """Key of cursor signatures: the setting, or a random one kept in `{home}`; replicas need the setting."""
-        if self.cursor_key is not None:
+        if self.cursor_key:
             return self.cursor_key.get_secret_value().encode()
         return kept_secret(self.lake.home / CURSOR_KEY_FILE)

@@ -28,6 +28,14 @@ def test_unknown_keys_are_named_with_the_nearest(body: dict[str, Any], code: str
     assert caught.value.details["nearest"] == nearest
 
 
+@pytest.mark.parametrize("body", [{"filters": {"x" * 150_000: 1}}, {"x" * 150_000: 1}, {"sort": {"x" * 150_000: 1}}])
+def test_a_long_unknown_key_is_cut(body: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_request(body)
+    assert len(caught.value.message) < 200
+    assert len(caught.value.field or "") < 120
+
+
 @pytest.mark.parametrize(
     ("body", "field", "says"),
     [
