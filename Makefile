@@ -66,7 +66,7 @@ bench-%: setup-test ## One benchmark; `make bench-pipeline INPUT=folder` takes r
 
 docs: setup ## Render docs/data_dictionary.md and docs/settings.md from the code
 	@.venv/bin/python -m lakehouse.contracts.docs
-	@.venv/bin/python -m jobs.settings_docs
+	@.venv/bin/python -m serving.settings_docs
 
 lock: setup ## Renew deploy/locks from pyproject.toml: [UPGRADE=1 for the newest versions]
 	@deploy/lock.sh $(if $(UPGRADE),--upgrade)

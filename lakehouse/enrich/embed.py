@@ -50,7 +50,8 @@ def vectors_of(column: pa.Array, dimensions: int) -> tuple[Vectors, np.ndarray]:
 def _missing_texts(ctx: StepContext, model_id: str) -> DataFrame:
     from pyspark.sql import functions as F
 
-    texts = ctx.lake.read(DOCS).groupBy("content_hash").agg(F.first("doc_text").alias("doc_text"))
+    written = ctx.lake.read(DOCS).where("doc_text <> ''")  # a text that says nothing has no meaning
+    texts = written.groupBy("content_hash").agg(F.first("doc_text").alias("doc_text"))
     if ctx.lake.version(EMBEDDINGS.name) is None:
         return texts
     known = ctx.lake.read(EMBEDDINGS).where(F.col("model_id") == model_id).select("content_hash")

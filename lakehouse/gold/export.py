@@ -14,7 +14,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from lakehouse.contracts.layout import EXPORTS, export_key
-from lakehouse.contracts.tables import CREATOR_ALIASES, GOLD_ACCOUNTS, GOLD_METRICS, POSTS, SEARCH_DOCS
+from lakehouse.contracts.tables import CREATOR_ALIASES, GOLD_ACCOUNTS, GOLD_METRICS, POSTS, SEARCH_DOCS, TableSpec
 from lakehouse.encoder import model_id_of
 from lakehouse.gold.accounts import KEY
 from lakehouse.ops.steps import Cursor, Report, StepContext
@@ -87,25 +87,30 @@ def collect_exports(objects: ObjectStore, *, current: str) -> list[str]:
     others = sorted((name for name in written if name != current), key=lambda name: written[name])
     spare = sorted(others[:-1])
     for name in spare:
-        objects.delete(export_key(name, DESCRIPTION))  # first, so that a killed removal leaves nothing that looks complete
+        objects.delete(
+            export_key(name, DESCRIPTION)
+        )  # first, so that a killed removal leaves nothing that looks complete
         for info in list(objects.list(export_key(name, "").rstrip("/"))):
             objects.delete(info.key)
     return spare
 
 
 def _write(ctx: StepContext, export: str, versions: dict[str, int]) -> dict[str, object]:
-    docs = ctx.lake.read(SEARCH_DOCS, version=versions[SEARCH_DOCS.name])
-    frames = {"docs": docs} | {name: ctx.lake.read(spec) for name, spec in SIDE.items()} | {"posts": _posts(ctx)}
+    pinned = {spec.name: _pinned(ctx, spec, versions) for spec in SOURCES}
+    docs = pinned[SEARCH_DOCS.name]
+    frames = {"docs": docs} | {name: pinned[spec.name] for name, spec in SIDE.items()}
+    frames["posts"] = _posts(pinned[POSTS.name], pinned[GOLD_ACCOUNTS.name])
     for name, frame in frames.items():
         target = ctx.lake.layout.spark_uri(export_key(export, name))
         frame.write.mode("overwrite").option("maxRecordsPerFile", ROWS_PER_FILE).parquet(target)
     written = {
         name: ctx.lake.spark.read.parquet(ctx.lake.layout.spark_uri(export_key(export, name))) for name in frames
     }
-    summary = docs.agg(F.max("observed_at").alias("as_of"), F.max(F.size("vector")).alias("dimensions")).first()
+    newest = F.date_format(F.max("observed_at"), "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'")  # in the session's zone, UTC
+    summary = docs.agg(newest.alias("as_of"), F.max(F.size("vector")).alias("dimensions")).first()
     description = {
         "export_id": export,
-        "as_of": summary["as_of"].isoformat() + "Z" if summary and summary["as_of"] else "",
+        "as_of": (summary["as_of"] if summary else None) or "",
         "model_id": model_id_of(ctx.settings.encoder_model),
         "dimensions": summary["dimensions"] if summary else None,
         "source_tables": versions,
@@ -115,9 +120,15 @@ def _write(ctx: StepContext, export: str, versions: dict[str, int]) -> dict[str,
     return description
 
 
-def _posts(ctx: StepContext) -> DataFrame:
+def _pinned(ctx: StepContext, spec: TableSpec, versions: dict[str, int]) -> DataFrame:
+    """A source at the version that the export names; a table that was never written is empty."""
+    is_written = ctx.lake.version(spec.name) is not None
+    return ctx.lake.read(spec, version=versions[spec.name] if is_written else None)
+
+
+def _posts(posts: DataFrame, accounts: DataFrame) -> DataFrame:
     """Newest posts of each account, with its creator."""
     newest = Window.partitionBy(*KEY).orderBy(F.col("published_at").desc_nulls_last(), "post_id")
-    ranked = ctx.lake.read(POSTS).withColumn("_rank", F.row_number().over(newest))
-    creators = ctx.lake.read(GOLD_ACCOUNTS).select(*KEY, "creator_id")
+    ranked = posts.withColumn("_rank", F.row_number().over(newest))
+    creators = accounts.select(*KEY, "creator_id")
     return ranked.where(F.col("_rank") <= POSTS_PER_ACCOUNT).join(creators, KEY).select("creator_id", *POST_COLUMNS)

@@ -1,7 +1,7 @@
 """One row per creator: accounts folded into profiles, profiles into a person. Pure Spark expressions, two shuffles.
 
 An account that a source knows only by its handle or name and the same account known by its id are two silver rows of
-one creator; here they fold into one profile (same platform and handle, or same name where a row has no handle).
+one creator; here they fold into one profile (`_profile_key`). Two ids stay two profiles.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.contracts.fields import PROFILE
 from lakehouse.contracts.tables import GOLD_ACCOUNTS, GOLD_PROFILES
+from lakehouse.identity.nodes import NO_HANDLE, NO_ID
 from lakehouse.ops.steps import Report, StepContext
 
 if TYPE_CHECKING:
@@ -68,10 +69,33 @@ def build_gold_profiles(ctx: StepContext) -> Report:
 
 
 def _profile_key() -> Column:
-    """Handle of the row; a row without one takes the handle of the creator's equally named profile on the platform."""
-    same_name = Window.partitionBy("creator_id", "platform", F.lower(F.col("display_name")))
-    named = F.max("handle_key").over(same_name)
-    return F.coalesce("handle_key", F.when(F.col("display_name").isNotNull(), named), "platform_account_id")
+    """What the rows of one profile share, within a creator and platform.
+
+    The handle where a row has one. A row without takes the key of a row whose name or handle has the same letters and
+    digits as its own name: an id-only row that of a row known by handle alone, a name-only row that of any other row, or
+    else of the name-only rows with the same letters.
+    """
+    account = F.col("platform_account_id")
+    is_id, is_name = ~F.substring(account, 1, 1).isin(NO_ID, NO_HANDLE), F.substring(account, 1, 1) == NO_HANDLE
+    name, handle = _compact("display_name"), _compact("handle_key")
+    known = F.struct(
+        F.col("handle_key").isNull().alias("has_no_handle"),
+        F.coalesce("handle_key", account).alias("key"),
+        is_id.alias("is_id"),
+        name.alias("name"),
+        handle.alias("handle"),
+    )
+    others = F.collect_list(F.when(~is_name, known)).over(Window.partitionBy("creator_id", "platform"))
+    alike = F.filter(
+        others, lambda other: ((other["name"] == name) | (other["handle"] == name)) & (is_name | ~other["is_id"])
+    )
+    taken = F.array_min(F.transform(alike, lambda other: F.struct(other["has_no_handle"], other["key"])))["key"]
+    return F.coalesce("handle_key", taken, F.when(is_name & (name != ""), F.concat(F.lit(NO_HANDLE), name)), account)
+
+
+def _compact(column: str) -> Column:
+    """Letters and digits of a text, lower case."""
+    return F.lower(F.regexp_replace(column, r"[^\p{L}\p{N}]", ""))
 
 
 def _newest(name: str) -> Column:
@@ -80,8 +104,9 @@ def _newest(name: str) -> Column:
 
 def _profiles(accounts: DataFrame) -> DataFrame:
     keyed = accounts.withColumn("_profile_key", _profile_key())
-    has_id = ~F.substring("platform_account_id", 1, 1).isin("@", "~")
-    best_id = F.max_by("platform_account_id", F.struct(has_id, "observed_at", "platform_account_id"))
+    mark = F.substring("platform_account_id", 1, 1)
+    known_by = F.when(mark == NO_HANDLE, 0).when(mark == NO_ID, 1).otherwise(2)  # name, handle, id
+    best_id = F.max_by("platform_account_id", F.struct(known_by, "observed_at", "platform_account_id"))
     return keyed.groupBy("creator_id", "platform", "_profile_key").agg(
         best_id.alias("platform_account_id"),
         *[_newest(name) for name in FOLDED],

@@ -7,10 +7,10 @@ import re
 import subprocess
 from pathlib import Path
 
-from jobs import settings_docs
 from jobs.cli import _parser
 from lakehouse.contracts.docs import render
 from lakehouse.settings import Settings
+from serving import settings_docs
 from serving.settings import ServingSettings
 
 REPO = Path(__file__).resolve().parents[2]

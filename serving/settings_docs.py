@@ -1,4 +1,4 @@
-"""Renders `docs/settings.md` from the settings classes: `python -m jobs.settings_docs`."""
+"""Renders `docs/settings.md` from the settings classes: `python -m serving.settings_docs`."""
 
 from __future__ import annotations
 
