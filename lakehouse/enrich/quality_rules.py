@@ -63,7 +63,7 @@ QUALITY: tuple[Component, ...] = (
     Component("views", "er_views_percentile", 0.15, ((0, 0), (0.1, 0.5), (0.25, 0.8), (0.9, 1)),
               "Engagement per view is above {percent} of its peers"),
     Component("activity", "days_since_post", 0.15, ((30, 1), (180, 0.4), (365, 0)),
-              "Newest known post is {value:.0f} days old"),
+              "Age of the newest known post in days: {value:.0f}"),
     Component("completeness", "completeness", 0.1, ((0, 0), (1, 1)),
               "{percent} of the profile is filled in"),
     Component("regularity", "regularity", 0.15, ((0, 0), (1, 1)),

@@ -337,15 +337,19 @@ function sheetProfiles(profiles) {
   return list;
 }
 
-/** One curve an account. */
+/** One curve a profile: what one source knows by id and another by handle is one, of a day's values the largest. */
 function history(creator) {
   const key = (row) => JSON.stringify([row.platform, row.platform_account_id]);
   const handles = new Map([...creator.accounts, ...creator.profiles].map((account) => [key(account), account.handle]));
-  const series = Map.groupBy(creator.history.filter((row) => isKnown(row.followers_count)), key);
-  const label = ({ platform, platform_account_id: id }, handle) =>
-    `${PLATFORMS[platform] ?? platform} ${handle ? `@${handle.replace(/^@/, "")}` : id}`;
-  const charts = [...series].filter(([, points]) => points.length > 1)
-    .map(([name, points]) => sparkline(label(points[0], handles.get(name)), points));
+  const label = (row) => {
+    const handle = handles.get(key(row));
+    return `${PLATFORMS[row.platform] ?? row.platform} ${handle ? `@${handle.replace(/^@/, "").toLowerCase()}` : row.platform_account_id}`;
+  };
+  const known = creator.history.filter((row) => isKnown(row.followers_count));
+  const daily = (rows) => [...Map.groupBy(rows, (row) => row.metric_date).values()]
+    .map((sameDay) => sameDay.reduce((best, row) => (row.followers_count > best.followers_count ? row : best)));
+  const charts = [...Map.groupBy(known, label)].map(([name, rows]) => [name, daily(rows)])
+    .filter(([, points]) => points.length > 1).map(([name, points]) => sparkline(name, points));
   return charts.length ? h("section", {}, h("h3", {}, "Followers over time"), charts) : null;
 }
 
