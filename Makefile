@@ -30,10 +30,11 @@ run: setup ## Raw files to a served search: [INPUT=folder] [LAKE=uri] [PORT=8000
 	if [ "$$SERVE" = 0 ]; then set -- "$$@" --no-serve; fi; \
 	exec .venv/bin/creatorlake run "$$@"
 
-dev: setup ## Dagster's web interface over the same lake, by default that of the last run: [INPUT=folder] [LAKE=uri]
+dev: setup ## Dagster's web interface over the same lake, by default that of the last run: [INPUT=folder] [LAKE=uri] [PORT=3000]
 	@set --; \
 	if [ -n "$$INPUT" ]; then set -- "$$@" --input "$$INPUT"; fi; \
 	if [ -n "$$LAKE" ]; then set -- "$$@" --lake "$$LAKE"; fi; \
+	if [ -n "$$PORT" ]; then set -- "$$@" --port "$$PORT"; fi; \
 	exec .venv/bin/creatorlake dev "$$@"
 
 test: setup-test check ## Linters, types, import rules and every test
@@ -52,7 +53,8 @@ check: setup check-hosts ## Linters, formatting, types and import rules
 	@.venv/bin/lint-imports
 
 check-hosts:
-	@status=0; git grep --untracked -nIE '$(INDEX_HOSTS)' || status=$$?; \
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "no git checkout: index hosts are not looked for"; exit 0; }; \
+	status=0; git grep --untracked -nIE '$(INDEX_HOSTS)' || status=$$?; \
 	if [ $$status = 0 ]; then echo "index hosts are configuration of a machine, not of this repository" >&2; exit 1; fi; \
 	[ $$status = 1 ]
 

@@ -63,10 +63,19 @@ is_all_current() {
     is_current .venv "$MAIN_STAMP" && [ -f "$JARS_POINTER" ] && [ "$(<"$JARS_POINTER")" = "$JARS_FOLDER" ] &&
         jars_complete "$JARS_FOLDER" && { [ "$MODE" = run ] || is_current .venv-ministack "$MINISTACK_STAMP"; }
 }
+readonly JAVA_ADVICE='install openjdk-17-jre-headless (Debian, Ubuntu), or openjdk@17 (macOS, Homebrew) with export JAVA_HOME=$(brew --prefix openjdk@17)'
 java_command() { if [ -n "${JAVA_HOME:-}" ]; then printf '%s/bin/java' "$JAVA_HOME"; else printf java; fi; }
 
+check_java() {
+    local version # the java of a fresh macOS exists and only says that there is none
+    version=$("$(java_command)" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || true
+    [ -n "$version" ] && [ "$version" -ge "$MIN_JAVA" ] ||
+        fail "Java $MIN_JAVA or newer is needed, found ${version:-none}${JAVA_HOME:+ at JAVA_HOME=$JAVA_HOME}: $JAVA_ADVICE."
+}
+
 has "$(java_command)" ||
-    fail "Java $MIN_JAVA or newer is missing: install openjdk-17-jre-headless (Debian, Ubuntu) or openjdk@17 (macOS, Homebrew)."
+    fail "Java $MIN_JAVA or newer is missing${JAVA_HOME:+ at JAVA_HOME=$JAVA_HOME}: $JAVA_ADVICE."
+check_java
 if is_all_current; then exit 0; fi
 
 # --- what the machine must have -------------------------------------------------------------------------------------
@@ -85,12 +94,6 @@ check_venv_module() {
     "$PYTHON" -c "import ensurepip, venv" 2>/dev/null ||
         fail "Python's venv module is missing: install python3-venv (Debian, Ubuntu), or a Python from Homebrew (macOS)."
 }
-check_java() {
-    local version
-    version=$("$(java_command)" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
-    [ -n "$version" ] && [ "$version" -ge "$MIN_JAVA" ] ||
-        fail "Java $MIN_JAVA or newer is needed, found ${version:-none}: install openjdk-17-jre-headless (Debian, Ubuntu) or openjdk@17 (macOS, Homebrew)."
-}
 check_disk() {
     local free_kb
     free_kb=$(df -Pk . | awk 'NR == 2 { print $4 }')
@@ -100,7 +103,6 @@ check_disk() {
 
 PYTHON=$(find_python)
 readonly PYTHON
-check_java
 
 # --- one run at a time: the lock lives as long as this process and its children ----------------------------------------
 

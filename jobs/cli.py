@@ -13,6 +13,7 @@ from lakehouse.errors import CreatorlakeError
 Handler = Callable[[argparse.Namespace], int]
 DEFAULT_PORT = 8000
 DAGSTER_PORT = 3000
+MAX_PORT = 65_535
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return handler(arguments)
     except CreatorlakeError as error:
         sys.stderr.write(f"creatorlake: {error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"creatorlake: {error.strerror or error}{f': {error.filename}' if error.filename else ''}.\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("creatorlake: interrupted; what was finished stays, the next run goes on from there.\n")
@@ -47,6 +51,13 @@ def _choose_lake(arguments: argparse.Namespace) -> None:
             os.environ["CREATORLAKE_LAKE"] = last.lake
 
 
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port <= MAX_PORT:
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to {MAX_PORT}")
+    return port
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="creatorlake", description="Find the right creator in your own lakehouse.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -59,11 +70,11 @@ def _parser() -> argparse.ArgumentParser:
 def _lake_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = _command(commands, "run", _run, "materialise everything, publish a snapshot, serve")
     run.add_argument("--input", type=Path, help="folder of raw files; without it a synthetic world")
-    run.add_argument("--port", type=int, default=DEFAULT_PORT)
+    run.add_argument("--port", type=_port, default=DEFAULT_PORT)
     run.add_argument("--no-serve", action="store_true", help="end after publishing")
     serve = _command(commands, "serve", _serve, "serve the published snapshot")
     serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=DEFAULT_PORT)
+    serve.add_argument("--port", type=_port, default=DEFAULT_PORT)
     search = _command(commands, "search", _search, "search from the terminal")
     search.add_argument("text")
     search.add_argument("--limit", type=int, default=10)
@@ -74,7 +85,7 @@ def _lake_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     rollback.add_argument("snapshot", nargs="?", help="snapshot id; without it the one before the current")
     dev = _command(commands, "dev", _dev, "open Dagster: web page and daemon")
     dev.add_argument("--input", type=Path, help="folder of raw files; without it that of the last run")
-    dev.add_argument("--port", type=int, default=DAGSTER_PORT)
+    dev.add_argument("--port", type=_port, default=DAGSTER_PORT)
 
 
 def _file_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -47,9 +48,11 @@ def _guarded(name: str, check: Callable[[Settings], Finding], settings: Settings
 
 
 def _java(_settings: Settings) -> Finding:
-    program = shutil.which("java")
+    home = os.environ.get("JAVA_HOME")  # Spark looks there first
+    program = shutil.which("java", path=f"{home}/bin" if home else None)
     if program is None:
-        return Finding("Java", is_fine=False, text=f"install Java {MIN_JAVA} or newer")
+        where = f" or correct JAVA_HOME={home}" if home else ""
+        return Finding("Java", is_fine=False, text=f"install Java {MIN_JAVA} or newer{where}")
     shown = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603
     match = re.search(r'version "(\d+)', shown)
     is_fine = match is not None and int(match.group(1)) >= MIN_JAVA

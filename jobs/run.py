@@ -21,6 +21,7 @@ from jobs.locks import DEV, RUN, is_free, keep_dev_lock, one_run_at_a_time
 from jobs.memory import PeakMemory
 from jobs.warm_up import warm_up
 from jobs.world import ensure_world
+from lakehouse.contracts.layout import LANDING as LANDING_FOLDER
 from lakehouse.contracts.tables import TABLES
 from lakehouse.errors import NotFoundError, PermanentError
 from lakehouse.ops.steps import Step, is_current
@@ -73,18 +74,24 @@ def publish() -> int:
     return 0
 
 
-def _last_input(settings: Settings) -> Path | None:
-    """Input of the last run, None before the first.
+def _input_of(settings: Settings) -> Path | None:
+    """Folder that fed the lake in its last run; None where the synthetic world belongs: in its own lake, in an empty one.
 
     Raises:
-        PermanentError: that run filled another lake, so its input is not this one's.
+        PermanentError: somebody else filled the lake; synthetic creators must not be mixed into it.
     """
-    last = recall(settings.home)
-    if settings.input is not None or last is None:
+    if settings.lake_root == _demo(settings):
         return None
-    if last.lake != settings.lake_root:
-        raise PermanentError(f"Say which folder feeds {settings.lake_root}: INPUT=... or --input.")
-    return last.input
+    last = recall(settings.home)
+    if last is not None and last.lake == settings.lake_root:
+        return last.input
+    if next(iter(Lake(settings).objects.list(LANDING_FOLDER)), None) is None:
+        return None
+    raise PermanentError(f"{settings.lake_root} is not empty; say which folder feeds it: INPUT=... or --input.")
+
+
+def _demo(settings: Settings) -> str:
+    return str(settings.home / DEMO)
 
 
 def roll_back(snapshot: str | None) -> int:
@@ -103,7 +110,7 @@ def dev(folder: Path | None, *, port: int) -> int:
         PermanentError: the web page runs already, or the port is taken.
     """
     _require_free(port)
-    settings = _settings(folder or _last_input(load_settings()))
+    settings = _settings(folder)
     keep_dev_lock(settings)
     _prepare_instance(settings)
     if is_free(settings, RUN):
@@ -123,10 +130,13 @@ def _settings(folder: Path | None) -> Settings:
     """Settings of a run; they are exported, so that Dagster's assets read the same ones."""
     settings = load_settings(input=folder)
     if settings.input is None:
-        lake = settings.lake or str(settings.home / DEMO)
-        settings = load_settings(lake=lake, input=ensure_world(settings))
-    if settings.input is None or not settings.input.is_dir():
+        lake = settings.lake or _demo(settings)
+        settings = load_settings(lake=lake)
+        settings = load_settings(lake=lake, input=_input_of(settings) or ensure_world(settings))
+    if settings.input is None or not settings.input.exists():
         raise NotFoundError(f"The input folder {settings.input} does not exist.")
+    if not settings.input.is_dir():
+        raise NotFoundError(f"The input {settings.input} is not a folder.")
     os.environ |= {
         "CREATORLAKE_HOME": str(settings.home),
         "CREATORLAKE_LAKE": settings.lake_root,

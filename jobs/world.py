@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from lakehouse.errors import PermanentError
@@ -38,8 +39,13 @@ def write(folder: Path, *, creators: int | None, seed: int | None) -> int:
 
 
 def _write(folder: Path, world: World) -> None:
-    draft = folder.with_name(folder.name + ".draft")
-    shutil.rmtree(draft, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.draft-"))
     sys.stdout.write(f"Writing a synthetic world of {world.creators_count:,} creators to {folder}\n")
     write_world(world, draft / INPUT, truth_folder=draft / TRUTH)
-    draft.rename(folder)
+    try:
+        draft.rename(folder)
+    except OSError:  # another process was first: its world is the same
+        shutil.rmtree(draft)
+        if not folder.exists():
+            raise

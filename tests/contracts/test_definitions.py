@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from dagster import AssetKey, Definitions
 
+from assets.checks import CONSERVATION, EXPECTED, STRUCTURE, checks_for
 from assets.steps import STEPS, with_code_below
 from jobs.definitions import build_defs
 from lakehouse.contracts.tables import TABLES
@@ -54,7 +55,13 @@ def test_assets_are_described_grouped_and_have_a_writer_pool(defs):
         assert node.pools == {f"delta_{step.name}"}
 
 
-def test_tables_have_a_blocking_structure_check(defs):
+def test_structure_and_conservation_block_and_expectations_warn():
+    specs = [spec for step in STEPS for spec in checks_for(step).check_specs]
+    assert {spec.name for spec in specs if spec.blocking} == {STRUCTURE, CONSERVATION}
+    assert {spec.name for spec in specs if not spec.blocking} == {EXPECTED}
+
+
+def test_tables_have_a_structure_check_and_steps_one_of_their_counts(defs):
     graph = defs.resolve_asset_graph()
     for name in TABLES:
         checks = {key.name for key in graph.get_check_keys_for_assets({AssetKey(name)})}

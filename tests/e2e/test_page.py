@@ -70,7 +70,6 @@ def test_a_query_shows_ranked_cards_with_reasons(page):
     assert "plan" in page.locator("#summary").inner_text()
 
 
-@pytest.mark.proof
 def test_a_filter_narrows_and_more_pages_follow(page):
     everyone = page.locator("#summary strong").inner_text()
     page.check("input[name=platform][value=youtube]")
