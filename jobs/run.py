@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from assets.names import EXPORT, LANDING, SNAPSHOT
+from assets.names import EXPORT, SNAPSHOT
 from assets.steps import STEPS
 from jobs.dead_runs import EMBEDDED, bury_dead_runs
 from jobs.last_run import recall, remember
 from jobs.locks import DEV, RUN, is_free, keep_dev_lock, one_run_at_a_time
 from jobs.memory import PeakMemory
-from jobs.warm_up import warm_up
 from jobs.world import ensure_world
 from lakehouse.contracts.layout import LANDING as LANDING_FOLDER
 from lakehouse.contracts.tables import TABLES
@@ -57,8 +56,6 @@ def run(folder: Path | None, *, port: int, is_serving: bool) -> int:
         _say(f"Lake {lake.layout.root}")
         stale = [step.name for step in STEPS if not is_current(step, lake, settings) or _has_failed_check(step, lake)]
         if stale:
-            if stale != [LANDING]:
-                warm_up(settings)
             _materialize(settings)
         else:
             _say("Nothing changed since the last run.")

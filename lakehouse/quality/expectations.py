@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from types import ModuleType
 
 import pandas as pd
 
@@ -101,12 +99,6 @@ def metrics_of(table: str) -> dict[str, str]:
     return {item.metric: item.sql for item in suite.expectations} if suite else {}
 
 
-def load_engine() -> ModuleType:
-    """Great Expectations, without its telemetry; the first call takes seconds."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    return import_module("great_expectations")
-
-
 def validate(table: str, metrics: Mapping[str, float]) -> CheckOutcome:
     """Hold measured metrics against the table's suite; `problems` holds the value of each broken one, rounded."""
     broken = _broken(SUITES[table], pd.DataFrame([metrics]))
@@ -115,7 +107,9 @@ def validate(table: str, metrics: Mapping[str, float]) -> CheckOutcome:
 
 def _broken(suite: Suite, metrics: pd.DataFrame) -> list[str]:
     """Names of the metrics outside their range."""
-    gx = load_engine()
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     rules = gx.ExpectationSuite(name=suite.table)
