@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from tests.support import served
 
@@ -24,8 +25,6 @@ def browser():
     program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if program is None:
         pytest.skip("no browser: install chromium (Debian, Ubuntu) or Google Chrome to run the page's tests")
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=program, args=OPTIONS)
         yield running
@@ -62,7 +61,7 @@ def _searches(page) -> list[str]:
 def test_a_query_shows_ranked_cards_with_reasons(page):
     page.fill("#query", "cooking recipes")
     page.press("#query", "Enter")
-    page.wait_for_function("document.querySelector('.reasons li')")
+    page.wait_for_selector(".reasons li")
     scores = [float(text) for text in page.locator(".score b").all_inner_texts()]
     assert len(scores) == 10
     assert scores == sorted(scores, reverse=True)
@@ -73,11 +72,11 @@ def test_a_query_shows_ranked_cards_with_reasons(page):
 def test_a_filter_narrows_and_more_pages_follow(page):
     everyone = page.locator("#summary strong").inner_text()
     page.check("input[name=platform][value=youtube]")
-    page.wait_for_function("text => document.querySelector('#summary strong').innerText !== text", arg=everyone)
+    expect(page.locator("#summary strong")).not_to_have_text(everyone)
     for card in page.locator(".card").all():
         assert "YouTube" in card.inner_text()
     page.click("#more")
-    page.wait_for_function("document.querySelectorAll('.card').length === 20")
+    expect(page.locator(".card")).to_have_count(20)
     names = page.locator(".card h3").all_inner_texts()
     assert len(names) == 20
 
@@ -183,9 +182,7 @@ def test_a_profile_opens_and_similar_creators_are_found(page):
     page.click("dialog button:has-text('Close')")
     first.locator("button:has-text('More like this')").click()
     page.wait_for_selector("#seeds:not([hidden])")
-    page.wait_for_function(
-        "name => ![...document.querySelectorAll('.card h3 button')].some(b => b.innerText === name)", arg=name
-    )
+    expect(page.locator(".card h3 button").get_by_text(name, exact=True)).to_have_count(0)
 
 
 def test_a_shared_address_restores_the_search(browser, base):
