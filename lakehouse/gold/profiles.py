@@ -43,14 +43,15 @@ FOLDED = (
     "account_type_code",
     "country_code",
     "language_code",
-    "quality_score",
-    "anomaly_score",
     "growth_90d_ratio",
     "posts_per_week",
     "last_post_at",
-    "score_reasons",
 )
 """Columns of which a profile shows the newest non-null value of the accounts folded into it."""
+SCORED = ("quality_score", "anomaly_score", "score_reasons")
+"""Columns that a profile takes together, from one account: reasons explain the scores they came with."""
+QUALITY_REASON, ANOMALY_REASON = "quality:", "anomaly:"
+"""How the codes of a score's reasons begin."""
 
 
 def build_gold_profiles(ctx: StepContext) -> Report:
@@ -102,12 +103,20 @@ def _newest(name: str) -> Column:
     return F.max_by(name, F.when(F.col(name).isNotNull(), F.struct("observed_at", "platform_account_id"))).alias(name)
 
 
+def _scored() -> Column:
+    """The scores of the newest account that has a quality, else of the newest that has any score."""
+    place = F.struct(F.col("quality_score").isNotNull(), "observed_at", "platform_account_id")
+    is_scored = F.col("quality_score").isNotNull() | F.col("anomaly_score").isNotNull()
+    return F.max_by(F.struct(*SCORED), F.when(is_scored, place)).alias("_scored")
+
+
 def _profiles(accounts: DataFrame) -> DataFrame:
     keyed = accounts.withColumn("_profile_key", _profile_key())
     mark = F.substring("platform_account_id", 1, 1)
     known_by = F.when(mark == NO_HANDLE, 0).when(mark == NO_ID, 1).otherwise(2)  # name, handle, id
     best_id = F.max_by("platform_account_id", F.struct(known_by, "observed_at", "platform_account_id"))
-    return keyed.groupBy("creator_id", "platform", "_profile_key").agg(
+    folded = keyed.groupBy("creator_id", "platform", "_profile_key").agg(
+        _scored(),
         best_id.alias("platform_account_id"),
         *[_newest(name) for name in FOLDED],
         F.max("observed_at").alias("observed_at"),
@@ -115,6 +124,7 @@ def _profiles(accounts: DataFrame) -> DataFrame:
         F.min("confidence_score").alias("identity_confidence_score"),
         F.max("has_email").alias("has_email"),
     )
+    return folded.select("*", *[F.col(f"_scored.{name}").alias(name) for name in SCORED])
 
 
 def _creators(profiles: DataFrame) -> DataFrame:
@@ -125,7 +135,7 @@ def _creators(profiles: DataFrame) -> DataFrame:
         (-size).alias("s"), F.col("platform"), F.col("platform_account_id").alias("i"), profile.alias("profile")
     )
     sorted_rows = F.sort_array(F.collect_list(row))
-    return profiles.groupBy("creator_id").agg(
+    creators = profiles.groupBy("creator_id").agg(
         F.max_by("display_name", F.when(F.col("display_name").isNotNull(), order)).alias("display_name"),
         F.max_by("bio", F.when(F.length("bio") > 0, order)).alias("bio"),
         F.sort_array(F.collect_set("platform")).alias("platforms"),
@@ -140,7 +150,17 @@ def _creators(profiles: DataFrame) -> DataFrame:
         _by_size("er_views_ratio"),
         _by_size("quality_score"),
         F.max("anomaly_score").alias("anomaly_score"),
-        F.max_by("score_reasons", F.when(F.size("score_reasons") > 0, order)).alias("score_reasons"),
+        F.max_by("score_reasons", F.when(F.col("anomaly_score").isNotNull(), F.struct("anomaly_score", order))).alias(
+            "_of_anomaly"
+        ),
+        F.sort_array(
+            F.collect_list(
+                F.when(
+                    F.col("quality_score").isNotNull(),
+                    F.struct((-_weight()).alias("w"), "platform", "platform_account_id", "score_reasons"),
+                )
+            )
+        ).alias("_of_quality"),
         F.max_by("growth_90d_ratio", F.when(F.col("growth_90d_ratio").isNotNull(), order)).alias("growth_90d_ratio"),
         F.sum("posts_per_week").alias("posts_per_week"),
         F.max("last_post_at").alias("last_post_at"),
@@ -150,11 +170,47 @@ def _creators(profiles: DataFrame) -> DataFrame:
         F.min("first_seen_at").alias("first_seen_at"),
         F.max("observed_at").alias("observed_at"),
     )
+    return creators.withColumn("score_reasons", F.concat(_quality_reasons(), _anomaly_reasons()))
+
+
+def _quality_reasons() -> Column:
+    """The profiles' reasons, each weighed as its profile in the mean, so that they add up to the creator's quality."""
+    total = F.aggregate("_of_quality", F.lit(0.0), lambda sum_, item: sum_ - item["w"])
+
+    def weighed(item: Column) -> Column:
+        said = F.concat(item["platform"], F.lit(": "))
+        return F.transform(
+            _of_score(item["score_reasons"], QUALITY_REASON),
+            lambda reason: F.struct(
+                reason["code"].alias("code"),
+                (reason["contribution"] * -item["w"] / total).alias("contribution"),
+                reason["value"].alias("value"),
+                F.when(F.size("_of_quality") == 1, reason["text"])
+                .otherwise(F.concat(said, reason["text"]))
+                .alias("text"),
+            ),
+        )
+
+    return F.flatten(F.transform("_of_quality", weighed))
+
+
+def _anomaly_reasons() -> Column:
+    """The reasons of the profile that is most unusual: its score is the creator's."""
+    return _of_score(F.coalesce("_of_anomaly", F.array()), ANOMALY_REASON)
+
+
+def _of_score(reasons: Column, prefix: str) -> Column:
+    return F.filter(reasons, lambda reason: reason["code"].startswith(prefix))
+
+
+def _weight() -> Column:
+    """Of a profile in a creator's mean."""
+    return F.greatest(F.col("followers_count"), F.lit(1)).cast("double")
 
 
 def _by_size(name: str) -> Column:
     """Mean weighted by followers; profiles without the value or without followers do not count."""
-    weight = F.when(F.col(name).isNotNull(), F.greatest(F.col("followers_count"), F.lit(1)))
+    weight = F.when(F.col(name).isNotNull(), _weight())
     return (F.sum(F.col(name) * weight) / F.sum(weight)).alias(name)
 
 

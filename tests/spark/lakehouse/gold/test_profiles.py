@@ -57,3 +57,49 @@ def test_rows_of_one_account_fold_and_two_ids_do_not(lake):
         "two ids": (3, ["UC3", "UC4"]),
         "two names": (3, ["~one", "~two"]),
     }
+
+
+def _reason(code, contribution):
+    return (code, contribution, 1.0, f"About {code}.")
+
+
+def _scored(row, quality, anomaly, *reasons):
+    return row | {"quality_score": quality, "anomaly_score": anomaly, "score_reasons": list(reasons)}
+
+
+def test_reasons_add_up_to_the_scores_of_the_creator(lake):
+    low = _row(lake, "c", "1", name="A", followers=100)
+    high = _row(lake, "c", "2", name="A", handle="a", followers=300, platform="tiktok")
+    unknown = _row(lake, "c", "3", name="A", followers=900, platform="x")
+    none = _row(lake, "none", "4", name="B", followers=5)
+    rows = [
+        _scored(low, 0.4, 0.9, _reason("quality:views", 0.4), _reason("anomaly:spike", 0.9)),
+        _scored(
+            high, 0.8, 0.2, _reason("quality:views", 0.5), _reason("quality:activity", 0.3), _reason("anomaly:x", 0.2)
+        ),
+        unknown,
+        none,
+    ]
+    _profiles(lake, rows)
+    found = {row.creator_id: row for row in lake.read(GOLD_PROFILES).collect()}
+    creator = found["c"]
+    total = {"quality": 0.0, "anomaly": 0.0}
+    for reason in creator.score_reasons:
+        total[reason.code.split(":")[0]] += reason.contribution
+    assert creator.quality_score == pytest.approx(0.7)
+    assert total == {"quality": pytest.approx(creator.quality_score), "anomaly": pytest.approx(creator.anomaly_score)}
+    assert creator.score_reasons[0].text == "tiktok: About quality:views."
+    assert found["none"].score_reasons == []
+    assert found["none"].quality_score is None
+
+
+def test_a_profile_keeps_the_reasons_of_the_account_whose_scores_it_shows(lake):
+    old = _row(lake, "c", "~a", name="A", followers=10) | {"observed_at": datetime(2020, 1, 1, tzinfo=UTC)}
+    rows = [
+        _scored(old, 0.4, 0.1, _reason("quality:views", 0.4), _reason("anomaly:spike", 0.1)),
+        _scored(_row(lake, "c", "UC1", name="A", followers=10), None, 0.3, _reason("anomaly:bare", 0.3)),
+    ]
+    _profiles(lake, rows)
+    creator = lake.read(GOLD_PROFILES).collect()[0]
+    assert (creator.quality_score, creator.anomaly_score) == (0.4, 0.1)
+    assert [reason.code for reason in creator.score_reasons] == ["quality:views", "anomaly:spike"]
