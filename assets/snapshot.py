@@ -7,7 +7,7 @@ from index_build.lake import fingerprint, publish_export
 from index_build.spec import IndexSpec
 from lakehouse.contracts.layout import CURRENT, progress_key, snapshot_key
 from lakehouse.errors import NotFoundError
-from lakehouse.gold.export import collect_exports
+from lakehouse.gold.export import collect_exports, exported_rows
 from lakehouse.ops.steps import Cursor, Report, StepContext
 from lakehouse.settings import Settings
 from lakehouse.storage.lake import Lake
@@ -25,7 +25,7 @@ def build_snapshot(ctx: StepContext) -> Report:
     manifest = publish_export(ctx.lake.objects, export_id, scratch=scratch, spec=SPEC, keep=kept, log=ctx.log)
     collect_exports(ctx.lake.objects, current=export_id)
     return Report(
-        rows_in=manifest.rows_count,
+        rows_in=exported_rows(ctx.lake.objects, export_id),
         rows_out=manifest.rows_count,
         conserves=True,
         metadata={

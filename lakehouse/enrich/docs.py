@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from lakehouse.contracts.tables import ACCOUNTS, DOCS, POSTS
+from lakehouse.enrich.conserved import one_for_one
 from lakehouse.enrich.labels import words_of
 from lakehouse.ops.steps import Report, StepContext
 
@@ -112,8 +113,7 @@ def build_account_docs(ctx: StepContext) -> Report:
     """Derive one text per account from its profile and newest posts; conserves rows."""
     docs = _joined(ctx).mapInArrow(_compose_batches, ctx.lake.spark_schema(DOCS))
     ctx.lake.sync(DOCS, docs)
-    rows = ctx.lake.read(DOCS).count()
-    return Report(rows_in=rows, rows_out=rows, conserves=True)
+    return one_for_one(ctx.lake, ACCOUNTS, DOCS)
 
 
 def _joined(ctx: StepContext) -> DataFrame:

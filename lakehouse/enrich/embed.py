@@ -30,12 +30,13 @@ def build_embeddings(ctx: StepContext) -> Report:
     model_id = model_id_of(ctx.settings.encoder_model)
     missing = _missing_texts(ctx, model_id).persist()
     try:
-        count = missing.count()
+        count, before = missing.count(), ctx.lake.read(EMBEDDINGS).count()
         if count or ctx.lake.version(EMBEDDINGS.name) is None:
             ctx.lake.merge(EMBEDDINGS, _embedded(ctx, missing, count=count))
     finally:
         missing.unpersist()
-    return Report(rows_in=count, rows_out=count, conserves=True, metadata={"model_id": model_id})
+    added = ctx.lake.read(EMBEDDINGS).count() - before
+    return Report(rows_in=count, rows_out=added, conserves=True, metadata={"model_id": model_id})
 
 
 def vectors_of(column: pa.Array, dimensions: int) -> tuple[Vectors, np.ndarray]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lakehouse.contracts.tables import ACCOUNT_METRICS, ACCOUNTS, ENGAGEMENT, POSTS
+from lakehouse.enrich.conserved import one_for_one
 from lakehouse.ops.steps import Report, StepContext
 
 if TYPE_CHECKING:
@@ -83,8 +84,7 @@ def build_engagement(ctx: StepContext) -> Report:
     growth = follower_growth(ctx.lake.read(ACCOUNT_METRICS))
     joined = accounts.join(posts, list(KEY), "left").join(growth, list(KEY), "left")
     ctx.lake.sync(ENGAGEMENT, rates(joined).select(*ENGAGEMENT.columns))
-    rows, written = accounts.count(), ctx.lake.read(ENGAGEMENT)
-    return Report(rows_in=rows, rows_out=written.count(), conserves=True)
+    return one_for_one(ctx.lake, ACCOUNTS, ENGAGEMENT)
 
 
 def post_statistics(posts: DataFrame) -> DataFrame:

@@ -27,6 +27,8 @@ from lakehouse.enrich.risk_rules import Evidence, assess, find_hits
 from lakehouse.errors import NotFoundError, SchemaError
 
 BATCH_ROWS = 10_000
+TEXTS = ("id", "text", "language", "platform", "platform_account_id", *PROFILE_PARTS)
+"""Columns of a CSV that are text whatever the first rows look like."""
 TEXT_CHARS = 480
 """Characters of a text that the encoder reads; risks are searched in all of it."""
 TAGS_SCHEMA = pa.schema(
@@ -147,26 +149,45 @@ def read_batches(path: Path, *, needed: Sequence[str]) -> Iterator[pa.RecordBatc
         raise SchemaError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if missing := [name for name in needed if name not in schema.names]:
         raise SchemaError(f"{path} lacks the column {missing[0]}; it has {', '.join(schema.names)}.")
-    return batches
+    return _readable(path, schema, batches)
 
 
 def write_batches(path: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> int:
-    """Write batches as Parquet or, for .csv, as CSV with nested columns in JSON; returns the rows written."""
+    """Write batches as Parquet or, for .csv, as CSV with nested columns in JSON; returns the rows written.
+
+    The file appears whole or not at all: it may be the one that is read.
+    """
     is_csv = _format(path) == ".csv"
     flat = pa.schema([pa.field(f.name, pa.string() if pa.types.is_nested(f.type) else f.type) for f in schema])
     written = 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pacsv.CSVWriter(path, flat) if is_csv else pq.ParquetWriter(path, schema) as writer:
-        for batch in batches:
-            writer.write_batch(_flatten(batch, flat) if is_csv else batch)
-            written += batch.num_rows
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        with pacsv.CSVWriter(draft, flat) if is_csv else pq.ParquetWriter(draft, schema) as writer:
+            for batch in batches:
+                writer.write_batch(_flatten(batch, flat) if is_csv else batch)
+                written += batch.num_rows
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
     return written
+
+
+def _readable(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, at least one; a row that cannot be read is a sentence, wherever in the file it stands."""
+    yield pa.RecordBatch.from_pylist([], schema=schema)
+    try:
+        yield from batches
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SchemaError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def _open(path: Path) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     if _format(path) == ".csv":
-        as_read = pacsv.ConvertOptions(column_types={"id": pa.string(), "platform_account_id": pa.string()})
-        reader = pacsv.open_csv(path, convert_options=as_read)
+        types = dict.fromkeys(TEXTS, pa.string()) | dict.fromkeys(_READ, pa.float64())
+        as_read = pacsv.ConvertOptions(column_types=types)
+        as_written = pacsv.ParseOptions(newlines_in_values=True)
+        reader = pacsv.open_csv(path, convert_options=as_read, parse_options=as_written)
         return reader.schema, iter(reader)
     parquet = pq.ParquetFile(path)
     return parquet.schema_arrow, parquet.iter_batches(batch_size=BATCH_ROWS)

@@ -20,6 +20,7 @@ from lakehouse.contracts.tables import DOCS, EMBEDDINGS
 from lakehouse.contracts.tables import NICHES as NICHES_TABLE
 from lakehouse.contracts.taxonomy import NICHES
 from lakehouse.encoder import Encoder, Vectors
+from lakehouse.enrich.conserved import one_for_one
 from lakehouse.enrich.docs import SEPARATOR
 from lakehouse.enrich.embed import vectors_of
 from lakehouse.enrich.labels import content_type_of, niches_of
@@ -126,13 +127,14 @@ def tag_rows(
 
 def build_niches(ctx: StepContext) -> Report:
     """Tag every account by the vector of its text and its category labels; conserves rows."""
+    from pyspark.sql import functions as F
+
     settings = ctx.settings
     prototypes = make_prototypes(Encoder.load(settings.encoder_model, device=settings.encoder_device, threads=1))
-    embeddings = ctx.lake.read(EMBEDDINGS).where(f"model_id = '{prototypes.model_id}'").drop("model_id")
+    embeddings = ctx.lake.read(EMBEDDINGS).where(F.col("model_id") == prototypes.model_id).drop("model_id")
     docs = ctx.lake.read(DOCS).join(embeddings, "content_hash", "left")
     ctx.lake.sync(NICHES_TABLE, docs.mapInArrow(_tagger(prototypes), ctx.lake.spark_schema(NICHES_TABLE)))
-    rows, abstained = ctx.lake.read(DOCS).count(), ctx.lake.read(NICHES_TABLE).where("is_abstained").count()
-    return Report(rows_in=rows, rows_out=rows, conserves=True, metadata={"abstained_count": abstained})
+    return one_for_one(ctx.lake, DOCS, NICHES_TABLE, abstained_count="is_abstained")
 
 
 def _tagger(prototypes: Prototypes) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from lakehouse.contracts.tables import ACCOUNT_METRICS, ACCOUNTS, ENGAGEMENT, POSTS, SCORES
 from lakehouse.contracts.taxonomy import TIER_EDGES
+from lakehouse.enrich.conserved import one_for_one
 from lakehouse.enrich.engagement import BY_VIEWS, KEY, MIN_POSTS, interactions_sql
 from lakehouse.enrich.quality_rules import (
     FEATURES,
@@ -55,8 +56,7 @@ def build_scores(ctx: StepContext) -> Report:
         ctx.lake.sync(SCORES, features.mapInArrow(scorer, ctx.lake.spark_schema(SCORES)))
     finally:
         features.unpersist()
-    rows, scored = ctx.lake.read(ACCOUNTS).count(), ctx.lake.read(SCORES).where("quality_score IS NOT NULL").count()
-    return Report(rows_in=rows, rows_out=rows, conserves=True, metadata={"scored_count": scored})
+    return one_for_one(ctx.lake, ACCOUNTS, SCORES, scored_count="quality_score IS NOT NULL")
 
 
 def score_batch(batch: pa.RecordBatch, stats: PeerStats) -> pa.RecordBatch:

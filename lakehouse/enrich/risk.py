@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from lakehouse.contracts.tables import ACCOUNTS, POSTS, RISKS
+from lakehouse.enrich.conserved import one_for_one
 from lakehouse.enrich.risk_rules import Evidence, Hit, assess, find_hits, may_have_hits
 from lakehouse.ops.steps import Report, StepContext
 
@@ -43,8 +44,7 @@ def build_risks(ctx: StepContext) -> Report:
     """Tag every account with the risks its profile and posts show; conserves accounts."""
     partial = _texts(ctx).mapInArrow(scan_batches, _spark(_PARTIAL))
     ctx.lake.sync(RISKS, _added_up(partial).mapInArrow(_assess_batches, ctx.lake.spark_schema(RISKS)))
-    rows, tagged = ctx.lake.read(ACCOUNTS).count(), ctx.lake.read(RISKS).where("size(risks) > 0").count()
-    return Report(rows_in=rows, rows_out=rows, conserves=True, metadata={"tagged_count": tagged})
+    return one_for_one(ctx.lake, ACCOUNTS, RISKS, tagged_count="size(risks) > 0")
 
 
 def scan_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -35,7 +35,7 @@ RARE_SCANNED = 20
 """A hit in so small a share of at least so many texts is an exception: one level down."""
 EVIDENCE_KEPT = 5
 HITS_PER_TEXT = 20
-"""Hits kept per text: a wall of swear words is no more than that."""
+"""Hits kept per text, the gravest: a wall of swear words is no more than that."""
 ACCENT_FREE_CHARS = 6
 """Shorter terms must match with their accents: Turkish "gün" (day) is no gun."""
 _WORD_START = re.compile(r"(?<!\w)\S")
@@ -93,7 +93,7 @@ def fold(text: str) -> str:
 
 
 def find_hits(text: str) -> list[Hit]:
-    """All hits in reading order, at most `HITS_PER_TEXT`; a term of two categories gives two hits."""
+    """The gravest `HITS_PER_TEXT` hits, in reading order; a term of two categories gives two hits."""
     lexicon = _lexicon()
     folded = fold(text)
     hits: list[Hit] = []
@@ -101,7 +101,10 @@ def find_hits(text: str) -> list[Hit]:
         near = folded[max(0, start - SOFTENING_CHARS) : end + SOFTENING_CHARS]
         is_softened = lexicon.softening.search(near) is not None
         hits += [Hit(code, weight, is_softened, start, end) for code, weight in lexicon.meanings[term]]
-    return hits[:HITS_PER_TEXT]
+    if len(hits) <= HITS_PER_TEXT:
+        return hits
+    gravest = sorted(range(len(hits)), key=lambda index: (hits[index].is_softened, -hits[index].weight, index))
+    return [hits[index] for index in sorted(gravest[:HITS_PER_TEXT])]
 
 
 def may_have_hits(texts: pa.Array) -> list[bool]:

@@ -62,8 +62,9 @@ def build_export(ctx: StepContext) -> Report:
     if done is None:
         done = _write(ctx, export, versions)
     return Report(
-        rows_in=done["rows"]["docs"],
+        rows_in=ctx.lake.read(SEARCH_DOCS).count(),
         rows_out=done["rows"]["docs"],
+        conserves=True,
         metadata={"export_id": export, **{f"{name}_rows": count for name, count in done["rows"].items()}},
         cursor={"version": export},
     )
@@ -72,6 +73,12 @@ def build_export(ctx: StepContext) -> Report:
 def is_export_there(lake: Lake, cursor: Cursor) -> bool:
     """Whether the export that a cursor names is complete."""
     return lake.objects.exists(export_key(cursor["version"], DESCRIPTION))
+
+
+def exported_rows(objects: ObjectStore, export: str) -> int:
+    """Searchable creators in a complete export."""
+    description = objects.read_json(export_key(export, DESCRIPTION)) or {"rows": {"docs": 0}}
+    return int(description["rows"]["docs"])
 
 
 def collect_exports(objects: ObjectStore, *, current: str) -> list[str]:

@@ -66,6 +66,34 @@ def test_too_few_peers_leave_scores_null(tmp_path):
     assert pq.read_table(tmp_path / "out.parquet").column("quality_score").to_pylist() == [None] * 3
 
 
+def test_a_text_may_hold_line_breaks(tmp_path):
+    (tmp_path / "in.csv").write_text('id,text\n1,"football\n\nmatch goals"\n2,casino\n', encoding="utf-8")
+    assert tag_file(tmp_path / "in.csv", tmp_path / "out.csv", device="cpu") == 2
+
+
+def test_a_file_of_no_rows_gives_a_file_of_no_rows(tmp_path):
+    (tmp_path / "in.csv").write_text("platform,platform_account_id,followers_count\n", encoding="utf-8")
+    assert score_file(tmp_path / "in.csv", tmp_path / "out.parquet") == 0
+    assert pq.read_table(tmp_path / "out.parquet").schema.equals(SCORES_SCHEMA)
+
+
+def test_a_file_may_replace_itself(tmp_path):
+    pacsv.write_csv(pa.table(_accounts()), tmp_path / "a.csv")
+    assert score_file(tmp_path / "a.csv", tmp_path / "a.csv") == 60
+    assert "quality_score" in pacsv.read_csv(tmp_path / "a.csv").column_names
+
+
+def test_a_bad_row_late_in_a_file_is_a_sentence_and_leaves_the_old_output(tmp_path):
+    rows = "".join(f"instagram,{i},{i}\n" for i in range(200_000))
+    text = f"platform,platform_account_id,followers_count\n{rows}instagram,last,many\n"
+    (tmp_path / "in.csv").write_text(text, encoding="utf-8")
+    (tmp_path / "out.csv").write_text("old", encoding="utf-8")
+    with pytest.raises(SchemaError, match="many"):
+        score_file(tmp_path / "in.csv", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+
+
 def test_csv_in_csv_out(tmp_path):
     pacsv.write_csv(pa.table(_accounts()), tmp_path / "in.csv")
     score_file(tmp_path / "in.csv", tmp_path / "out.csv")

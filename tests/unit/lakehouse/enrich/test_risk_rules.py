@@ -53,6 +53,15 @@ def test_hits_per_text_are_capped():
     assert len(find_hits("casino " * 100)) == HITS_PER_TEXT
 
 
+def test_the_gravest_hits_are_kept_however_late_they_come():
+    mild = next(term for term, found in _lexicon().meanings.items() if term.isascii() and found[0][1] == 1)
+    grave = next(term for term, found in _lexicon().meanings.items() if term.isascii() and found[0][1] == 3)
+    hits = find_hits(f"{mild} and " * 50 + grave)
+    assert len(hits) == HITS_PER_TEXT
+    assert max(hit.weight for hit in hits) == 3
+    assert [hit.start for hit in hits] == sorted(hit.start for hit in hits)
+
+
 def test_prefilter_is_a_superset():
     texts = ["Casino", "ÇASINO", "카지노", "ＦＵＣＫ", "heroína", "nothing here", "сигареты"]
     flags = may_have_hits(pa.array([*texts, None]))
