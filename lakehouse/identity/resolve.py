@@ -70,13 +70,14 @@ def resolve_file(accounts_path: Path, out_path: Path, edges_path: Path | None = 
             _suffix(path)
     model = default_model()
     table = read_accounts(accounts_path)
-    raw = raw_accounts(table, pepper=load_settings().pepper() if "email" in table.column_names else None)
+    has_addresses = not {"email", BIO}.isdisjoint(table.column_names)
+    raw = raw_accounts(table, pepper=load_settings().pepper() if has_addresses else None)
     parts = [part for part in find_edges(raw, model) if part.num_rows]
     edges = pa.concat_tables(parts) if parts else EDGES.arrow_schema().empty_table()
     resolved = resolve_accounts(table, raw, edges, model)
     _write(resolved, out_path)
     if edges_path is not None:
-        _write(edges.select(EDGE_COLUMNS), edges_path)
+        _write(as_given(edges.select(EDGE_COLUMNS), table, raw), edges_path)
     return len(resolved.column("creator_id").unique())
 
 
@@ -90,11 +91,26 @@ def resolve_accounts(table: pa.Table, raw: pa.Table, edges: pa.Table, model: Mod
     certain = confidence(graph, labels, np.unique(labels), model)
     creator = {member.account: member.creator_id for member in assigned.members}
     found = {key: (creator[key], float(value)) for key, value in zip(keys, certain, strict=True)}
-    rows = [found[key] for key in zip(*(raw.column(name).to_pylist() for name in RAW.names[:2]), strict=True)]
+    rows = [found[key] for key in _keys(raw)]
     columns = [table.column("platform"), table.column("platform_account_id")]
     return pa.Table.from_arrays(
         [*columns, pa.array([row[0] for row in rows]), pa.array([row[1] for row in rows], pa.float64())], schema=OUT
     )
+
+
+def as_given(edges: pa.Table, table: pa.Table, raw: pa.Table) -> pa.Table:
+    """Edges with the platforms as the input writes them, so that the two files join."""
+    given = dict(zip(_keys(raw), table.column("platform").to_pylist(), strict=True))
+    for side in ("left", "right"):
+        names = (f"{side}_platform", f"{side}_id")
+        keys = zip(*(edges.column(name).to_pylist() for name in names), strict=True)
+        column = pa.array([given[key] for key in keys], pa.string())
+        edges = edges.set_column(edges.schema.get_field_index(names[0]), names[0], column)
+    return edges
+
+
+def _keys(raw: pa.Table) -> list[tuple[str, str]]:
+    return list(zip(*(raw.column(name).to_pylist() for name in RAW.names[:2]), strict=True))
 
 
 def read_accounts(path: Path) -> pa.Table:
@@ -159,9 +175,10 @@ def _parsed(rows: list[dict[str, object]], name: str, parse: Callable[[str], obj
 
 def _whole(text: str) -> int | None:
     try:
-        return int(float(text))
+        number = int(float(text))
     except (ValueError, OverflowError):
         return None
+    return number if 0 <= number < 2**63 else None
 
 
 def _links(row: dict[str, object]) -> list[Link]:
@@ -205,7 +222,11 @@ def _check_keys(table: pa.Table, path: Path) -> None:
             row = pc.index(empty, value=True).as_py() + 1
             message = f"{path} has no {name} in row {row}."
             raise SchemaError(message)
-    groups = table.select(REQUIRED[:2]).group_by(list(REQUIRED[:2])).aggregate([([], "count_all")])
+    spelled = pc.unique(table.column(REQUIRED[0]))
+    codes = pa.array([platform_code(name) for name in spelled.to_pylist()], pa.string())
+    platforms = pc.take(codes, pc.index_in(table.column(REQUIRED[0]), spelled))
+    keys = pa.table([platforms, table.column(REQUIRED[1])], names=REQUIRED[:2])
+    groups = keys.group_by(list(REQUIRED[:2])).aggregate([([], "count_all")])
     twice = groups.filter(pc.greater(groups.column("count_all"), 1))
     if twice.num_rows:
         first = twice.slice(0, 1).to_pylist()[0]

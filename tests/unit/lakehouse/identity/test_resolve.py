@@ -74,6 +74,31 @@ def test_required_columns_are_enough_and_numbers_are_keys_too(tmp_path):
     assert resolve_file(write_parquet(tmp_path / "in.parquet", rows), tmp_path / "o.csv") == 3
 
 
+def test_pairs_join_to_accounts_as_the_input_spells_platforms(tmp_path):
+    spelled = [{**row, "platform": row["platform"].title()} for row in ROWS]
+    resolve_file(write_csv(tmp_path / "in.csv", spelled), tmp_path / "o.csv", tmp_path / "e.csv")
+    keys = {(row["platform"], row["platform_account_id"]) for row in read(tmp_path / "o.csv")}
+    pairs = read(tmp_path / "e.csv")
+    assert pairs
+    assert {(pair[f"{side}_platform"], pair[f"{side}_id"]) for pair in pairs for side in ("left", "right")} <= keys
+
+
+def test_an_address_in_a_bio_is_a_signal_without_a_column_of_addresses(tmp_path):
+    rows = [
+        {"platform": name, "platform_account_id": "1", "handle": f"{name}er", "bio": "write me@janedoe-art.com"}
+        for name in ("twitch", "facebook")
+    ]
+    resolve_file(write_parquet(tmp_path / "in.parquet", rows), tmp_path / "o.csv", tmp_path / "e.parquet")
+    (pair,) = read(tmp_path / "e.parquet")
+    assert "email:shared" in [reason["signal"] for reason in pair["reasons"]]
+
+
+@pytest.mark.parametrize("count", ["1e300", "-5", "many"])
+def test_a_count_that_is_none_is_no_count(tmp_path, count):
+    rows = [{**row, "followers_count": count} for row in ROWS]
+    assert resolve_file(write_csv(tmp_path / "in.csv", rows), tmp_path / "o.csv") == 2
+
+
 def test_an_empty_file_gives_an_empty_file(tmp_path):
     (tmp_path / "in.csv").write_text("platform,platform_account_id,handle\n", encoding="utf-8")
     assert resolve_file(tmp_path / "in.csv", tmp_path / "o.parquet", tmp_path / "e.parquet") == 0
@@ -86,6 +111,7 @@ def test_an_empty_file_gives_an_empty_file(tmp_path):
         ("platform,handle\nx,a\n", "lacks the column 'platform_account_id'"),
         ("platform,platform_account_id,handle\nx,1,a\nx,1,b\n", r"the account \(x, 1\) 2 times"),
         ("platform,platform_account_id,handle\nx,1,a\nx,,b\n", "no platform_account_id in row 2"),
+        ("platform,platform_account_id,handle\nX,1,a\ntwitter,1,b\n", r"the account \(x, 1\) 2 times"),
         ("", "is no readable CSV"),
     ],
 )
