@@ -54,7 +54,7 @@ is_current() { # $1 environment, $2 wanted stamp
 
 JARS_HASH=$(hash_of deploy/jars/pom.xml deploy/jars/SHA256SUMS)
 JARS_COUNT=$(grep -c . deploy/jars/SHA256SUMS)
-MAIN_STAMP="$(hash_of deploy/locks/all.txt deploy/locks/uv.txt pyproject.toml) $PWD"
+MAIN_STAMP="$(hash_of deploy/locks/all.txt deploy/locks/uv.txt deploy/load.py pyproject.toml) $PWD"
 MINISTACK_STAMP="$(hash_of deploy/locks/ministack.txt deploy/locks/uv.txt) $PWD"
 readonly JARS_HASH JARS_COUNT MAIN_STAMP MINISTACK_STAMP
 readonly JARS_FOLDER=$CACHE/jars/$JARS_HASH
@@ -131,6 +131,10 @@ use_pip_settings() { # uv reads only its own settings; pip's are what people hav
     if [ -n "${PIP_DEFAULT_TIMEOUT:-}" ] && [ -z "${UV_HTTP_TIMEOUT:-}" ]; then export UV_HTTP_TIMEOUT=$PIP_DEFAULT_TIMEOUT; fi
 }
 is_moved() { [ -f "$1/creatorlake-stamp" ] && [[ $(<"$1/creatorlake-stamp") != *" $PWD" ]]; }
+load_project() {
+    env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -W ignore deploy/load.py ||
+        fail "The installed packages do not load: see the lines above; delete .venv and start again."
+}
 install_environment() { # $1 environment, $2 lock, $3 stamp; uv comes from its own lock
     local venv=$1 lock=$2 stamp=$3
     if is_current "$venv" "$stamp"; then return; fi
@@ -150,6 +154,7 @@ install_environment() { # $1 environment, $2 lock, $3 stamp; uv comes from its o
     if [ "$venv" = .venv ]; then
         "$venv/bin/uv" pip install --quiet --offline --python "$venv/bin/python" --no-deps --no-build-isolation --editable . ||
             fail "The project itself could not be installed: see the lines above, then start again."
+        load_project
     fi
     printf '%s\n' "$stamp" >"$venv/creatorlake-stamp"
 }
@@ -159,7 +164,7 @@ if ! is_current .venv "$MAIN_STAMP"; then
         say "bringing the Python packages up to date ..."
     else
         check_disk
-        say "installing Python packages (about a minute, 7 GB) ..."
+        say "installing Python packages (one to two minutes, 7 GB) ..."
     fi
     install_environment .venv deploy/locks/all.txt "$MAIN_STAMP"
 fi
