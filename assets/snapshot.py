@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from assets.names import EXPORT
 from index_build.lake import fingerprint, publish_export
+from index_build.publish import is_stored_whole, read_current
 from index_build.spec import IndexSpec
-from lakehouse.contracts.layout import CURRENT, progress_key, snapshot_key
+from lakehouse.contracts.layout import progress_key
 from lakehouse.errors import NotFoundError
 from lakehouse.gold.export import collect_exports, exported_rows
 from lakehouse.ops.steps import Cursor, Report, StepContext
@@ -40,9 +41,9 @@ def build_snapshot(ctx: StepContext) -> Report:
 
 
 def is_snapshot_there(lake: Lake, _cursor: Cursor) -> bool:
-    """Whether CURRENT points at a complete snapshot, whichever it is."""
-    current = lake.objects.read_json(CURRENT)
-    return current is not None and lake.objects.exists(snapshot_key(current["snapshot_id"]))
+    """Whether CURRENT points at a whole snapshot, whichever it is."""
+    current = read_current(lake.objects)
+    return current is not None and is_stored_whole(lake.objects, current.snapshot_id)
 
 
 def snapshot_fingerprint(_lake: Lake, _settings: Settings) -> str:

@@ -15,6 +15,7 @@ import faiss
 from index_build.build import build_snapshot
 from index_build.manifest import FORMAT_VERSION, Manifest
 from index_build.publish import (
+    DAMAGED,
     KEEP_SNAPSHOTS,
     collect_garbage,
     list_snapshots,
@@ -52,8 +53,7 @@ def publish_export(
         CreatorlakeError: as `build_snapshot` and `publish` raise.
     """
     existing = find_snapshot(store, export_id, spec)
-    if existing is not None:
-        publish_stored(store, existing.snapshot_id)
+    if existing is not None and _is_published(store, existing.snapshot_id, log):
         return existing
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="snapshot-") as folder:
@@ -70,6 +70,16 @@ def find_snapshot(store: ObjectStore, export_id: str, spec: IndexSpec) -> Manife
     """Complete snapshot of an export with an equal spec, None when there is none."""
     manifests = (read_stored_manifest(store, info.snapshot_id) for info in list_snapshots(store))
     return next((found for found in manifests if (found.export_id, found.spec) == (export_id, spec)), None)
+
+
+def _is_published(store: ObjectStore, snapshot_id: str, log: Callable[[str], None]) -> bool:
+    """Make a stored snapshot current, unless it is damaged."""
+    try:
+        publish_stored(store, snapshot_id)
+    except DAMAGED as error:
+        log(f"index: snapshot {snapshot_id} is damaged and built again: {error}")
+        return False
+    return True
 
 
 def fingerprint(spec: IndexSpec) -> str:

@@ -28,6 +28,7 @@ from lakehouse.errors import (
     IntegrityError,
     NotFoundError,
     PermanentError,
+    SchemaError,
     TransientError,
 )
 from lakehouse.storage.objects import ObjectStore
@@ -38,6 +39,8 @@ KEEP_SNAPSHOTS = 3
 MIN_AGE = timedelta(hours=1)
 """No snapshot younger than this is removed: longer than any replica takes to load one."""
 
+DAMAGED = (NotFoundError, IntegrityError, SchemaError)
+"""What reading a snapshot raises that is incomplete or not what was written."""
 
 SNAPSHOT_DEPTH = 2
 """Parts of a key before a snapshot's own files: the folder of all snapshots and the id."""
@@ -80,6 +83,7 @@ def publish_stored(store: ObjectStore, snapshot_id: str) -> Current:
     Raises:
         NotFoundError: there is no complete snapshot of that id.
         IntegrityError: it is damaged; the pointer stays.
+        SchemaError: its manifest is.
         TransientError: another publisher moved the pointer meanwhile.
     """
     seen = _read_pointer(store)
@@ -130,6 +134,16 @@ def read_stored_manifest(store: ObjectStore, snapshot_id: str) -> Manifest:
     return manifest
 
 
+def is_stored_whole(store: ObjectStore, snapshot_id: str) -> bool:
+    """Whether a snapshot's manifest can be read and all its files are there in their sizes; cheap, reads none of them."""
+    try:
+        manifest = read_stored_manifest(store, snapshot_id)
+    except DAMAGED:
+        return False
+    sizes = {info.key: info.size for info in store.list(snapshot_key(snapshot_id, ""))}
+    return all(sizes.get(snapshot_key(snapshot_id, file.path)) == file.size_bytes for file in manifest.files())
+
+
 def verify_stored(store: ObjectStore, snapshot_id: str) -> Manifest:
     """Read every file of a stored snapshot back and compare checksums.
 
@@ -171,16 +185,33 @@ def collect_garbage(
 
 
 def _upload(store: ObjectStore, folder: Path, manifest: Manifest) -> None:
-    """Write files, read them back, then the manifest; a complete snapshot of this id is left as it is."""
+    """Write files, read them back, then the manifest; a sound snapshot of this id is left as it is, a damaged one mended."""
     snapshot_id = manifest.snapshot_id
-    if store.exists(snapshot_key(snapshot_id)):
-        verify_stored(store, snapshot_id)
+    if _is_sound(store, snapshot_id):
         return
+    store.delete(snapshot_key(snapshot_id))  # nobody takes it for complete while its files are replaced
     for entry in manifest.files():
-        store.put_once(snapshot_key(snapshot_id, entry.path), folder / entry.path)
+        _put(store, snapshot_key(snapshot_id, entry.path), folder / entry.path)
     for entry in manifest.files():
         _verify_object(store, snapshot_id, entry)
     store.put_once(snapshot_key(snapshot_id), manifest.to_json())
+
+
+def _is_sound(store: ObjectStore, snapshot_id: str) -> bool:
+    try:
+        verify_stored(store, snapshot_id)
+    except DAMAGED:
+        return False
+    return True
+
+
+def _put(store: ObjectStore, key: str, path: Path) -> None:
+    """Write a verified file; other bytes under its key are damage, as the id is derived from all files of a snapshot."""
+    try:
+        store.put_once(key, path)
+    except IntegrityError:
+        store.delete(key)
+        store.put_once(key, path)
 
 
 def _verify_object(store: ObjectStore, snapshot_id: str, entry: FileEntry) -> None:

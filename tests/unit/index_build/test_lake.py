@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from index_build import lake
-from index_build.publish import publish, read_current, rollback
+from index_build.publish import is_stored_whole, publish, read_current, rollback, verify_stored
 from index_build.train import require_one_faiss
-from lakehouse.contracts.layout import export_key
+from lakehouse.contracts.layout import export_key, snapshot_key
 from lakehouse.errors import NotFoundError, SettingsError
 from tests.unit.index_build.conftest import FLAT_SPEC
 
@@ -39,6 +39,19 @@ def test_a_snapshot_that_exists_is_not_built_again(exported, make_snapshot, tmp_
     assert run(exported, tmp_path) == first
     assert read_current(exported).snapshot_id == first.snapshot_id
     assert rollback(exported).previous == first.snapshot_id
+
+
+@pytest.mark.parametrize("name", ["shards/0000/refine.bin", "manifest.json"])
+def test_a_damaged_snapshot_is_built_again(exported, tmp_path, name):
+    first = run(exported, tmp_path)
+    key = snapshot_key(first.snapshot_id, name)
+    for damage in (lambda: exported.delete(key), lambda: exported.replace(key, b"rubbish")):
+        damage()
+        assert not is_stored_whole(exported, first.snapshot_id)
+        assert run(exported, tmp_path).snapshot_id == first.snapshot_id
+        assert is_stored_whole(exported, first.snapshot_id)
+        verify_stored(exported, first.snapshot_id)
+    assert read_current(exported).snapshot_id == first.snapshot_id
 
 
 def test_an_unknown_export_is_said(store, tmp_path):
