@@ -167,10 +167,19 @@ def _sentence_transformer(folder: Path, *, device: str, threads: int | None) -> 
 
 def _device(device: str) -> str:
     if device == "auto":
-        return "cuda" if GPU_NODE.exists() and find_spec("torch") else "cpu"
+        return "cuda" if GPU_NODE.exists() and _has_cuda() else "cpu"
     if device not in ("cpu", "cuda"):
         raise SettingsError(f"The encoder device must be auto, cpu or cuda, not {device!r}.")
     return device
+
+
+def _has_cuda() -> bool:
+    """Whether torch is installed and finds a GPU that works; asked only where a driver is, as it takes seconds."""
+    if find_spec("torch") is None:
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
 
 
 def _folder(model: str) -> Path:

@@ -48,6 +48,8 @@ S3A = {
 
 COLLECTOR = "-XX:+UseParallelGC"
 """G1, the default, marks the heap again for every large buffer; on 2 cores that took a sixth of a run (docs/figures.md)."""
+ZONE = "-Duser.timezone=UTC"
+"""In any other zone Delta rebuilds a table's state after each commit to check its file list (`allFilesInCrc`)."""
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
@@ -67,7 +69,7 @@ def spark_config(settings: Settings) -> dict[str, str]:
             "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
             "spark.sql.warehouse.dir": str(settings.home / "spark-warehouse"),
             "spark.local.dir": str(settings.home / "spark-local"),
-            "spark.driver.extraJavaOptions": f"{COLLECTOR} -Dlog4j2.configurationFile={LOGGING.as_uri()}",
+            "spark.driver.extraJavaOptions": f"{COLLECTOR} {ZONE} -Dlog4j2.configurationFile={LOGGING.as_uri()}",
         }
     if Layout(settings.lake_root).is_s3:
         config |= S3A | _s3_endpoint(settings)
