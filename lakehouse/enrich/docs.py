@@ -19,6 +19,7 @@ from lakehouse.contracts.tables import ACCOUNTS, DOCS, POSTS
 from lakehouse.enrich.conserved import one_for_one
 from lakehouse.enrich.labels import words_of
 from lakehouse.ops.steps import Report, StepContext
+from lakehouse.silver.emails import mask_emails
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -35,7 +36,7 @@ TITLE_CHARS = 80
 LABEL_SHARE = 0.5
 """A category of posts counts for the account when at least this share of the newest posts carries it."""
 
-_NOISE = re.compile(r"https?://\S+|www\.\S+|\S+@\S+|\[(?:email|phone)\]|[\x00-\x1f\x7f]", re.IGNORECASE)
+_NOISE = re.compile(r"https?://\S+|www\.\S+|\[(?:email|phone)\]|[\x00-\x1f\x7f]", re.IGNORECASE)
 _HASH = re.compile(r"[#@](?=\w)")
 _SPACE = re.compile(r"\s+")
 
@@ -64,7 +65,7 @@ def compose(
 
 def clean(text: str | None) -> str:
     """Text without addresses, contact data, control characters and runs of spaces."""
-    return _SPACE.sub(" ", _HASH.sub("", _NOISE.sub(" ", text or ""))).strip()
+    return _SPACE.sub(" ", _HASH.sub(" ", _NOISE.sub(" ", mask_emails(text or "")))).strip()
 
 
 def cut(text: str, limit: int) -> str:
@@ -93,7 +94,7 @@ def compose_row(row: dict[str, Any]) -> dict[str, Any]:
     posts = row["posts"] or []
     labels = common_labels(row["category_labels"], [post["category_labels"] for post in posts])
     text = compose(
-        name=row["display_name"] or row["handle"],
+        name=row["display_name"] if clean(row["display_name"]) else row["handle"],
         labels=labels,
         bio=row["bio"],
         tags=[tag for tag, _ in Counter(t for post in posts for t in post["tags"] or ()).most_common(TAGS_KEPT)],

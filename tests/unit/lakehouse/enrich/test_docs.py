@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lakehouse.enrich.docs import DOC_CHARS, clean, common_labels, compose, compose_row, content_hash, cut
 
 
@@ -38,17 +40,22 @@ def test_control_characters_and_surrogates_do_no_harm():
     assert len(content_hash("\ud800")) == 64
 
 
+def test_a_mark_inside_a_name_is_no_address():
+    assert clean("あみか✨@フォーエイト #a#b") == "あみか✨ フォーエイト a b"
+
+
 def test_labels_of_posts_count_when_common():
     assert common_labels(["Music"], [["Comedy"], ["Comedy"], ["News"], None]) == ["Music", "Comedy"]
     assert common_labels(None, []) == []
 
 
-def test_a_row_falls_back_to_the_handle():
+@pytest.mark.parametrize("name", [None, "", "https://jo.example", "jo@jo.example"])
+def test_a_row_falls_back_to_the_handle(name):
     row = compose_row(
         {
             "platform": "x",
             "platform_account_id": "1",
-            "display_name": None,
+            "display_name": name,
             "handle": "jo",
             "bio": None,
             "category_labels": None,
