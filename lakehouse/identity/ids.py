@@ -84,7 +84,7 @@ def assign(
     """
     clusters = _clusters(old, accounts, first_seen_us, labels)
     anchors = {row.account: row.creator_id for row in old if row.is_anchor}
-    used = set(anchors.values()) | aliases.keys() | set(aliases.values())
+    used = set(anchors.values()) | aliases.keys()  # what aliases name is among the anchors, or lost and free again
     present = set(accounts)
     members: list[Member] = []
     merged: dict[str, str] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -114,6 +116,13 @@ def test_a_part_that_splits_off_after_a_merge_does_not_revive_its_alias():
     assert ids(again)[a] == mint(a)
     assert ids(again)[b] == mint(b, 1)
     assert again.aliases == {mint(b): mint(a)}
+
+
+def test_ids_whose_table_was_lost_come_back_beside_their_aliases():
+    a, b = ACCOUNTS[0], ACCOUNTS[1]
+    merged = step(step(None, {a: 0, b: 1}), {a: 0, b: 0})
+    again = step(replace(merged, members=[]), {a: 0, b: 0})
+    assert (ids(again), again.aliases) == (ids(merged), merged.aliases)
 
 
 def test_a_deleted_anchor_keeps_the_id_of_the_others():
