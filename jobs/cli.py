@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lakehouse.errors import CreatorlakeError
+from lakehouse.errors import CreatorlakeError, PermanentError
 
 Handler = Callable[[argparse.Namespace], int]
 DEFAULT_PORT = 8000
@@ -173,6 +173,7 @@ def _dev(arguments: argparse.Namespace) -> int:
 def _resolve(arguments: argparse.Namespace) -> int:
     from lakehouse.identity.resolve import resolve_file
 
+    _require_apart(arguments.accounts, arguments.out, *([arguments.edges] if arguments.edges else []))
     resolve_file(arguments.accounts, arguments.out, arguments.edges)
     return 0
 
@@ -181,6 +182,7 @@ def _tag(arguments: argparse.Namespace) -> int:
     from lakehouse.enrich.files import tag_file
     from lakehouse.settings import load_settings
 
+    _require_apart(arguments.file, arguments.out)
     settings = load_settings()
     tag_file(arguments.file, arguments.out, model=settings.encoder_model, device=settings.encoder_device)
     return 0
@@ -189,8 +191,22 @@ def _tag(arguments: argparse.Namespace) -> int:
 def _score(arguments: argparse.Namespace) -> int:
     from lakehouse.enrich.files import score_file
 
+    _require_apart(arguments.file, arguments.out)
     score_file(arguments.file, arguments.out)
     return 0
+
+
+def _require_apart(*paths: Path) -> None:
+    """Refuse to write over the input or one output over another.
+
+    Raises:
+        PermanentError: two paths are one file.
+    """
+    seen: set[Path] = set()
+    for path in paths:
+        if path.resolve() in seen:
+            raise PermanentError(f"{path} is named twice; what is read and what is written are files of their own.")
+        seen.add(path.resolve())
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
