@@ -178,7 +178,7 @@ fi
 fetch_jars() { # $1 empty folder
     if has mvn; then
         mvn -q -B -Dstyle.color=never -f deploy/jars/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
-            "-DoutputDirectory=$1" | sed $'s/\033\\[[0-9;]*m//g' || fail "Spark's jars could not be fetched: see the lines above; is Maven's repository reachable?"
+            "-DoutputDirectory=$1" 2>&1 | sed $'s/\033\\[[0-9;]*m//g' >&2 || fail "Spark's jars could not be fetched: see the lines above; is Maven's repository reachable?"
         return
     fi
     # PySpark ships Ivy, which reads the same pom and ends at the same jars; slower, and blind to Maven's mirror settings.
