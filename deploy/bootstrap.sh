@@ -22,6 +22,7 @@ readonly MIN_JAVA=17
 readonly NEEDED_DISK_GB=12 # the environment takes 7 GB, uv's cache of the same wheels is shared by hard links or doubles it
 readonly CACHE=${CREATORLAKE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/creatorlake}
 readonly JARS_POINTER=.venv/creatorlake-jars
+readonly FENCE_SOURCE=deploy/jars/ConditionalLogStore.scala
 
 say() { printf 'creatorlake: %s\n' "$*"; }
 fail() {
@@ -52,8 +53,8 @@ is_current() { # $1 environment, $2 wanted stamp
     [ -x "$1/bin/python" ] && [ -f "$1/creatorlake-stamp" ] && [ "$(<"$1/creatorlake-stamp")" = "$2" ] && [ ! -e "$1/creatorlake-unfinished" ]
 }
 
-JARS_HASH=$(hash_of deploy/jars/pom.xml deploy/jars/SHA256SUMS)
-JARS_COUNT=$(grep -c . deploy/jars/SHA256SUMS)
+JARS_HASH=$(hash_of deploy/jars/pom.xml deploy/jars/SHA256SUMS "$FENCE_SOURCE")
+JARS_COUNT=$(($(grep -c . deploy/jars/SHA256SUMS) + 1)) # and the fence
 MAIN_STAMP="$(hash_of deploy/locks/all.txt deploy/locks/uv.txt deploy/load.py pyproject.toml) $PWD"
 MINISTACK_STAMP="$(hash_of deploy/locks/ministack.txt deploy/locks/uv.txt) $PWD"
 readonly JARS_HASH JARS_COUNT MAIN_STAMP MINISTACK_STAMP
@@ -191,8 +192,14 @@ fetch_jars() { # $1 empty folder
     }
     rm -rf "$1/ivy-cache" "$log"
 }
+compile_fence() { # $1 folder of jars; the compiler is PySpark's own, so a Java without one will do
+    local spark
+    spark=$(echo .venv/lib/python3*/site-packages/pyspark/jars)
+    "$(java_command)" -cp "$spark/*" scala.tools.nsc.Main -release "$MIN_JAVA" -d "$1/creatorlake-fence.jar" \
+        -classpath "$spark/*:$1/*" "$FENCE_SOURCE" || fail "The commit fence could not be compiled: see the lines above."
+}
 verify_jars() { # $1 folder
-    (cd "$1" && digest -c "$OLDPWD/deploy/jars/SHA256SUMS" >/dev/null) && jars_complete "$1" ||
+    (cd "$1" && digest -c "$OLDPWD/deploy/jars/SHA256SUMS" >/dev/null) ||
         fail "Spark's jars are not those of deploy/jars/SHA256SUMS: delete them from Maven's local repository and start again."
 }
 if ! jars_complete "$JARS_FOLDER"; then
@@ -202,6 +209,7 @@ if ! jars_complete "$JARS_FOLDER"; then
     trap 'rm -rf "$DRAFT"' EXIT
     fetch_jars "$DRAFT"
     verify_jars "$DRAFT"
+    compile_fence "$DRAFT"
     chmod 755 "$DRAFT"
     if ! jars_complete "$JARS_FOLDER"; then # another folder's set-up may have been faster
         rm -rf "$JARS_FOLDER"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.lake import Lake
+from tests.s3_backends import MINISTACK, S3Backend, running
 
 DATA_VARIABLE = "CREATORLAKE_TEST_DATA"
 DEFAULT_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -48,3 +50,31 @@ def _spark(spark_home: Path) -> Iterator[None]:
 def lake(_spark: None, settings: Settings, spark_home: Path) -> Lake:
     """An empty lake of its own on the session's Spark."""
     return Lake(settings.model_copy(update={"home": spark_home}))
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Backend]:
+    """The S3 server of most tests, in memory; the suite stops if it overwrites on conditional create."""
+    if not MINISTACK.exists():
+        pytest.skip("no S3 emulator: run `make test`, which installs it")
+    yield from _backend("ministack", tmp_path_factory)
+
+
+@pytest.fixture(scope="session", params=["ministack", "moto", pytest.param("seaweedfs", marks=pytest.mark.s3_real)])
+def any_s3(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Backend]:
+    """Each S3 server in turn."""
+    if request.param == "ministack":
+        yield request.getfixturevalue("s3")
+    else:
+        yield from _backend(request.param, tmp_path_factory)
+
+
+def _backend(name: str, folders: pytest.TempPathFactory) -> Iterator[S3Backend]:
+    server = running(name, folders.mktemp(name))
+    try:
+        backend = server.__enter__()
+    except AssertionError as error:
+        pytest.exit(f"Nothing can be proven on this S3 server: {error}", returncode=1)
+    with ExitStack() as stack:
+        stack.push(server)
+        yield backend

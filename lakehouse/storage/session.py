@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse.contracts.layout import Layout
+from lakehouse.errors import SettingsError
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ COMMON = {
     "spark.sql.caseSensitive": "true",
     "spark.sql.ansi.enabled": "true",
 }
+FENCE = {"spark.delta.logStore.s3a.impl": "creatorlake.ConditionalLogStore"}
+"""Commits on S3 are conditional: two drivers cannot overwrite each other's entry of a Delta log (ADR 0004)."""
 S3A = {
-    # Conditional create for every commit: two drivers cannot overwrite each other's Delta log entry.
-    "spark.hadoop.fs.s3a.performance.flags": "create",
     "spark.hadoop.fs.s3a.connection.request.timeout": "60s",
     "spark.hadoop.fs.s3a.attempts.maximum": "5",
     "spark.hadoop.fs.s3a.retry.limit": "7",
@@ -54,7 +55,11 @@ LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
 def spark_config(settings: Settings) -> dict[str, str]:
-    """Every Spark setting of a run; `settings.spark_extra` wins."""
+    """Every Spark setting of a run; `settings.spark_extra` wins.
+
+    Raises:
+        SettingsError: the jars are missing, or the extra settings take away the fence.
+    """
     config = {
         "spark.master": settings.spark_master,
         "spark.jars": ",".join(str(path) for path in settings.jars()),
@@ -72,8 +77,20 @@ def spark_config(settings: Settings) -> dict[str, str]:
             "spark.driver.extraJavaOptions": f"{COLLECTOR} {ZONE} -Dlog4j2.configurationFile={LOGGING.as_uri()}",
         }
     if Layout(settings.lake_root).is_s3:
-        config |= S3A | _s3_endpoint(settings)
+        config |= FENCE | S3A | _s3_endpoint(settings)
+    _refuse_without_fence(settings.spark_extra)
     return config | settings.spark_extra
+
+
+def _refuse_without_fence(extra: dict[str, str]) -> None:
+    """Refuse settings that put another log under the tables.
+
+    Raises:
+        SettingsError: they do.
+    """
+    for key, value in extra.items():
+        if key.startswith("spark.delta.logStore.") and FENCE.get(key) != value:
+            raise SettingsError(f"CREATORLAKE_SPARK_EXTRA sets {key}, which takes away the fence of commits on S3.")
 
 
 def spark_session(settings: Settings) -> SparkSession:
