@@ -7,6 +7,7 @@ from pydantic import PrivateAttr
 
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.lake import Lake
+from lakehouse.storage.probe import require_fence
 
 
 class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
@@ -23,7 +24,14 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         return load_settings(lake=self.lake or None, input=self.input_folder or None)
 
     def open(self) -> Lake:
-        """The lake, opened on first use."""
+        """The lake, opened on first use; a bucket must first show that it does not overwrite.
+
+        Raises:
+            PermanentError: it does.
+        """
         if self._opened is None:
-            self._opened = Lake(self.settings)
+            lake = Lake(self.settings)
+            if lake.layout.is_s3:
+                require_fence(lake.objects)
+            self._opened = lake
         return self._opened

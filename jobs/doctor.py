@@ -7,34 +7,22 @@ import re
 import shutil
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from lakehouse.errors import CreatorlakeError, NotFoundError
+from lakehouse.errors import CreatorlakeError
 from lakehouse.settings import Settings, load_settings
-from lakehouse.storage.objects import ObjectStore
+from lakehouse.storage.probe import Finding, probe
 
 MIN_JAVA = 17
 MIN_FREE_GIB = 5
 """A default run needs well under 1 GiB; below this a lake of any size will soon fill the disk."""
-PROBE_PREFIX = "_doctor"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Outcome of one check."""
-
-    name: str
-    is_fine: bool
-    text: str
 
 
 def doctor() -> int:
     """Run every check, print the findings, return 1 if one failed."""
     settings = load_settings()
-    findings = [_guarded(name, check, settings) for name, check in CHECKS.items()]
+    findings = [_guarded(name, check, settings) for name, check in CHECKS.items()] + _lake(settings)
     for finding in findings:
         sys.stdout.write(f"{'ok  ' if finding.is_fine else 'FAIL'} {finding.name}: {finding.text}\n")
     return 0 if all(finding.is_fine for finding in findings) else 1
@@ -69,18 +57,11 @@ def _disk(settings: Settings) -> Finding:
     return Finding("Disk", is_fine=free >= MIN_FREE_GIB, text=f"{free:.0f} GiB free, {MIN_FREE_GIB} wanted")
 
 
-def _lake(settings: Settings) -> Finding:
-    """Two conditional creates of one key: the second must be refused, else the store would lose commits."""
-    objects = ObjectStore.open(settings)
-    key = f"{PROBE_PREFIX}/{uuid.uuid4().hex}"
+def _lake(settings: Settings) -> list[Finding]:
     try:
-        is_first, is_second = objects.swap(key, b"1", expected=None), objects.swap(key, b"2", expected=None)
-    except (OSError, NotFoundError) as error:
-        return Finding("Lake", is_fine=False, text=f"{settings.lake_root} cannot be written: {error}")
-    objects.delete(key)
-    if is_first and not is_second:
-        return Finding("Lake", is_fine=True, text=f"{settings.lake_root} refuses to overwrite, as it must")
-    return Finding("Lake", is_fine=False, text=f"{settings.lake_root} overwrites on conditional create; do not use it")
+        return probe(settings)
+    except (CreatorlakeError, OSError) as error:
+        return [Finding("Lake", is_fine=False, text=f"{settings.lake_root} cannot be opened: {error}")]
 
 
 def _mappings(settings: Settings) -> Finding:
@@ -94,5 +75,4 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "Spark jars": _jars,
     "Disk": _disk,
     "Mappings": _mappings,
-    "Lake": _lake,
 }

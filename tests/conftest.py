@@ -63,10 +63,17 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Backend]:
 @pytest.fixture(scope="session", params=["ministack", "moto", pytest.param("seaweedfs", marks=pytest.mark.s3_real)])
 def any_s3(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Backend]:
     """Each S3 server in turn."""
-    if request.param == "ministack":
-        yield request.getfixturevalue("s3")
+    known = {"ministack": "s3", "seaweedfs": "s3_real"}
+    if request.param in known:
+        yield request.getfixturevalue(known[request.param])
     else:
         yield from _backend(request.param, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def s3_real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Backend]:
+    """The S3 server that keeps its objects on disk and checks credentials."""
+    yield from _backend("seaweedfs", tmp_path_factory)
 
 
 def _backend(name: str, folders: pytest.TempPathFactory) -> Iterator[S3Backend]:

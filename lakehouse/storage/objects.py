@@ -11,10 +11,11 @@ import fcntl
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,17 @@ from lakehouse.settings import Settings
 
 CHUNK_BYTES = 8 * 1024 * 1024
 """Read size when hashing or copying: large enough to amortise calls, small enough for any machine."""
+CONDITIONAL_SECONDS = 90.0
+"""How long a conditional write is tried again before it fails."""
+FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
+REQUEST_TIMEOUT = timedelta(seconds=60)
+"""For one answer; the same as S3A's (`session.py`)."""
+RETRY: Any = {
+    "max_retries": 40,
+    "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 3},
+    "retry_timeout": timedelta(seconds=90),
+}
+"""Outlasts an outage of half a minute, and ends in a clear error after a minute and a half."""
 _STATUS = re.compile(r"status code: (\d{3})")
 """Where a store's text says what the server answered: listings have no error types of their own."""
 _REFUSED, _MISSING = frozenset({"401", "403"}), "404"
@@ -72,14 +84,8 @@ class ObjectStore:
             IntegrityError: the key exists with other content.
         """
         digest = sha256_file(data) if isinstance(data, Path) else hashlib.sha256(data).hexdigest()
-        try:
-            with self._asked("written", key):
-                obstore.put(self._store, key, data, mode="create")
-        except AlreadyExistsError as error:
-            if self.sha256(key) != digest:
-                raise IntegrityError(
-                    f"{self.layout.uri(key)} exists with other content; objects are written once."
-                ) from error
+        if not self._create(key, data) and self.sha256(key) != digest:
+            raise IntegrityError(f"{self.layout.uri(key)} exists with other content; objects are written once.")
         return digest
 
     def replace(self, key: str, data: bytes) -> None:
@@ -88,7 +94,11 @@ class ObjectStore:
             obstore.put(self._store, key, data)
 
     def swap(self, key: str, data: bytes, *, expected: bytes | None) -> bool:
-        """Set a pointer to `data` only if it still holds `expected` (None: does not exist). Returns whether it did."""
+        """Set a pointer to `data` only if it holds `expected` (None: does not exist); whether it holds `data` now.
+
+        Raises:
+            TransientError: the store did not answer for a minute and a half; the pointer may hold either.
+        """
         if expected is None:
             return self._create(key, data)
         return self._swap_s3(key, data, expected) if self.layout.is_s3 else self._swap_local(key, data, expected)
@@ -197,33 +207,68 @@ class ObjectStore:
         except BaseError as error:
             raise _told(error, operation, uri) from None
 
-    def _create(self, key: str, data: bytes) -> bool:
-        try:
-            with self._asked("written", key):
-                obstore.put(self._store, key, data, mode="create")
-        except AlreadyExistsError:
-            return False
-        return True
+    def _create(self, key: str, data: bytes | Path) -> bool:
+        """Create an object; False where one with other content is there. Our own may be there after a lost answer."""
+        for is_last in _attempts():
+            try:
+                with self._asked("written", key):
+                    obstore.put(self._store, key, data, mode="create")
+            except AlreadyExistsError:  # also said of a key that another writer is about to create
+                if self.exists(key):
+                    return self._holds(key, data)
+            except TransientError:
+                if is_last:
+                    raise
+            else:
+                return True
+        raise TransientError(f"{self.layout.uri(key)} cannot be written: another write of it does not end.")
 
     def _swap_s3(self, key: str, data: bytes, expected: bytes) -> bool:
-        with self._asked("read", key):
-            current = obstore.get(self._store, key)
-            held = bytes(current.bytes())
-        if held != expected:
-            return False
-        try:
-            with self._asked("written", key):
-                obstore.put(self._store, key, data, mode={"e_tag": current.meta["e_tag"]})
-        except PreconditionError:
-            return False
-        return True
+        """Replace an object that holds `expected`; one that already holds `data` may be ours after a lost answer."""
+        for is_last in _attempts():
+            with self._asked("read", key):
+                current = obstore.get(self._store, key)
+                held = bytes(current.bytes())
+            if held != expected:
+                return held == data
+            try:
+                with self._asked("written", key):
+                    obstore.put(self._store, key, data, mode={"e_tag": current.meta["e_tag"]})
+            except PreconditionError:
+                continue  # somebody was faster, or our own answer was lost: what is there now tells
+            except TransientError:
+                if is_last:
+                    raise
+            else:
+                return True
+        return False
+
+    def _holds(self, key: str, data: bytes | Path) -> bool:
+        return self.sha256(key) == (sha256_file(data) if isinstance(data, Path) else hashlib.sha256(data).hexdigest())
 
     def _swap_local(self, key: str, data: bytes, expected: bytes) -> bool:
         with _locked(Path(self.layout.root) / f"{key}.lock"):
-            if self.get(key) != expected:
-                return False
+            held = self.get(key)
+            if held != expected:
+                return held == data
             self.replace(key, data)
             return True
+
+
+def _attempts() -> Iterator[bool]:
+    """Attempts at a conditional write, with waits between them; the value tells the last one.
+
+    The store's own client repeats reads, but not these: it cannot tell whether the first one was done.
+    """
+    deadline = time.monotonic() + CONDITIONAL_SECONDS
+    wait = FIRST_WAIT_SECONDS
+    while True:
+        is_last = time.monotonic() + wait > deadline
+        yield is_last
+        if is_last:
+            return
+        time.sleep(wait)
+        wait = min(2 * wait, MAX_WAIT_SECONDS)
 
 
 def sha256_file(path: Path) -> str:
@@ -258,7 +303,8 @@ def _s3_store(settings: Settings, layout: Layout) -> S3Store:
         config["access_key_id"] = settings.s3_access_key_id.get_secret_value()
         config["secret_access_key"] = settings.s3_secret_access_key.get_secret_value()
     is_plain = settings.s3_endpoint.startswith("http://")
-    return S3Store(bucket, prefix=prefix or None, client_options={"allow_http": is_plain}, **config)
+    options: dict[str, Any] = {"allow_http": is_plain, "timeout": REQUEST_TIMEOUT}
+    return S3Store(bucket, prefix=prefix or None, client_options=options, retry_config=RETRY, **config)
 
 
 @contextmanager

@@ -94,6 +94,8 @@ class FaultProxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream_port = upstream_port
         self.rules: list[Rule] = []
+        self.forgets: frozenset[str] = frozenset()
+        """Request headers, in lower case, that are not passed on."""
         self.requests: Counter[str] = Counter()
         self._meetings: dict[str, threading.Barrier] = {}
         self._lock = threading.Lock()
@@ -164,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() not in HOP_BY_HOP | {"expect"}:
+                if name.lower() not in HOP_BY_HOP | {"expect"} | self.server.forgets:
                     upstream.putheader(name, value)
             if body or self.command in {"PUT", "POST"}:
                 upstream.putheader("Content-Length", str(len(body)))

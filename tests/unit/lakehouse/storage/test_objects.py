@@ -95,7 +95,7 @@ class Refusing(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815  (names of the base class)
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
 
     def log_message(self, *args):
         pass
@@ -140,7 +140,8 @@ OPERATIONS = {
     ("status", "kind"),
     [(401, PermanentError), (403, PermanentError), (400, TransientError), (500, TransientError), (503, TransientError)],
 )
-def test_trouble_with_a_store_is_one_sentence_without_secrets(bucket, operation, status, kind):
+def test_trouble_with_a_store_is_one_sentence_without_secrets(bucket, operation, status, kind, monkeypatch):
+    monkeypatch.setattr("lakehouse.storage.objects.CONDITIONAL_SECONDS", 0.3)
     bucket.status = status
     with pytest.raises(kind) as raised:
         OPERATIONS[operation](bucket.objects)
