@@ -22,6 +22,7 @@ from index_build.manifest import (
 )
 from index_build.verify import verify_folder
 from lakehouse.contracts.layout import CURRENT, SNAPSHOTS, snapshot_key
+from lakehouse.crash import AFTER_FILE, BEFORE_CURRENT, BEFORE_MANIFEST, MID_REMOVAL, crashpoint
 from lakehouse.errors import (
     ContractError,
     CreatorlakeError,
@@ -192,8 +193,10 @@ def _upload(store: ObjectStore, folder: Path, manifest: Manifest) -> None:
     store.delete(snapshot_key(snapshot_id))  # nobody takes it for complete while its files are replaced
     for entry in manifest.files():
         _put(store, snapshot_key(snapshot_id, entry.path), folder / entry.path)
+        crashpoint(AFTER_FILE)
     for entry in manifest.files():
         _verify_object(store, snapshot_id, entry)
+    crashpoint(BEFORE_MANIFEST)
     store.put_once(snapshot_key(snapshot_id), manifest.to_json())
 
 
@@ -237,6 +240,7 @@ def _move(store: ObjectStore, snapshot_id: str, *, seen: bytes | None) -> Curren
         previous=None if before is None else before.snapshot_id,
         published_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    crashpoint(BEFORE_CURRENT)
     if not store.swap(CURRENT, after.to_json(), expected=seen):
         raise TransientError("Another publisher moved CURRENT meanwhile; run the command again.")
     return after
@@ -281,6 +285,7 @@ def _remove(store: ObjectStore, snapshot_id: str) -> bool:
     if current is not None and snapshot_id in (current.snapshot_id, current.previous):
         return False
     store.delete(snapshot_key(snapshot_id))
+    crashpoint(MID_REMOVAL)
     for info in list(store.list(snapshot_key(snapshot_id, ""))):
         store.delete(info.key)
     return True

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     snapshots_kept: int = Field(3, ge=2, description="Published snapshots to keep")
     simulate_creators: int = Field(2000, ge=10, description="Creators of the synthetic world")
     simulate_seed: int = Field(7, description="Seed of the synthetic world")
+    crash_at: str = Field("", description="For tests: kill the process at a crash point, `name:n`")
 
     @field_validator("home", "input", "mappings_dir", "spark_jars")
     @classmethod

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.contracts.layout import EXPORTS, export_key
 from lakehouse.contracts.tables import CREATOR_ALIASES, GOLD_ACCOUNTS, GOLD_METRICS, POSTS, SEARCH_DOCS, TableSpec
+from lakehouse.crash import AFTER_DATA, MID_DATA, crashpoint, point
 from lakehouse.encoder import model_id_of
 from lakehouse.gold.accounts import KEY
 from lakehouse.ops.steps import Cursor, Report, StepContext
@@ -45,6 +46,8 @@ POST_COLUMNS = (
     "shares_count",
 )
 ROWS_PER_FILE = 1_000_000
+STEP = "gold_export"
+"""Name of the step in crash points."""
 SOURCES = (SEARCH_DOCS, *SIDE.values(), POSTS)
 
 
@@ -110,6 +113,7 @@ def _write(ctx: StepContext, export: str, versions: dict[str, int]) -> dict[str,
     for name, frame in frames.items():
         target = ctx.lake.layout.spark_uri(export_key(export, name))
         frame.write.mode("overwrite").option("maxRecordsPerFile", ROWS_PER_FILE).parquet(target)
+        crashpoint(point(STEP, MID_DATA))
     written = {
         name: ctx.lake.spark.read.parquet(ctx.lake.layout.spark_uri(export_key(export, name))) for name in frames
     }
@@ -123,6 +127,7 @@ def _write(ctx: StepContext, export: str, versions: dict[str, int]) -> dict[str,
         "source_tables": versions,
         "rows": {name: frame.count() for name, frame in written.items()},
     }
+    crashpoint(point(STEP, AFTER_DATA))
     ctx.lake.objects.put_once(export_key(export, DESCRIPTION), json.dumps(description, sort_keys=True).encode())
     return description
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse.contracts.layout import LANDING, landing_key
+from lakehouse.crash import AFTER_DATA, MID_DATA, crashpoint, point
 from lakehouse.errors import NotFoundError, SettingsError
 from lakehouse.ingest.batches import (
     UNCLAIMED,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
 QUARANTINE = f"{LANDING}/_quarantine"
+STEP = "raw_landing"
+"""Name of the step in crash points."""
 CLOCK_STEP = dt.timedelta(microseconds=1)
 """Least distance of two batches' landing times, so that their order is strict whatever the clock does."""
 
@@ -164,6 +167,7 @@ def _land_found(
     batch = _write_batch(objects, found, claimed, draft)
     if find_changed(found):
         return Entry("changed_while_read")
+    crashpoint(point(STEP, AFTER_DATA))
     commit(objects, batch)
     index.add(batch)
     outcome.batches.append(batch)
@@ -194,6 +198,7 @@ def _write_batch(objects: ObjectStore, found: FoundFile, claimed: Claim, draft: 
     )
     entries = QuarantineWriter(objects, QUARANTINE, draft.source_code, draft.key)
     for item in source:
+        crashpoint(point(STEP, MID_DATA))
         if isinstance(item, Entry):
             entries.add(item, found.name)
         else:

@@ -15,6 +15,7 @@ from typing import Any
 
 from lakehouse.contracts.layout import progress_key
 from lakehouse.contracts.tables import TABLES
+from lakehouse.crash import AFTER_COMMIT, BEFORE_DATA, crashpoint, point
 from lakehouse.settings import Settings
 from lakehouse.storage.lake import Lake
 
@@ -101,8 +102,10 @@ def run_step(step: Step, lake: Lake, settings: Settings, log: Callable[[str], No
     is_same_code = previous.get("state", {}).get("code") == step.code_version
     cursor = previous.get("cursor", {}) if is_same_code and not is_lost else {}
     started = time.monotonic()
+    crashpoint(point(step.name, BEFORE_DATA))
     report = step.build(StepContext(lake, settings, cursor, log))
     report = replace(report, seconds=round(time.monotonic() - started, 3))
+    crashpoint(point(step.name, AFTER_COMMIT))
     lake.objects.replace(progress_key(step.name), _record(step, lake, state, report))
     return report
 

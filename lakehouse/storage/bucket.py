@@ -117,7 +117,7 @@ def _bucket(settings: Settings) -> tuple[str, str]:
 def _prefix(rule: Rule) -> str:
     """Prefix of a rule in any of the forms that S3 knows; empty covers everything."""
     chosen = rule.get("Filter") or {}
-    inner = chosen.get("And", chosen)
+    inner = chosen.get("And") or chosen
     return str(inner.get("Prefix", rule.get("Prefix", "")))
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse.contracts.layout import Layout, table_key
 from lakehouse.contracts.tables import TABLES, TableSpec
+from lakehouse.crash import arm
 from lakehouse.errors import SchemaError
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import ObjectStore
@@ -35,6 +36,7 @@ class Lake:
 
     def __init__(self, settings: Settings) -> None:
         """Open the lake named by the settings; a local folder is created."""
+        arm(settings.crash_at)
         self.settings = settings
         self.layout = Layout(settings.lake_root)
         self.objects = ObjectStore.open(settings)

@@ -303,7 +303,7 @@ def _s3_store(settings: Settings, layout: Layout) -> S3Store:
         config["access_key_id"] = settings.s3_access_key_id.get_secret_value()
         config["secret_access_key"] = settings.s3_secret_access_key.get_secret_value()
     is_plain = settings.s3_endpoint.startswith("http://")
-    options: dict[str, Any] = {"allow_http": is_plain, "timeout": REQUEST_TIMEOUT}
+    options: Any = {"allow_http": is_plain, "timeout": REQUEST_TIMEOUT}
     return S3Store(bucket, prefix=prefix or None, client_options=options, retry_config=RETRY, **config)
 
 

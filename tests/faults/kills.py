@@ -1,0 +1,104 @@
+"""Every registered crash point of every asset and of the publisher, and the way to kill the main job at each of them.
+
+Points in Python are armed by `CREATORLAKE_CRASH_AT`. Inside a Delta write the S3 request is the place: at its first data
+file, and at its commit, which the server then never sees.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from assets.names import EXPORT, LANDING, SNAPSHOT
+from assets.steps import STEPS
+from lakehouse import crash
+from lakehouse.ops.steps import Step
+from tests.faults.proxy import FaultProxy, Rule
+from tests.support import Home
+
+RUN_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Point:
+    """A crash point and where it is struck: at the n-th pass in the process, or at the first request of a path."""
+
+    name: str
+    nth: int = 1
+    path: str = ""
+
+
+@dataclass
+class Killed:
+    """What came of the attempts."""
+
+    hit: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+def points(steps: tuple[Step, ...] = STEPS) -> list[Point]:
+    """All points in the order in which a first run passes them."""
+    return [point for step in steps for point in _of_step(step)]
+
+
+def _of_step(step: Step) -> Iterator[Point]:
+    yield Point(crash.point(step.name, crash.BEFORE_DATA))
+    if step.outputs:
+        folder = f"/delta/{step.outputs[0]}/"
+        yield Point(crash.point(step.name, crash.MID_DATA), path=rf"{folder}.*\.parquet$")
+        yield Point(crash.point(step.name, crash.AFTER_DATA), path=rf"{folder}_delta_log/\d{{20}}\.json$")
+    elif step.name == LANDING:
+        yield Point(crash.point(step.name, crash.MID_DATA), nth=100)
+        yield Point(crash.point(step.name, crash.AFTER_DATA), nth=3)
+    elif step.name == EXPORT:
+        yield Point(crash.point(step.name, crash.MID_DATA), nth=2)
+        yield Point(crash.point(step.name, crash.AFTER_DATA))
+    elif step.name == SNAPSHOT:
+        yield Point(crash.AFTER_FILE, nth=2)
+        yield Point(crash.BEFORE_MANIFEST)
+        yield Point(crash.BEFORE_CURRENT)
+    yield Point(crash.point(step.name, crash.AFTER_COMMIT))
+
+
+def registered() -> set[str]:
+    """Names that must be hit: every stage of every step, and the publisher's own."""
+    stages = {crash.point(step.name, stage) for step in STEPS for stage in crash.STAGES}
+    index = {crash.point(SNAPSHOT, stage) for stage in (crash.MID_DATA, crash.AFTER_DATA)}  # the publisher's, by name
+    return (stages - index) | {crash.AFTER_FILE, crash.BEFORE_MANIFEST, crash.BEFORE_CURRENT}
+
+
+def kill_at_each(home: Home, proxy: FaultProxy, chosen: list[Point]) -> Killed:
+    """Start the main job again and again, each time to the next point; every run goes on from what the last one left."""
+    killed = Killed()
+    for point in chosen:
+        started = time.monotonic()
+        (killed.hit if _kill_at(home, proxy, point) else killed.missed).append(point.name)
+        killed.seconds.append(round(time.monotonic() - started, 1))
+    return killed
+
+
+def _kill_at(home: Home, proxy: FaultProxy, point: Point) -> bool:
+    """Whether the run was killed at the point; a run that never came there ends by itself."""
+    armed = {} if point.path else {"CREATORLAKE_CRASH_AT": f"{point.name}:{point.nth}"}
+    process = Home(home.path, home.lake, home.env | armed).start("run", "--no-serve")
+    if point.path:
+        proxy.rules = [Rule("reset", "PUT", point.path, times=1, on_hit=partial(_kill_group, process))]
+    try:
+        process.communicate(timeout=RUN_SECONDS)
+    finally:
+        proxy.rules = []
+        _kill_group(process)  # Spark outlives its parent for a moment
+    return process.returncode == -signal.SIGKILL
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,38 @@
+"""F1, F14: the main job killed at every registered crash point ends where an undisturbed one does."""
+
+from __future__ import annotations
+
+import pytest
+
+from lakehouse.contracts.tables import TABLES
+from tests.faults.content import content, duplicate_keys
+from tests.faults.kills import kill_at_each, points, registered
+from tests.faults.proxy import proxied
+from tests.s3_backends import S3Backend
+from tests.support import WORLD, Home, step_counts
+
+pytestmark = [pytest.mark.e2e, pytest.mark.s3, pytest.mark.faults]
+SMALL = WORLD | {"CREATORLAKE_SIMULATE_CREATORS": "60"}
+
+
+def test_every_registered_point_is_struck_somewhere():
+    assert {point.name for point in points()} == registered()
+
+
+@pytest.mark.timeout(5400)
+def test_f1_killed_at_every_point_the_lake_ends_at_the_same_content(s3: S3Backend, tmp_path):
+    bucket = s3.make_bucket("kills")
+    calm = Home(tmp_path / "calm", f"s3://{bucket}/calm", SMALL | s3.lake_environment)
+    done = calm.run("run", "--no-serve")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with proxied(s3.port) as proxy:
+        environment = SMALL | s3.lake_environment | {"CREATORLAKE_S3_ENDPOINT": proxy.endpoint}
+        home = Home(tmp_path / "killed", f"s3://{bucket}/killed", environment)
+        killed = kill_at_each(home, proxy, points())
+        done = home.run("run", "--no-serve")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert killed.missed == []
+    settings = [s3.settings(home.path, home.lake.removeprefix("s3://")) for home in (calm, home)]
+    assert content(settings[1]) == content(settings[0])
+    assert {name: duplicate_keys(settings[1], name) for name in TABLES} == dict.fromkeys(TABLES, 0)
+    assert step_counts(home) == step_counts(calm)
