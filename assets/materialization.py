@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from dagster import (
@@ -9,18 +10,22 @@ from dagster import (
     AssetKey,
     AssetsDefinition,
     AssetSpec,
+    FreshnessPolicy,
     MaterializeResult,
     MetadataValue,
     multi_asset,
 )
 
 from assets.failures import mapped_errors
+from assets.names import SNAPSHOT
 from assets.resources import LakeResource
 from lakehouse.contracts.tables import TABLES
 from lakehouse.ops.steps import Report, Step, run_step
 
 PROGRESS = logging.getLogger("creatorlake.progress")
 """One line per finished step, for the command line."""
+FRESH = FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
+"""A nightly run was missed, then two: what is served is no longer of yesterday."""
 NOTES = logging.getLogger("creatorlake.progress.notes")
 """What steps say while they work, for the command line; Dagster keeps it in the step's log."""
 
@@ -56,6 +61,7 @@ def _spec(step: Step, name: str) -> AssetSpec:
         group_name=step.group,
         kinds={"spark", "deltalake"} if step.outputs else {"python"},
         code_version=step.code_version,
+        freshness_policy=FRESH if step.name == SNAPSHOT else None,
     )
 
 

@@ -7,6 +7,7 @@ from pydantic import PrivateAttr
 
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.lake import Lake
+from lakehouse.storage.objects import ObjectStore
 from lakehouse.storage.probe import require_fence
 
 
@@ -22,6 +23,10 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
     def settings(self) -> Settings:
         """Settings from the environment and this resource's configuration."""
         return load_settings(lake=self.lake or None, input=self.input_folder or None)
+
+    def objects(self) -> ObjectStore:
+        """The lake's objects alone: no Spark, no probe."""
+        return ObjectStore.open(self.settings)
 
     def open(self) -> Lake:
         """The lake, opened on first use; a bucket must first show that it does not overwrite.

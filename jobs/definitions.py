@@ -8,10 +8,12 @@ from typing import Any
 from dagster import Definitions, in_process_executor
 
 from assets.checks import checks_for
+from assets.maintenance import maintenance_of
 from assets.materialization import asset_for
 from assets.resources import LakeResource
 from assets.steps import STEPS
 from jobs.schedules import JOBS, SCHEDULES
+from jobs.sensors import SENSORS
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitions:
@@ -20,10 +22,14 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
     Embedded runs use the in-process executor: one Spark session for the whole run instead of a JVM per asset.
     """
     return Definitions(
-        assets=[asset_for(step) for step in STEPS],
+        assets=[
+            *(asset_for(step) for step in STEPS),
+            *(maintenance_of(step) for step in STEPS if step.outputs),
+        ],
         asset_checks=[checks_for(step) for step in STEPS],
         jobs=JOBS,
         schedules=SCHEDULES,
+        sensors=SENSORS,
         resources={"lake": LakeResource(), **(resource_overrides or {})},
         executor=in_process_executor,
     )

@@ -37,6 +37,8 @@ EMBEDDED_FILE = "embedded.yaml"
 """The same with `NO_CAPTURE`, for runs whose lines go to the terminal."""
 NO_CAPTURE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 """Two helper processes a step less, which an interrupt would make print their own tracebacks."""
+POSTGRES_VARIABLE = "CREATORLAKE_DAGSTER_POSTGRES"
+"""Dagster reads the address from the environment, so that no password stands in its file."""
 DEMO = "demo"
 """Name of the default lake of the synthetic world, apart from the user's own."""
 
@@ -243,6 +245,9 @@ def _prepare_instance(settings: Settings) -> None:
     if not (settings.dagster_home / INSTANCE_FILE).exists():
         shutil.copyfile(INSTANCE, settings.dagster_home / INSTANCE_FILE)
     known = yaml.safe_load((settings.dagster_home / INSTANCE_FILE).read_text(encoding="utf-8")) or {}
+    if settings.dagster_postgres is not None and "storage" not in known:
+        known |= {"storage": {"postgres": {"postgres_url": {"env": POSTGRES_VARIABLE}}}}
+        (settings.dagster_home / INSTANCE_FILE).write_text(yaml.safe_dump(known), encoding="utf-8")
     embedded = yaml.safe_dump(known | {"compute_logs": NO_CAPTURE})
     (settings.dagster_home / EMBEDDED_FILE).write_text(embedded, encoding="utf-8")
 

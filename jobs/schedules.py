@@ -1,23 +1,80 @@
-"""Jobs and when they run: `nightly` rebuilds what changed up to the index, `hourly` brings new input into silver."""
+"""Jobs and when they run: `nightly` rebuilds what changed up to the index, `hourly` brings new input into silver.
 
-from __future__ import annotations
+Both carry one tag whose limit in `instance.yaml` lets one of them run at a time; a schedule whose job, or the wider one, is
+still under way skips its tick instead of queueing behind it. Backfills have a limit of their own.
+"""
 
-from dagster import AssetSelection, DefaultScheduleStatus, ScheduleDefinition, define_asset_job
+from dagster import (
+    AssetSelection,
+    DagsterInstance,
+    DagsterRunStatus,
+    DefaultScheduleStatus,
+    RunRequest,
+    RunsFilter,
+    ScheduleEvaluationContext,
+    SkipReason,
+    define_asset_job,
+    schedule,
+)
 
+MAINTENANCE_GROUP = "maintenance"
 HOURLY_GROUPS = ("raw", "bronze", "silver", "ops")
+LANE = "creatorlake/lane"
+LIVE = "live"
+PRIORITY = "dagster/priority"
+UNFINISHED = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
 
 NIGHTLY = define_asset_job(
     "nightly",
-    selection=AssetSelection.all(),
+    selection=AssetSelection.all() - AssetSelection.groups(MAINTENANCE_GROUP),
+    tags={LANE: LIVE, PRIORITY: "10"},
     description="Everything from landing to the published index; steps whose inputs did not change are skipped",
 )
 HOURLY = define_asset_job(
     "hourly",
     selection=AssetSelection.groups(*HOURLY_GROUPS),
+    tags={LANE: LIVE, PRIORITY: "5"},
     description="New raw files into bronze and silver",
 )
-JOBS = [NIGHTLY, HOURLY]
-SCHEDULES = [
-    ScheduleDefinition(job=NIGHTLY, cron_schedule="0 2 * * *", default_status=DefaultScheduleStatus.STOPPED),
-    ScheduleDefinition(job=HOURLY, cron_schedule="15 * * * *", default_status=DefaultScheduleStatus.STOPPED),
-]
+MAINTENANCE = define_asset_job(
+    "maintenance",
+    selection=AssetSelection.groups(MAINTENANCE_GROUP),
+    tags={LANE: LIVE, PRIORITY: "1"},
+    description="OPTIMIZE, VACUUM and health of every table",
+)
+JOBS = [NIGHTLY, HOURLY, MAINTENANCE]
+
+
+@schedule(job=NIGHTLY, cron_schedule="0 2 * * *", default_status=DefaultScheduleStatus.STOPPED)
+def nightly_schedule(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
+    """Every night at two, UTC."""
+    return _unless_busy(context.instance, NIGHTLY.name)
+
+
+@schedule(job=HOURLY, cron_schedule="15 * * * *", default_status=DefaultScheduleStatus.STOPPED)
+def hourly_schedule(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
+    """A quarter past every hour; the nightly run does the same work, so beside it there is nothing to do."""
+    return _unless_busy(context.instance, HOURLY.name, NIGHTLY.name)
+
+
+@schedule(job=MAINTENANCE, cron_schedule="0 6 * * 0", default_status=DefaultScheduleStatus.STOPPED)
+def maintenance_schedule(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
+    """Sundays at six, UTC."""
+    return _unless_busy(context.instance, MAINTENANCE.name)
+
+
+SCHEDULES = [nightly_schedule, hourly_schedule, maintenance_schedule]
+
+
+def _unless_busy(instance: DagsterInstance, *jobs: str) -> RunRequest | SkipReason:
+    for job in jobs:
+        found = instance.get_runs(RunsFilter(job_name=job, statuses=UNFINISHED), limit=1)
+        if found:
+            return SkipReason(f"The run {found[0].run_id} of {job} has not ended.")
+    return RunRequest()

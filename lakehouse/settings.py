@@ -45,6 +45,13 @@ class Settings(BaseSettings):
     snapshots_kept: int = Field(3, ge=2, description="Published snapshots to keep")
     simulate_creators: int = Field(2000, ge=10, description="Creators of the synthetic world")
     simulate_seed: int = Field(7, description="Seed of the synthetic world")
+    vacuum_hours: int = Field(168, ge=0, description="Age in hours from which files that no version names are removed")
+    alert_webhook: SecretStr | None = Field(
+        None, description="Address that alerts are posted to as JSON, with a `text`"
+    )
+    dagster_postgres: SecretStr | None = Field(
+        None, description="Address of a PostgreSQL database for Dagster's runs; empty means SQLite in the home"
+    )
     crash_at: str = Field("", description="For tests: kill the process at a crash point, `name:n`")
 
     @field_validator("home", "input", "mappings_dir", "spark_jars")

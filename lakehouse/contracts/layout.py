@@ -7,10 +7,12 @@ from datetime import date
 
 from lakehouse.contracts.tables import TableSpec
 
+ALERTS = "alerts"
 LANDING = "landing"
 BATCHES = "landing/_batches"
 DELTA = "delta"
 EXPORTS = "exports"
+HEALTH = "health"
 PROGRESS = "progress"
 SNAPSHOTS = "snapshots"
 CURRENT = "snapshots/CURRENT"
@@ -67,6 +69,11 @@ def snapshot_key(snapshot_id: str, name: str = MANIFEST) -> str:
 def export_key(export_id: str, name: str) -> str:
     """Key of a file of an export."""
     return f"{EXPORTS}/{export_id}/{name}"
+
+
+def health_key(table: str) -> str:
+    """Key of a table's last known health."""
+    return f"{HEALTH}/{table}.json"
 
 
 def progress_key(step: str) -> str:

@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from lakehouse.contracts.layout import Layout, table_key
 from lakehouse.contracts.tables import TABLES, TableSpec
 from lakehouse.crash import arm
-from lakehouse.errors import SchemaError
+from lakehouse.errors import NotFoundError, SchemaError
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import ObjectStore
 from lakehouse.storage.session import spark_session
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _COMMIT = re.compile(r"_delta_log/(\d{20})\.json$")
 _CHECKPOINT = re.compile(r"_delta_log/(\d{20})\.checkpoint.*\.parquet$")
+_IS_UPKEEP = re.compile(rb'"operation":"(?:OPTIMIZE|VACUUM START|VACUUM END)"')
 _RAISED = re.compile(r"\[USER_RAISED_EXCEPTION\] (\S+ is null)")
 
 
@@ -53,16 +56,26 @@ class Lake:
         return max((int(match.group(1)) for match in found), default=None)
 
     def state(self, name: str) -> str | None:
-        """Newest commit of a table: its version and a digest of what it says of itself, None before the first write.
+        """Newest commit that changed a table's rows: its version and a digest of what it says of itself, None before any.
 
-        Unlike the version alone it never comes back when a table is deleted and built again. Needs no Spark.
+        Upkeep (OPTIMIZE, VACUUM) changes no rows and is passed over. Unlike the version alone the state never comes back
+        when a table is deleted and built again. Needs no Spark.
         """
         version = self.version(name)
         if version is None:
             return None
-        commit = self.objects.get(f"{table_key(TABLES[name])}/_delta_log/{version:020d}.json")
-        said = commit.partition(b"\n")[0]  # commitInfo, which holds the commit's unique id
+        said = self._said(name, version)
+        while version and _IS_UPKEEP.search(said):
+            try:
+                said = self._said(name, version - 1)
+            except NotFoundError:  # the log is cleaned up to here: the oldest commit that is left stands for all before
+                break
+            version -= 1
         return f"{version}-{hashlib.sha256(said).hexdigest()[:12]}"
+
+    def _said(self, name: str, version: int) -> bytes:
+        """A commit's first line: `commitInfo`, which holds its operation and its unique id."""
+        return self.objects.get(f"{table_key(TABLES[name])}/_delta_log/{version:020d}.json").partition(b"\n")[0]
 
     def read(self, spec: TableSpec, *, version: int | None = None) -> DataFrame:
         """The table at its newest or a given version; an empty frame of its schema before the first write."""
@@ -129,6 +142,33 @@ class Lake:
         with _nulls_named():
             writer.save(self.layout.table_uri(spec))
 
+    def compact(self, spec: TableSpec) -> int:
+        """Put small files together (OPTIMIZE); the rows stay, readers of older versions too. Returns files replaced."""
+        from delta.tables import DeltaTable
+
+        done = DeltaTable.forPath(self.spark, self.layout.table_uri(spec)).optimize().executeCompaction()
+        return int(done.select("metrics.numFilesRemoved").collect()[0][0])
+
+    def vacuum(self, spec: TableSpec, *, hours: float) -> int:
+        """Remove files that no version of the last `hours` names; returns how many were found.
+
+        Raises:
+            PermanentError: fewer hours than Delta thinks safe, and the session does not allow it.
+        """
+        from delta.tables import DeltaTable
+
+        listed = DeltaTable.forPath(self.spark, self.layout.table_uri(spec))
+        before = sum(1 for _ in self._data_objects(spec))
+        listed.vacuum(hours)
+        return before - sum(1 for _ in self._data_objects(spec))
+
+    def files(self, spec: TableSpec) -> list[dict[str, Any]]:
+        """Path, `size_bytes` and `num_records` of each data file of the newest version; needs no Spark."""
+        from deltalake import DeltaTable
+
+        table = DeltaTable(self.layout.uri(table_key(spec)), storage_options=self._delta_options())
+        return list(pa.table(table.get_add_actions(flatten=True)).to_pylist())
+
     def max_value(self, spec: TableSpec, column: str) -> int:
         """Largest value of an integer column, 0 for an empty table; answered from file statistics where possible."""
         if self.version(spec.name) is None:
@@ -159,6 +199,25 @@ class Lake:
                 column = F.when(column.isNull(), F.raise_error(message)).otherwise(column).alias(name)
             columns.append(column)
         return df.select(*columns)
+
+    def _data_objects(self, spec: TableSpec) -> Iterator[str]:
+        key = table_key(spec)
+        return (info.key for info in self.objects.list(key) if "/_delta_log/" not in info.key)
+
+    def _delta_options(self) -> dict[str, str]:
+        """How delta-rs reaches the store; it reads only, and keeps conditional writes."""
+        if not self.layout.is_s3:
+            return {}
+        settings = self.settings
+        options = {"AWS_REGION": settings.s3_region}
+        if settings.s3_access_key_id and settings.s3_secret_access_key:
+            options["AWS_ACCESS_KEY_ID"] = settings.s3_access_key_id.get_secret_value()
+            options["AWS_SECRET_ACCESS_KEY"] = settings.s3_secret_access_key.get_secret_value()
+        if settings.s3_endpoint:
+            options["AWS_ENDPOINT_URL"] = settings.s3_endpoint
+            options["AWS_ALLOW_HTTP"] = str(settings.s3_endpoint.startswith("http://")).lower()
+            options["AWS_VIRTUAL_HOSTED_STYLE_REQUEST"] = "false"
+        return options
 
     def _check_schema(self, spec: TableSpec, df: DataFrame) -> None:
         declared = {f.name: f.dataType.simpleString() for f in self.spark_schema(spec).fields}

@@ -27,7 +27,17 @@ def test_every_table_has_one_step_and_every_step_an_asset(defs):
     assert len(written) == len(set(written))
     assert set(written) == set(TABLES)
     keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
-    assert keys == {name for step in STEPS for name in step.outputs or (step.name,)}
+    assert {key for key in keys if not key.startswith("maintenance/")} == {
+        name for step in STEPS for name in step.outputs or (step.name,)
+    }
+    assert {key.removeprefix("maintenance/") for key in keys if key.startswith("maintenance/")} == set(TABLES)
+
+
+def test_a_table_is_maintained_under_its_writers_pool(defs):
+    graph = defs.resolve_asset_graph()
+    for step in STEPS:
+        for name in step.outputs:
+            assert graph.get(AssetKey(["maintenance", name])).pools == graph.get(AssetKey(name)).pools
 
 
 def test_steps_stand_in_dependency_order():

@@ -1,0 +1,37 @@
+"""One maintenance asset per table, under the pool of the step that writes it: no writer commits meanwhile. No domain logic."""
+
+from collections.abc import Iterator
+
+from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, AssetSpec, MaterializeResult, multi_asset
+
+from assets.failures import mapped_errors
+from assets.resources import LakeResource
+from lakehouse.contracts.tables import TABLES
+from lakehouse.ops.maintenance import maintain
+from lakehouse.ops.steps import Step
+
+GROUP = "maintenance"
+
+
+def maintenance_of(step: Step) -> AssetsDefinition:
+    """The assets that maintain what a step writes; each is keyed `maintenance/{table}`."""
+    specs = [
+        AssetSpec(
+            key=AssetKey([GROUP, name]),
+            deps=[AssetKey(name)],
+            description=f"OPTIMIZE and VACUUM of {name}, and its health: rows, files, bytes, log",
+            group_name=GROUP,
+            kinds={"spark", "deltalake"},
+        )
+        for name in step.outputs
+    ]
+
+    @multi_asset(name=f"maintain_{step.name}", specs=specs, pool=f"delta_{step.name}")
+    def materialize(context: AssetExecutionContext, lake: LakeResource) -> Iterator[MaterializeResult]:  # type: ignore[type-arg]
+        with mapped_errors(context.retry_number):
+            opened = lake.open()
+            found = {name: maintain(opened, TABLES[name]) for name in step.outputs}
+        for name, health in found.items():
+            yield MaterializeResult(asset_key=AssetKey([GROUP, name]), metadata=health)
+
+    return materialize

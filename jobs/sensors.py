@@ -1,0 +1,55 @@
+"""Sensors: an alert for every failed run, whether an exception or a killed process ended it, and the heartbeat's metrics."""
+
+from dagster import (
+    DefaultSensorStatus,
+    RunFailureSensorContext,
+    SensorEvaluationContext,
+    SkipReason,
+    run_failure_sensor,
+    sensor,
+)
+
+from assets.resources import LakeResource
+from jobs.metrics import write_metrics
+from lakehouse.ops.alerts import RUN_FAILED, raise_alert
+
+ALERT_SECONDS = 10
+HEARTBEAT_SECONDS = 60
+MAX_REASON_CHARS = 500
+
+
+@run_failure_sensor(default_status=DefaultSensorStatus.RUNNING, minimum_interval_seconds=ALERT_SECONDS)
+def alert_on_failure(context: RunFailureSensorContext, lake: LakeResource) -> None:
+    """Raise an alert for a failed run: what failed and why, in one sentence each."""
+    run = context.dagster_run
+    raise_alert(
+        lake.objects(),
+        lake.settings,
+        kind=RUN_FAILED,
+        subject=run.job_name,
+        text=f"{run.job_name} failed: {_reason(context)}",
+        run_id=run.run_id,
+    )
+
+
+@sensor(default_status=DefaultSensorStatus.RUNNING, minimum_interval_seconds=HEARTBEAT_SECONDS)
+def heartbeat(context: SensorEvaluationContext, lake: LakeResource) -> SkipReason:
+    """Write the metrics file: a heartbeat that stops tells that the daemon is down."""
+    path = write_metrics(context.instance, lake.objects(), lake.settings)
+    return SkipReason(f"Metrics are in {path}.")
+
+
+SENSORS = [alert_on_failure, heartbeat]
+
+
+def _reason(context: RunFailureSensorContext) -> str:
+    """First line of each failed step's sentence, or what ended a run that has none."""
+    events = context.get_step_failure_events()
+    named = [f"{event.step_key}: {_first_line(event.step_failure_data.error_display_string)}" for event in events[:3]]
+    text = "; ".join(named) or _first_line(context.failure_event.message or "its process was killed")
+    return text[:MAX_REASON_CHARS]
+
+
+def _first_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[0] if lines else "no reason given"

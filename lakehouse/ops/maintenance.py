@@ -1,0 +1,65 @@
+"""Upkeep of tables: small files made large, files that no reader can need removed, the log short; and how a table fares.
+
+Readers see one version throughout: OPTIMIZE commits a version of the same rows, VACUUM removes only files that no version of
+the last `vacuum_hours` names. The caller holds the table's pool, so no writer commits meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from lakehouse.contracts.layout import HEALTH, health_key, table_key
+from lakehouse.contracts.tables import TABLES, TableSpec
+from lakehouse.storage.lake import Lake
+from lakehouse.storage.objects import ObjectStore
+
+SMALL_FILE_BYTES = 32 * 1024 * 1024
+"""A data file below this is small: reading it costs mostly the request."""
+SMALL_FILES_MAX = 8
+"""Small files that a table may hold before they are put together."""
+VACUUM_HOURS = 168
+"""Delta's own least: longer than the longest job and the longest reader (reliability of time travel by version)."""
+
+
+def maintain(lake: Lake, spec: TableSpec) -> dict[str, Any]:
+    """Compact, vacuum and measure a table; its health afterwards, with what was done.
+
+    Returns:
+        Counts of rows, files, bytes (of the newest version), log objects, version; `compacted` and `vacuumed` files.
+    """
+    if lake.version(spec.name) is None:
+        return {"table": spec.name, "version": -1, "rows": 0, "files": 0, "bytes": 0, "log_files": 0}
+    before = table_health(lake, spec)
+    done = {"compacted": 0, "vacuumed": 0}
+    if before["small_files"] > SMALL_FILES_MAX:
+        done["compacted"] = lake.compact(spec)
+    done["vacuumed"] = lake.vacuum(spec, hours=lake.settings.vacuum_hours)
+    health = table_health(lake, spec) | done
+    lake.objects.replace(health_key(spec.name), json.dumps(health, sort_keys=True).encode())
+    return health
+
+
+def table_health(lake: Lake, spec: TableSpec) -> dict[str, Any]:
+    """Rows, files, bytes and log length of a table's newest version, from its log alone."""
+    files = lake.files(spec)
+    sizes = [int(file["size_bytes"]) for file in files]
+    log = list(lake.objects.list(f"{table_key(spec)}/_delta_log"))
+    return {
+        "table": spec.name,
+        "version": lake.version(spec.name),
+        "rows": sum(int(file["num_records"] or 0) for file in files),
+        "files": len(files),
+        "small_files": sum(size < SMALL_FILE_BYTES for size in sizes),
+        "bytes": sum(sizes),
+        "log_files": len(log),
+    }
+
+
+def read_health(objects: ObjectStore) -> Iterator[dict[str, Any]]:
+    """The last known health of every table that was maintained."""
+    kept = {info.key for info in objects.list(HEALTH)}
+    for name in sorted(TABLES):
+        if health_key(name) in kept:
+            yield json.loads(objects.get(health_key(name)))
