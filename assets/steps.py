@@ -105,7 +105,7 @@ _OWN: tuple[Step, ...] = (
         build=build_landing,
         fingerprint=input_fingerprint,
     ),
-    *(_table_step(spec, build_bronze(spec), LANDING) for spec in _BRONZE),
+    *(_table_step(spec, build_bronze(spec), LANDING, shared=(t.QUARANTINE.name,)) for spec in _BRONZE),
     _table_step(t.QUARANTINE, build_quarantine, LANDING),
     _table_step(t.OBSERVATIONS, build_observations, *t.BRONZE_PROFILES.values(), shared=(t.QUARANTINE.name,)),
     _table_step(t.ACCOUNTS, build_accounts, t.OBSERVATIONS),

@@ -6,21 +6,25 @@ surrogates survive, and no JSON parser comes near it before silver.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lakehouse.bronze.objects import Part, quarantine_parts, record_parts, verify
+from lakehouse.bronze.objects import DAMAGE, Damage, Part, quarantine_parts, record_parts, sift
 from lakehouse.contracts.payload import POST, PROFILE
 from lakehouse.contracts.tables import BRONZE_POSTS, BRONZE_PROFILES, QUARANTINE, TableSpec
 from lakehouse.ingest.batches import Batch, read_batches
+from lakehouse.ops.alerts import POISON_OBJECT, raise_alert
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.storage.lake import Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+STAGE = "bronze"
 PAYLOAD_MARK = ',"payload":'
 """Where the payload starts. Inside a JSON string every quote is escaped, so the first occurrence is the field itself."""
 LANDING_KEY = r"(landing/(?:[a-z]+/\d{4}/\d{2}/\d{2}|_quarantine)/[^/]+)$"
@@ -55,10 +59,12 @@ def build_bronze(spec: TableSpec) -> Callable[[StepContext], Report]:
         parts = record_parts(batches, platform=platform, record_type=record_type)
         seen = _newest_loaded(ctx, spec) if parts else 0
         parts = [part for part in parts if part.batch_seq > seen]
-        if parts:
-            verify(ctx.lake.objects, parts)
-            ctx.lake.append(spec, read_records(ctx.lake, spec, parts), batch_seq=parts[-1].batch_seq)
-        report = _report(ctx, batches, parts)
+        sound, damaged = sift(ctx.lake.objects, parts)
+        if damaged:
+            withhold(ctx, damaged)
+        if sound:
+            ctx.lake.append(spec, read_records(ctx.lake, spec, sound), batch_seq=parts[-1].batch_seq)
+        report = _report(ctx, batches, sound, damaged)
         return replace(report, cursor=report.cursor | {"table_version": ctx.lake.version(spec.name)})
 
     return build
@@ -68,10 +74,39 @@ def build_quarantine(ctx: StepContext) -> Report:
     """Merge the landing stage's quarantine entries into the table that all stages share."""
     batches = _new_batches(ctx)
     parts = quarantine_parts(batches)
-    if parts:
-        verify(ctx.lake.objects, parts)
-        ctx.lake.merge(QUARANTINE, read_entries(ctx.lake, parts))
-    return _report(ctx, batches, parts)
+    sound, damaged = sift(ctx.lake.objects, parts)
+    if damaged:
+        withhold(ctx, damaged)
+    if sound:
+        ctx.lake.merge(QUARANTINE, read_entries(ctx.lake, sound))
+    return _report(ctx, batches, sound, damaged)
+
+
+def withhold(ctx: StepContext, damaged: Sequence[Damage]) -> None:
+    """Put damaged objects into the quarantine with their reasons and tell somebody; everything else goes on."""
+    rows = [_entry_of(damage) for damage in damaged]
+    schema = ctx.lake.spark_schema(QUARANTINE)
+    ctx.lake.merge(QUARANTINE, ctx.lake.spark.createDataFrame(rows, schema))
+    for damage in damaged:
+        ctx.log(damage.text)
+        raise_alert(ctx.lake.objects, ctx.settings, kind=POISON_OBJECT, subject=damage.part.path, text=damage.text)
+
+
+def _entry_of(damage: Damage) -> tuple[object, ...]:
+    """A quarantine row; its id is made of the object and the reason, so a repeated run leaves the same one."""
+    part = damage.part
+    values = {
+        "quarantine_id": hashlib.sha256(f"{STAGE}|{part.path}|{damage.code}".encode()).hexdigest(),
+        "stage_code": STAGE,
+        "source_code": part.source_code,
+        "file_name": part.path,
+        "reason_code": damage.code,
+        "reason_text": DAMAGE[damage.code],
+        "rows_count": part.lines_count,
+        "batch_seq": part.batch_seq,
+        "landed_at": datetime.fromisoformat(part.landed_at),
+    }
+    return tuple(values.get(name) for name in QUARANTINE.columns)
 
 
 def read_records(lake: Lake, spec: TableSpec, parts: Sequence[Part]) -> DataFrame:
@@ -128,18 +163,24 @@ def _new_batches(ctx: StepContext) -> list[Batch]:
     return list(read_batches(ctx.lake.objects, int(ctx.cursor.get("batch_seq", 0))))
 
 
-def _report(ctx: StepContext, batches: Sequence[Batch], parts: Sequence[Part]) -> Report:
+def _report(ctx: StepContext, batches: Sequence[Batch], parts: Sequence[Part], damaged: Sequence[Damage]) -> Report:
     """What was loaded. Counts are the verified line counts: the load itself is all or nothing."""
     by_source: dict[str, dict[str, int]] = {}
     for part in parts:
         counts = by_source.setdefault(part.source_code, {"in": 0, "out": 0, "quarantined": 0, "duplicate": 0})
         counts["in"] += part.lines_count
         counts["out"] += part.lines_count
+    for part in (damage.part for damage in damaged):
+        counts = by_source.setdefault(part.source_code, {"in": 0, "out": 0, "quarantined": 0, "duplicate": 0})
+        counts["in"] += part.lines_count
+        counts["quarantined"] += part.lines_count
     total = sum(part.lines_count for part in parts)
+    withheld = sum(damage.part.lines_count for damage in damaged)
     newest = batches[-1].batch_seq if batches else int(ctx.cursor.get("batch_seq", 0))
     return Report(
-        rows_in=total,
+        rows_in=total + withheld,
         rows_out=total,
+        rows_quarantined=withheld,
         conserves=True,
         by_source=by_source,
         metadata={"objects": len(parts), "batches": len({part.batch_seq for part in parts})},

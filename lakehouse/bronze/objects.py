@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from lakehouse.errors import IntegrityError
+from lakehouse.errors import NotFoundError
 from lakehouse.ingest.batches import Batch
 from lakehouse.storage.objects import ObjectStore
 
@@ -56,25 +56,43 @@ def quarantine_parts(batches: Iterable[Batch]) -> list[Part]:
     ]
 
 
-def verify(objects: ObjectStore, parts: Sequence[Part]) -> None:
-    """Compare every object's bytes and lines with its manifest, before anything is loaded.
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A part that is not what its manifest says: a code of `DAMAGE`, and one sentence."""
 
-    Raises:
-        IntegrityError: an object is damaged or holds another number of lines; it is named.
-        NotFoundError: an object is gone.
-    """
+    part: Part
+    code: str
+    text: str
+
+
+DAMAGE = {
+    "damaged_object": "The stored object is not what was written; its rows are withheld.",
+    "missing_object": "The stored object is gone; its rows are withheld.",
+    "wrong_line_count": "The stored object holds another number of lines than its manifest says; its rows are withheld.",
+}
+"""Reason code to sentence."""
+
+
+def sift(objects: ObjectStore, parts: Sequence[Part]) -> tuple[list[Part], list[Damage]]:
+    """Compare every object's bytes and lines with its manifest, before anything is loaded: the sound and the damaged."""
     with ThreadPoolExecutor(VERIFY_THREADS) as pool:
-        for part, (sha256, lines) in zip(
-            parts, pool.map(lambda part: _measure(objects, part.path), parts), strict=True
-        ):
-            if sha256 != part.sha256:
-                raise IntegrityError(
-                    f"{objects.layout.uri(part.path)} does not match the sha256 of batch {part.batch_seq}."
-                )
-            if lines != part.lines_count:
-                raise IntegrityError(
-                    f"{objects.layout.uri(part.path)} holds {lines} lines, batch {part.batch_seq} says {part.lines_count}."
-                )
+        found = list(pool.map(lambda part: _examine(objects, part), parts))
+    damaged = [damage for damage in found if damage is not None]
+    return [part for part, damage in zip(parts, found, strict=True) if damage is None], damaged
+
+
+def _examine(objects: ObjectStore, part: Part) -> Damage | None:
+    uri = objects.layout.uri(part.path)
+    try:
+        sha256, lines = _measure(objects, part.path)
+    except NotFoundError:
+        return Damage(part, "missing_object", f"{uri} of batch {part.batch_seq} does not exist.")
+    if sha256 != part.sha256:
+        return Damage(part, "damaged_object", f"{uri} does not match the sha256 of batch {part.batch_seq}.")
+    if lines != part.lines_count:
+        said = f"{uri} holds {lines} lines, batch {part.batch_seq} says {part.lines_count}."
+        return Damage(part, "wrong_line_count", said)
+    return None
 
 
 def _measure(objects: ObjectStore, path: str) -> tuple[str, int]:

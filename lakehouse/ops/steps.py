@@ -18,6 +18,7 @@ from lakehouse.contracts.tables import TABLES
 from lakehouse.crash import AFTER_COMMIT, BEFORE_DATA, crashpoint, point
 from lakehouse.settings import Settings
 from lakehouse.storage.lake import Lake
+from lakehouse.storage.spark_errors import told
 
 Cursor = dict[str, Any]
 
@@ -103,7 +104,8 @@ def run_step(step: Step, lake: Lake, settings: Settings, log: Callable[[str], No
     cursor = previous.get("cursor", {}) if is_same_code and not is_lost else {}
     started = time.monotonic()
     crashpoint(point(step.name, BEFORE_DATA))
-    report = step.build(StepContext(lake, settings, cursor, log))
+    with told(step.name):
+        report = step.build(StepContext(lake, settings, cursor, log))
     report = replace(report, seconds=round(time.monotonic() - started, 3))
     crashpoint(point(step.name, AFTER_COMMIT))
     lake.objects.replace(progress_key(step.name), _record(step, lake, state, report))

@@ -11,9 +11,9 @@ from ingest_factories import acme
 
 from lakehouse.bronze.load import build_bronze, build_quarantine
 from lakehouse.contracts.tables import BRONZE_POSTS, BRONZE_PROFILES, QUARANTINE
-from lakehouse.errors import IntegrityError
 from lakehouse.ingest.batches import read_batches
 from lakehouse.ingest.landing import land
+from lakehouse.ops.alerts import recent_alerts
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.storage.lake import Lake
 
@@ -68,13 +68,19 @@ def test_rows_are_exact_and_appended_once(lake: Lake, tmp_path: Path) -> None:
     assert (entry.reason_code, entry.line_number, entry.rows_count, entry.batch_seq) == ("no_account_key", 4, 1, 1)
 
 
-def test_a_damaged_object_is_refused_and_nothing_is_written(lake: Lake, tmp_path: Path) -> None:
-    land_file(lake, tmp_path / "inbox", "acme.csv", b"User,Name,Fans\nann,Ann,1\n")
-    (batch,) = read_batches(lake.objects)
-    lake.objects.replace(batch.objects[0].path, b"damaged")
-    with pytest.raises(IntegrityError, match="does not match the sha256 of batch 1"):
-        run(lake)
-    assert lake.version(PROFILES.name) is None
+def test_f18_a_damaged_object_goes_to_quarantine_with_an_alert_and_the_rest_goes_on(lake: Lake, tmp_path: Path) -> None:
+    land_file(lake, tmp_path / "inbox", "acme.csv", b"User,Name,Fans\nann,Ann,1\nbob,Bob,2\n")
+    land_file(lake, tmp_path / "inbox", "acme2.csv", b"User,Name,Fans\ncid,Cid,3\n")
+    poison = next(read_batches(lake.objects)).objects[0].path
+    lake.objects.replace(poison, b"damaged")
+    first = run(lake)
+    run(lake)
+    assert [row.batch_seq for row in lake.read(PROFILES).collect()] == [2]
+    (entry,) = lake.read(QUARANTINE).collect()
+    assert (entry.reason_code, entry.file_name, entry.rows_count) == ("damaged_object", poison, 2)
+    assert (first.rows_in, first.rows_out, first.rows_quarantined, first.imbalances()) == (3, 1, 2, {})
+    alerts = list(recent_alerts(lake.objects, since=dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)))
+    assert {(alert.kind, alert.subject) for alert in alerts} == {("poison_object", poison)}
 
 
 def test_a_table_without_new_objects_starts_no_spark(
