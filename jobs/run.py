@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import socket
 import sys
@@ -39,6 +40,8 @@ NO_CAPTURE = {"module": "dagster._core.storage.noop_compute_log_manager", "class
 """Two helper processes a step less, which an interrupt would make print their own tracebacks."""
 POSTGRES_VARIABLE = "CREATORLAKE_DAGSTER_POSTGRES"
 """Dagster reads the address from the environment, so that no password stands in its file."""
+PLAIN_POSTGRES = re.compile(r"^postgres(?:ql)?://")
+"""Without a driver in the address SQLAlchemy takes one that dagster-postgres does not bring."""
 DEMO = "demo"
 """Name of the default lake of the synthetic world, apart from the user's own."""
 
@@ -245,6 +248,9 @@ def _prepare_instance(settings: Settings) -> None:
     if not (settings.dagster_home / INSTANCE_FILE).exists():
         shutil.copyfile(INSTANCE, settings.dagster_home / INSTANCE_FILE)
     known = yaml.safe_load((settings.dagster_home / INSTANCE_FILE).read_text(encoding="utf-8")) or {}
+    if settings.dagster_postgres is not None:
+        address = settings.dagster_postgres.get_secret_value()
+        os.environ[POSTGRES_VARIABLE] = PLAIN_POSTGRES.sub("postgresql+psycopg2://", address)
     if settings.dagster_postgres is not None and "storage" not in known:
         known |= {"storage": {"postgres": {"postgres_url": {"env": POSTGRES_VARIABLE}}}}
         (settings.dagster_home / INSTANCE_FILE).write_text(yaml.safe_dump(known), encoding="utf-8")

@@ -8,6 +8,7 @@ from dagster import (
     run_failure_sensor,
     sensor,
 )
+from dagster._core.execution.plan.objects import StepFailureData
 
 from assets.resources import LakeResource
 from jobs.metrics import write_metrics
@@ -15,7 +16,9 @@ from lakehouse.ops.alerts import RUN_FAILED, raise_alert
 
 ALERT_SECONDS = 10
 HEARTBEAT_SECONDS = 60
-MAX_REASON_CHARS = 500
+MAX_STEPS, MAX_REASON_CHARS = 3, 500
+SILENT = "its process ended without a word (killed, or out of memory)"
+"""A run that failed without a failed step."""
 
 
 @run_failure_sensor(default_status=DefaultSensorStatus.RUNNING, minimum_interval_seconds=ALERT_SECONDS)
@@ -45,9 +48,13 @@ SENSORS = [alert_on_failure, heartbeat]
 def _reason(context: RunFailureSensorContext) -> str:
     """First line of each failed step's sentence, or what ended a run that has none."""
     events = context.get_step_failure_events()
-    named = [f"{event.step_key}: {_first_line(event.step_failure_data.error_display_string)}" for event in events[:3]]
-    text = "; ".join(named) or _first_line(context.failure_event.message or "its process was killed")
-    return text[:MAX_REASON_CHARS]
+    text = "; ".join(f"{event.step_key}: {_told(event.step_failure_data)}" for event in events[:MAX_STEPS])
+    return (text or SILENT)[:MAX_REASON_CHARS]
+
+
+def _told(data: StepFailureData) -> str:
+    known = data.user_failure_data
+    return _first_line(known.description if known and known.description else data.error_display_string)
 
 
 def _first_line(text: str) -> str:
