@@ -38,7 +38,7 @@ class Killed:
     """What came of the attempts."""
 
     hit: list[str] = field(default_factory=list)
-    missed: list[str] = field(default_factory=list)
+    missed: str = ""
     seconds: list[float] = field(default_factory=list)
 
 
@@ -78,23 +78,28 @@ def kill_at_each(home: Home, proxy: FaultProxy, chosen: list[Point]) -> Killed:
     killed = Killed()
     for point in chosen:
         started = time.monotonic()
-        (killed.hit if _kill_at(home, proxy, point) else killed.missed).append(point.name)
+        output = _kill_at(home, proxy, point)
         killed.seconds.append(round(time.monotonic() - started, 1))
+        print(f"{point.name:<60} {'missed' if output else 'killed'} after {killed.seconds[-1]} s", flush=True)
+        if output:  # that run went to its end, so no later point can be hit any more
+            killed.missed = f"{point.name}: {output}"
+            break
+        killed.hit.append(point.name)
     return killed
 
 
-def _kill_at(home: Home, proxy: FaultProxy, point: Point) -> bool:
-    """Whether the run was killed at the point; a run that never came there ends by itself."""
+def _kill_at(home: Home, proxy: FaultProxy, point: Point) -> str:
+    """Nothing if the run was killed at the point; what a run said that never came there and ended by itself."""
     armed = {} if point.path else {"CREATORLAKE_CRASH_AT": f"{point.name}:{point.nth}"}
     process = Home(home.path, home.lake, home.env | armed).start("run", "--no-serve")
     if point.path:
         proxy.rules = [Rule("reset", "PUT", point.path, times=1, on_hit=partial(_kill_group, process))]
     try:
-        process.communicate(timeout=RUN_SECONDS)
+        output, _ = process.communicate(timeout=RUN_SECONDS)
     finally:
         proxy.rules = []
         _kill_group(process)  # Spark outlives its parent for a moment
-    return process.returncode == -signal.SIGKILL
+    return "" if process.returncode == -signal.SIGKILL else f"exit {process.returncode}: {output[-3000:]}"
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:
