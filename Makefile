@@ -11,7 +11,7 @@ INDEX_HOSTS := pypi[.]org|pythonhosted[.]org|repo1?[.]maven|maven[.]org|maven[.]
 
 export INPUT LAKE PORT SERVE
 
-.PHONY: help setup setup-test run dev test test-fast test-proof check check-hosts check-serving bench docs lock clean
+.PHONY: help setup setup-test run dev test test-fast test-proof test-faults check check-hosts check-serving bench docs lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -38,10 +38,13 @@ dev: setup ## Dagster's web interface over the same lake, by default that of the
 	exec .venv/bin/creatorlake dev "$$@"
 
 test: setup-test check ## Linters, types, import rules and every test
-	@.venv/bin/python -m pytest tests -m "not proof"
+	@.venv/bin/python -m pytest tests -m "not proof and not faults"
 
 test-proof: setup-test ## The long proofs: a run after one new file, facts about real files
 	@.venv/bin/python -m pytest tests -m proof
+
+test-faults: setup-test ## Kills at every point, storms, races, Dagster under faults: hours, not for every change
+	@.venv/bin/python -m pytest tests -m faults
 
 test-fast: setup ## Unit, property and contract tests: no JVM, no server
 	@.venv/bin/python -m pytest tests/unit tests/properties tests/contracts -m "not spark and not integration and not e2e"
