@@ -5,11 +5,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-BENCHMARKS := pipeline
+BENCHMARKS := pipeline faults
 # Written with [.] so that this line does not find itself.
 INDEX_HOSTS := pypi[.]org|pythonhosted[.]org|repo1?[.]maven|maven[.]org|maven[.]google|registry[.]npmjs|npmjs[.]org|crates[.]io|proxy[.]golang|deb[.]debian|download[.]pytorch
 
-export INPUT LAKE PORT SERVE
+export INPUT LAKE PORT SERVE PART
 
 .PHONY: help setup setup-test run dev test test-fast test-proof test-faults check check-hosts check-serving bench docs lock clean
 

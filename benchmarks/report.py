@@ -34,19 +34,35 @@ class Figure:
         return None if self.target is None else self.value <= self.target
 
 
-def publish(name: str, figures: list[Figure], *, command: str) -> None:
-    """Print the figures and write `results/{name}.json`."""
+def publish(name: str, figures: list[Figure], *, command: str, replaces: tuple[str, ...] = ()) -> None:
+    """Print the figures and write `results/{name}.json`.
+
+    Args:
+        name: of the benchmark.
+        figures: what was measured.
+        command: that measures it again.
+        replaces: first words of the figures that these stand for; others that the file holds stay. All without it.
+    """
     RESULTS.mkdir(exist_ok=True)
+    kept = _others(name, replaces) if replaces else []
     result = {
         "name": name,
         "commit": _commit(),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": _machine(),
         "command": command,
-        "figures": [asdict(figure) | {"is_met": figure.is_met} for figure in figures],
+        "figures": [*kept, *(asdict(figure) | {"is_met": figure.is_met} for figure in figures)],
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(table(figures))
+
+
+def _others(name: str, replaced: tuple[str, ...]) -> list[dict[str, Any]]:
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return []
+    known = json.loads(path.read_text(encoding="utf-8"))["figures"]
+    return [figure for figure in known if figure["name"].split(" ", 1)[0] not in replaced]
 
 
 def table(figures: list[Figure]) -> str:

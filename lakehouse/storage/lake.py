@@ -202,7 +202,8 @@ class Lake:
 
     def _data_objects(self, spec: TableSpec) -> Iterator[str]:
         key = table_key(spec)
-        return (info.key for info in self.objects.list(key) if "/_delta_log/" not in info.key)
+        found = (info.key for info in self.objects.list(key) if "/_delta_log/" not in info.key)
+        return (name for name in found if name.endswith(".parquet"))
 
     def _delta_options(self) -> dict[str, str]:
         """How delta-rs reaches the store; it reads only, and keeps conditional writes."""

@@ -1,0 +1,192 @@
+"""What the lake keeps under faults: lost commits, storms, kills at every point, a killed worker, bad input.
+
+`make bench-faults` measures all parts, over an hour; `make bench-faults PART=writers` one of them, and keeps the others'
+last figures. The parts are the functions of `PARTS`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.report import Figure, publish
+from tests.faults.content import content, duplicate_keys
+from tests.faults.corpus import corpus, fate
+from tests.faults.dagster_home import FINISHED, operated, until
+from tests.faults.drivers import append_together, outcome
+from tests.faults.kills import kill_at_each, points, registered
+from tests.faults.proxy import LOG_COMMIT, Rule, proxied
+from tests.s3_backends import running
+from tests.support import WORLD, Home
+
+SMALL = WORLD | {"CREATORLAKE_SIMULATE_CREATORS": "60"}
+DRIVERS, APPENDS = 2, 50
+STORMS = ("503", "500", "409", "reset", "lost", "lost500")
+STORM_APPENDS, STORM_SHARE, STORM_SECONDS = 12, 0.4, 300
+SLOT_SECONDS = 60
+"""Promise: a killed run's pool slots are free again within this."""
+RUN_SECONDS = 900
+
+
+def writers(folder: Path) -> list[Figure]:
+    """Two Spark drivers append to one table, with the fence on two servers and without it on one."""
+    figures = []
+    for name in ("ministack", "seaweedfs"):
+        with running(name, folder / name) as server:
+            bucket = server.make_bucket("writers")
+            tables = [f"s3a://{bucket}/fenced", *([f"s3://{bucket}/unfenced"] if name == "ministack" else [])]
+            home = _home(folder / f"{name}-home", f"s3://{bucket}/lake", server.lake_environment)
+            plain = {"spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem"}
+            started = time.monotonic()
+            told = append_together(home, tables, appends=APPENDS, drivers=DRIVERS, **plain)
+            seconds = time.monotonic() - started
+            for table in tables:
+                found = outcome(server, table, told[table])
+                what = f"F5 {DRIVERS} drivers x {APPENDS} appends, {name}, {table.rsplit('/', 1)[1]}"
+                is_fenced = table.endswith("/fenced")
+                figures += [
+                    Figure(f"{what}: acknowledged", len(found.acked), "appends"),
+                    Figure(f"{what}: acknowledged and lost", found.lost, "rows", 0 if is_fenced else None),
+                    Figure(f"{what}: versions beyond acknowledged", found.version - len(found.acked), "versions"),
+                ]
+            figures.append(Figure(f"F5 {name}: all appends", round(seconds, 1), "s"))
+    return figures
+
+
+def storms(folder: Path) -> list[Figure]:
+    """One driver's commits meet each fault with a probability; rows and versions against what was acknowledged."""
+    with running("ministack", folder / "ministack") as server, proxied(server.port) as proxy:
+        bucket = server.make_bucket("storms")
+        proxy.rules = [
+            Rule(mode, "PUT", f"/at-{mode}{LOG_COMMIT}", skip=1, probability=STORM_SHARE, seed=seed)
+            for seed, mode in enumerate(STORMS)
+        ]
+        environment = server.lake_environment | {"CREATORLAKE_S3_ENDPOINT": proxy.endpoint}
+        home = _home(folder / "home", f"s3://{bucket}/lake", environment)
+        tables = {mode: f"s3a://{bucket}/at-{mode}" for mode in STORMS}
+        started = time.monotonic()
+        told = append_together(home, list(tables.values()), appends=STORM_APPENDS, drivers=1)
+        seconds = time.monotonic() - started
+        figures = [Figure("F3 F4 F6 storms: all appends", round(seconds, 1), "s", STORM_SECONDS)]
+        for mode, table in tables.items():
+            found = outcome(server, table, told[table])
+            hits = next(rule.hits for rule in proxy.rules if rule.mode == mode)
+            wrong = len(set(found.rows) ^ set(found.acked)) + len(found.rows) - len(set(found.rows))
+            figures += [
+                Figure(f"F3 F4 F6 {mode} on {hits} commits: acknowledged", len(found.acked), "appends"),
+                Figure(f"F3 F4 F6 {mode}: rows lost, doubled or unacknowledged", wrong, "rows", 0),
+                Figure(
+                    f"F3 F4 F6 {mode}: versions beyond acknowledged", found.version - len(found.acked), "versions", 0
+                ),
+            ]
+        return figures
+
+
+def kills(folder: Path) -> list[Figure]:
+    """The main job on S3 killed at every registered point, then once more in peace, against an undisturbed run."""
+    with running("ministack", folder / "ministack") as server, proxied(server.port) as proxy:
+        bucket = server.make_bucket("kills")
+        calm = _home(folder / "calm", f"s3://{bucket}/calm", server.lake_environment)
+        _done(calm)
+        killed_home = _home(
+            folder / "killed",
+            f"s3://{bucket}/killed",
+            server.lake_environment | {"CREATORLAKE_S3_ENDPOINT": proxy.endpoint},
+        )
+        killed = kill_at_each(killed_home, proxy, points())
+        _done(killed_home)
+        states = [server.settings(home.path, home.lake.removeprefix("s3://")) for home in (calm, killed_home)]
+        whole, found = content(states[0]), content(states[1])
+        return [
+            Figure("F1 crash points registered", len(registered()), "points"),
+            Figure("F1 crash points never hit", len(registered() - set(killed.hit)), "points", 0),
+            Figure("F1 tables compared with an undisturbed run", len(whole), "tables"),
+            Figure("F1 tables with other content", sum(whole[name] != found[name] for name in whole), "tables", 0),
+            Figure(
+                "F1 repeated keys",
+                sum(duplicate_keys(states[1], name) for name in whole if name != "snapshot"),
+                "rows",
+                0,
+            ),
+            Figure("F1 time from start to kill, median", sorted(killed.seconds)[len(killed.seconds) // 2], "s"),
+        ]
+
+
+def dagster(folder: Path) -> list[Figure]:
+    """A run's worker killed under the real daemon: until it is marked, until its slots are free, until it is told."""
+    home = _home(folder / "home", str(folder / "lake"), {})
+    with operated(home) as running_dagster:
+        first = running_dagster.launch("nightly")
+        worker = until(running_dagster.workers, 300)[0]
+        until(running_dagster.taken_slots, 120)
+        started = time.monotonic()
+        worker.send_signal(signal.SIGKILL)
+        until(lambda: running_dagster.runs()[first]["status"] == "FAILURE", 2 * SLOT_SECONDS)
+        failed = time.monotonic() - started
+        until(lambda: first not in set().union(*running_dagster.taken_slots().values()), 4 * SLOT_SECONDS)
+        free = time.monotonic() - started
+        until(lambda: list(home.objects.list("alerts")), 4 * SLOT_SECONDS)
+        told = time.monotonic() - started
+        retry = until(lambda: [run for run in running_dagster.runs().values() if run["runId"] != first], 120)[0]
+        until(lambda: running_dagster.runs()[retry["runId"]]["status"] in FINISHED, RUN_SECONDS, every=2)
+        is_failed = running_dagster.runs()[retry["runId"]]["status"] != "SUCCESS"
+        return [
+            Figure("F2 killed worker: run marked failed", round(failed, 1), "s", SLOT_SECONDS),
+            Figure("F2 killed worker: pool slots free", round(free, 1), "s", SLOT_SECONDS),
+            Figure("F2 killed worker: alert raised", round(told, 1), "s", SLOT_SECONDS),
+            Figure("F2 killed worker: retries that failed", int(is_failed), "runs", 0),
+        ]
+
+
+def bad_input(folder: Path) -> list[Figure]:
+    """The corpus: rows landed and withheld of each bad file, and the reasons."""
+    figures = []
+    for file in corpus():
+        landed, withheld, reasons = fate(file, folder)
+        said = ", ".join(sorted(reasons)) or "nothing to say"
+        figures += [
+            Figure(f"{file.number} {file.what}: rows landed ({said})", landed, "rows"),
+            Figure(f"{file.number} {file.what}: rows withheld ({said})", withheld, "rows"),
+        ]
+    return figures
+
+
+PARTS: dict[str, tuple[Callable[[Path], list[Figure]], tuple[str, ...]]] = {
+    "writers": (writers, ("F5",)),
+    "storms": (storms, ("F3",)),
+    "dagster": (dagster, ("F2",)),
+    "bad_input": (bad_input, ("F9", "F10", "F11")),
+    "kills": (kills, ("F1",)),
+}
+"""Name -> what measures it, and the fault numbers that its figures begin with."""
+
+
+def _home(path: Path, lake: str, environment: dict[str, str]) -> Home:
+    path.mkdir(parents=True)
+    return Home(path, lake, SMALL | environment)
+
+
+def _done(home: Home) -> None:
+    done = home.run("run", "--no-serve", timeout=RUN_SECONDS)
+    if done.returncode:
+        raise RuntimeError(done.stdout + done.stderr)
+
+
+def main() -> None:
+    """Measure the parts that `PART` names, all without it."""
+    chosen = [os.environ["PART"]] if os.environ.get("PART") else list(PARTS)
+    for name in chosen:
+        measure, numbers = PARTS[name]
+        with tempfile.TemporaryDirectory() as folder:
+            figures = measure(Path(folder))
+        publish("faults", figures, command="make bench-faults", replaces=numbers)
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
