@@ -22,7 +22,6 @@ EMBEDDED = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
     # Delta's own parallelism: the defaults (50 and 10000 tasks) are for clusters; embedded they cost 2.5x the time.
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
@@ -66,6 +65,9 @@ def spark_config(settings: Settings) -> dict[str, str]:
         "spark.driver.memory": settings.spark_driver_memory,
         "spark.pyspark.python": sys.executable,
         "spark.pyspark.driver.python": sys.executable,
+        "spark.driver.extraJavaOptions": f"{COLLECTOR} {ZONE} -Dlog4j2.configurationFile={LOGGING.as_uri()}",
+        "spark.executor.extraJavaOptions": ZONE,
+        "spark.ui.showConsoleProgress": "false",
         **DELTA,
         **COMMON,
     }
@@ -74,7 +76,6 @@ def spark_config(settings: Settings) -> dict[str, str]:
             "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
             "spark.sql.warehouse.dir": str(settings.home / "spark-warehouse"),
             "spark.local.dir": str(settings.home / "spark-local"),
-            "spark.driver.extraJavaOptions": f"{COLLECTOR} {ZONE} -Dlog4j2.configurationFile={LOGGING.as_uri()}",
         }
     if Layout(settings.lake_root).is_s3:
         config |= FENCE | S3A | _s3_endpoint(settings)
