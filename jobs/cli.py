@@ -79,7 +79,10 @@ def _lake_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     search.add_argument("text")
     search.add_argument("--limit", type=int, default=10)
     search.add_argument("--filters", default="{}", help="filters as JSON, as in POST /v1/search")
-    _command(commands, "doctor", _doctor, "check this machine and the lake")
+    doctor = _command(commands, "doctor", _doctor, "check this machine and the lake")
+    doctor.add_argument(
+        "--set-lifecycle", action="store_true", help="first set our lifecycle rules on the lake's bucket"
+    )
     _command(commands, "publish", _publish, "export gold, build the index, publish it")
     rollback = _command(commands, "rollback", _rollback, "serve an older snapshot again")
     rollback.add_argument("snapshot", nargs="?", help="snapshot id; without it the one before the current")
@@ -146,10 +149,10 @@ def _search(arguments: argparse.Namespace) -> int:
     return search_text(arguments.text, filters=arguments.filters, limit=arguments.limit)
 
 
-def _doctor(_arguments: argparse.Namespace) -> int:
+def _doctor(arguments: argparse.Namespace) -> int:
     from jobs.doctor import doctor
 
-    return doctor()
+    return doctor(is_setting_lifecycle=arguments.set_lifecycle)
 
 
 def _publish(_arguments: argparse.Namespace) -> int:

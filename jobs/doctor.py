@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lakehouse.errors import CreatorlakeError
 from lakehouse.settings import Settings, load_settings
+from lakehouse.storage.bucket import apply_lifecycle
 from lakehouse.storage.probe import Finding, probe
 
 MIN_JAVA = 17
@@ -19,9 +20,18 @@ MIN_FREE_GIB = 5
 """A default run needs well under 1 GiB; below this a lake of any size will soon fill the disk."""
 
 
-def doctor() -> int:
-    """Run every check, print the findings, return 1 if one failed."""
+def doctor(*, is_setting_lifecycle: bool = False) -> int:
+    """Run every check, print the findings, return 1 if one failed.
+
+    Args:
+        is_setting_lifecycle: set the rules of `lakehouse/storage/lifecycle.json` on the lake's bucket first.
+
+    Raises:
+        PermanentError: the rules cannot be set: the lake is no bucket, or the store does not keep them.
+    """
     settings = load_settings()
+    if is_setting_lifecycle:
+        apply_lifecycle(settings)
     findings = [_guarded(name, check, settings) for name, check in CHECKS.items()] + _lake(settings)
     for finding in findings:
         sys.stdout.write(f"{'ok  ' if finding.is_fine else 'FAIL'} {finding.name}: {finding.text}\n")

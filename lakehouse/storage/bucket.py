@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lakehouse.contracts.layout import DELTA, EXPORTS, LANDING, PROGRESS, SNAPSHOTS
+from lakehouse.contracts.layout import DELTA, EXPORTS, LANDING, PROGRESS, SNAPSHOTS, Layout
 from lakehouse.errors import PermanentError, TransientError
 from lakehouse.settings import Settings
 
@@ -66,14 +66,25 @@ def apply_lifecycle(settings: Settings) -> list[dict[str, Any]]:
     """Set the bucket's rules to ours, keep those of other prefixes, read back, return what is set.
 
     Raises:
-        PermanentError: what was read back is not what was set.
+        PermanentError: the lake is no bucket, the store refuses the rules, or what was read back is not what was set.
+        TransientError: the store does not answer.
     """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if not Layout(settings.lake_root).is_s3:
+        raise PermanentError(f"{settings.lake_root} is a folder; lifecycle rules are for buckets.")
     ours = wanted_rules(settings.lake_root)
     names = {rule["ID"] for rule in ours}
     others = [rule for rule in lifecycle_rules(settings) or [] if rule.get("ID") not in names]
-    s3_client(settings).put_bucket_lifecycle_configuration(
-        Bucket=_bucket(settings)[0], LifecycleConfiguration={"Rules": [*others, *ours]}
-    )
+    try:
+        s3_client(settings).put_bucket_lifecycle_configuration(
+            Bucket=_bucket(settings)[0], LifecycleConfiguration={"Rules": [*others, *ours]}
+        )
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        raise PermanentError(f"The store refuses lifecycle rules for {settings.lake_root}: {code}.") from None
+    except BotoCoreError as error:
+        raise TransientError(f"The rules of {settings.lake_root} cannot be set: {type(error).__name__}.") from None
     stored = lifecycle_rules(settings) or []
     missing = names - {str(rule.get("ID")) for rule in stored}
     if missing:

@@ -82,6 +82,12 @@ def test_our_lifecycle_rules_are_kept_as_written(lake_settings):
     assert apply_lifecycle(lake_settings) == list(stored.values())
 
 
+def test_a_store_without_lifecycle_says_so_in_a_sentence(s3_real, tmp_path):
+    settings = s3_real.settings(tmp_path, f"{s3_real.make_bucket('no-lifecycle')}/lake")
+    with pytest.raises(PermanentError, match="The store refuses lifecycle rules for s3://no-lifecycle/lake"):
+        apply_lifecycle(settings)
+
+
 def test_a_rule_that_would_expire_tables_is_refused(s3, tmp_path):
     bucket = s3.make_bucket("expires")
     rule = {"ID": "old-things", "Status": "Enabled", "Filter": {"Prefix": "la"}, "Expiration": {"Days": 90}}
