@@ -20,7 +20,7 @@ from tests.faults.corpus import corpus, fate
 from tests.faults.dagster_home import FINISHED, operated, until
 from tests.faults.drivers import append_together, outcome
 from tests.faults.kills import kill_at_each, points, registered
-from tests.faults.proxy import LOG_COMMIT, Rule, proxied
+from tests.faults.proxy import LOG_COMMIT, Rule, meetings, proxied
 from tests.s3_backends import running
 from tests.support import WORLD, Home
 
@@ -34,13 +34,18 @@ RUN_SECONDS = 900
 
 
 def writers(folder: Path) -> list[Figure]:
-    """Two Spark drivers append to one table, with the fence on two servers and without it on one."""
+    """Two Spark drivers append to one table, with the fence on two servers and without it on one.
+
+    The proxy holds each commit until the other driver's commit of the same version arrives, so that they meet.
+    """
     figures = []
     for name in ("ministack", "seaweedfs"):
-        with running(name, folder / name) as server:
+        with running(name, folder / name) as server, proxied(server.port) as proxy:
+            proxy.rules = meetings("fenced", "unfenced")
             bucket = server.make_bucket("writers")
             tables = [f"s3a://{bucket}/fenced", *([f"s3://{bucket}/unfenced"] if name == "ministack" else [])]
-            home = _home(folder / f"{name}-home", f"s3://{bucket}/lake", server.lake_environment)
+            environment = server.lake_environment | {"CREATORLAKE_S3_ENDPOINT": proxy.endpoint}
+            home = _home(folder / f"{name}-home", f"s3://{bucket}/lake", environment)
             plain = {"spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem"}
             started = time.monotonic()
             told = append_together(home, tables, appends=APPENDS, drivers=DRIVERS, **plain)

@@ -212,6 +212,17 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep the terminal quiet."""
 
 
+def meetings(fenced: str, unfenced: str) -> list[Rule]:
+    """Rules that hold each commit of two tables until the other driver's commit of the same version arrives.
+
+    A commit that lost against the fence comes again while the other driver is at the other table: it waits for nobody.
+    """
+    return [
+        Rule("meet", "PUT", f"/{fenced}{LOG_COMMIT}", delay_seconds=1.0),
+        Rule("meet", "PUT", f"/{unfenced}{LOG_COMMIT}", delay_seconds=30.0),
+    ]
+
+
 @contextmanager
 def proxied(upstream_port: int) -> Iterator[FaultProxy]:
     """A proxy in front of a server of the loopback."""
