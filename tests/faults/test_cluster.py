@@ -12,6 +12,12 @@ from tests.spark_cluster import standalone
 from tests.support import WORLD, Home, step_counts
 
 pytestmark = [pytest.mark.e2e, pytest.mark.s3, pytest.mark.faults, pytest.mark.timeout(2400)]
+FEW_TASKS = {
+    "spark.sql.shuffle.partitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
+}
+"""For two cores; a real cluster keeps the defaults."""
 SMALL = WORLD | {"CREATORLAKE_SIMULATE_CREATORS": "60"}
 
 
@@ -22,7 +28,7 @@ def test_a_cluster_gives_the_same_tables_as_an_embedded_run(s3: S3Backend, tmp_p
     assert done.returncode == 0, done.stdout + done.stderr
     (tmp_path / "cluster").mkdir()
     with standalone(tmp_path / "cluster") as master:
-        loopback = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+        loopback = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"} | FEW_TASKS
         environment = {
             "CREATORLAKE_SPARK_MASTER": master,
             "CREATORLAKE_SPARK_DRIVER_MEMORY": "2g",
