@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lakehouse.errors import CreatorlakeError, PermanentError
+from lakehouse.storage.spark_errors import meaning_of
 
 Handler = Callable[[argparse.Namespace], int]
 DEFAULT_PORT = 8000
@@ -32,6 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("creatorlake: interrupted; what was finished stays, the next run goes on from there.\n")
         return 130
+    except Exception as error:
+        if meaning := meaning_of(f"{type(error).__name__}: {error}"):
+            sys.stderr.write(f"creatorlake: {meaning[1]}.\n")
+            return 1
+        raise  # a bug shows where it is
 
 
 def _choose_lake(arguments: argparse.Namespace) -> None:

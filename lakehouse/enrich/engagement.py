@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse.contracts.tables import ACCOUNT_METRICS, ACCOUNTS, ENGAGEMENT, POSTS
 from lakehouse.enrich.conserved import one_for_one
+from lakehouse.enrich.sums import fixed_mean
 from lakehouse.ops.steps import Report, StepContext
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ _POSTS_AGGREGATES = {
     "mean_by_followers": "avg(IF(counts, by_followers, NULL))",
     "n_views": "count(IF(counts, rate_by_views, NULL))",
     "median_by_views": "median(IF(counts, rate_by_views, NULL))",
-    "mean_by_views": "avg(IF(counts, rate_by_views, NULL))",
+    "mean_by_views": fixed_mean("IF(counts, rate_by_views, NULL)"),
     "median_views_count": "median(IF(counts AND views_count > 0, views_count, NULL))",
 }
 

@@ -27,6 +27,7 @@ from lakehouse.enrich.quality_rules import (
     PeerStats,
     score_rows,
 )
+from lakehouse.enrich.sums import fixed_mean
 from lakehouse.ops.steps import Report, StepContext
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _post_signals(posts: DataFrame) -> DataFrame:
     return with_medians.groupBy(*KEY).agg(
         F.avg("likes_count").alias("post_likes"),
         F.avg("comments_count").alias("post_comments"),
-        F.expr(f"IF(count(rate) >= {MIN_POSTS}, avg(IF(rate IS NULL, NULL, {_INFLATION})), NULL)").alias(
+        F.expr(f"IF(count(rate) >= {MIN_POSTS}, {fixed_mean(f'IF(rate IS NULL, NULL, {_INFLATION})')}, NULL)").alias(
             "view_inflation"
         ),
     )

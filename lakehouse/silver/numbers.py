@@ -17,6 +17,8 @@ from lakehouse.silver.missing import Reason, is_missing_number
 
 MAX_COUNT = 2**62
 """Largest count: half of int64, so that the sum of two still fits."""
+SURE_DIGITS = 18
+"""As many digits always stay below `MAX_COUNT`."""
 MAX_RATIO = 10.0
 """Largest rate, as a fraction: viral posts pass 1; above 10 (1000 %) the unit is wrong."""
 MAX_NUMBER_CHARS = 40
@@ -63,6 +65,8 @@ def parse_count(raw: object, *, placeholders: Collection[str] = ()) -> tuple[int
         The count, or None with `negative`, `not_finite`, `too_large`, `not_integer`, `ambiguous_number` (`250.000` is
         250 to some and a quarter of a million to others) or `not_a_number`.
     """
+    if type(raw) is str and len(raw) <= SURE_DIGITS and raw.isascii() and raw.isdigit():
+        return int(raw), None  # nearly all counts; what follows gives the same
     number, reason = _number(raw, placeholders, is_count=True)
     if number is None:
         return None, reason

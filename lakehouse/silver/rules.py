@@ -117,7 +117,11 @@ class Reading:
 
     def apply(self, rules: tuple[Rule, ...]) -> dict[str, object]:
         """Columns of several rules."""
-        return {rule.column: self.take(rule.source, rule.parse) for rule in rules}
+        given = self.payload
+        return {
+            rule.column: None if given.get(rule.source) is None else self.take(rule.source, rule.parse)
+            for rule in rules
+        }
 
     def raw_text(self, field: str) -> str | None:
         """Text of a field before any repair; numbers count as text, other values are refused."""

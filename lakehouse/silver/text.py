@@ -39,13 +39,15 @@ def clean_text(raw: str, *, max_chars: int) -> str | None:
 
     Idempotent: cleaning its own output changes nothing.
     """
-    text = _SPACES.sub(" ", _LINE_BREAKS.sub("\n", repair(raw))).strip()
-    return _capped(text, max_chars)
+    text = repair(raw)
+    if not text.isascii() or not text.isprintable():
+        text = _LINE_BREAKS.sub("\n", text)
+    return _capped(_single_spaced(text, _SPACES), max_chars)
 
 
 def clean_line(raw: str, *, max_chars: int = NAME_MAX_CHARS) -> str | None:
     """One-line text, repaired and capped; None when it is empty or spells "missing"."""
-    text = _ANY_SPACE.sub(" ", repair(raw)).strip()
+    text = _single_spaced(repair(raw), _ANY_SPACE)
     return None if is_missing_text(text) else _capped(text, max_chars)
 
 
@@ -67,6 +69,13 @@ def replace_surrogates(text: str) -> str:
 def mask(text: str | None) -> str | None:
     """Text with e-mail addresses as `[email]` and phone numbers as `[phone]`."""
     return mask_phones(mask_emails(text)) if text else text
+
+
+def _single_spaced(text: str, spaces: re.Pattern[str]) -> str:
+    """Text with each run of spaces as one; printable ASCII has no other white space than the blank."""
+    if text.isascii() and text.isprintable() and "  " not in text:
+        return text.strip()
+    return spaces.sub(" ", text).strip()
 
 
 def _capped(text: str, max_chars: int) -> str | None:

@@ -1,4 +1,7 @@
-"""What a failure inside Spark means: can a retry help, and one sentence for the user. The list is read top to bottom."""
+"""What a failure inside Spark (or a full disk under anything) means: can a retry help, and one sentence for the user.
+
+The list is read top to bottom.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from lakehouse.errors import CreatorlakeError, PermanentError, TransientError
 
 MEANINGS: tuple[tuple[str, type[CreatorlakeError], str], ...] = (
     (
-        r"No space left on device|Disk quota exceeded|ENOSPC|File too large",
+        r"No space left on device|Disk quota exceeded|ENOSPC|File too large|database or disk is full|disk I/O error",
         PermanentError,
         "the disk is full; free some space and start again, what was finished stays",
     ),
