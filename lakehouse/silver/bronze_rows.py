@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from lakehouse.silver.newest import BROADCAST_MAX_KEYS
 from lakehouse.silver.rows import RAW_COLUMNS, parsed_schema
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
 Parser = Callable[..., Iterator["pa.RecordBatch"]]
+_FIRST = {"batch_seq": "first_batch", "record_seq": "first_record"}
 
 
 def new_records(lake: Lake, specs: Mapping[str, TableSpec], seen: Seen) -> DataFrame:
@@ -31,10 +33,21 @@ def new_records(lake: Lake, specs: Mapping[str, TableSpec], seen: Seen) -> DataF
 
 
 def first_of_each(records: DataFrame) -> DataFrame:
-    """One row per record id: the first that landed. The same content twice is one observation."""
-    rest = [name for name in records.columns if name != "record_id"]
-    first = F.min_by(F.struct(*rest), F.struct("batch_seq", "record_seq")).alias("first")
-    return records.groupBy("record_id").agg(first).select("record_id", "first.*")
+    """One row per record id: the first that landed. The same content twice is one observation.
+
+    Only ids travel: those that occur more than once are few, and are sent to the records.
+    """
+    place = F.struct("batch_seq", "record_seq")
+    seen = records.groupBy("record_id").agg(F.count(F.lit(1)).alias("n"), F.min(place).alias("first"))
+    repeated = seen.where("n > 1").select("record_id", "first.*").withColumnsRenamed(_FIRST)
+    known = repeated.limit(BROADCAST_MAX_KEYS + 1).toArrow()
+    if not known.num_rows:
+        return records
+    is_few = known.num_rows <= BROADCAST_MAX_KEYS
+    right = F.broadcast(records.sparkSession.createDataFrame(known)) if is_few else repeated
+    marked = records.join(right, "record_id", "left")
+    is_first = F.struct(*_FIRST.values()) == place
+    return marked.where(F.col("first_batch").isNull() | is_first).select(*records.columns)
 
 
 def parse(records: DataFrame, parser: Parser, *, columns: tuple[str, ...], pepper: bytes) -> DataFrame:
