@@ -7,30 +7,22 @@ manifest does, and a file is done when a manifest says so.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakehouse.contracts.layout import LANDING, landing_key
-from lakehouse.crash import AFTER_DATA, MID_DATA, crashpoint, point
+from lakehouse.crash import AFTER_DATA, crashpoint, point
 from lakehouse.errors import NotFoundError, SettingsError
-from lakehouse.ingest.batches import (
-    UNCLAIMED,
-    Batch,
-    LandedIndex,
-    commit,
-    file_key,
-    load_index,
-    save_index,
-)
-from lakehouse.ingest.claims import Claim, claim, observed_rules
+from lakehouse.ingest.batches import UNCLAIMED, Batch, LandedIndex, commit, load_index, save_index
+from lakehouse.ingest.claims import claim, observed_rules
 from lakehouse.ingest.entries import Entry
-from lakehouse.ingest.files import SourceFile, peek_header
+from lakehouse.ingest.files import peek_header
 from lakehouse.ingest.folder import FoundFile, find_files, fingerprint
 from lakehouse.ingest.mapping import Mapping, load_mappings
-from lakehouse.ingest.parts import PartWriter, QuarantineWriter
+from lakehouse.ingest.parts import QuarantineWriter
 from lakehouse.ingest.times import declared_text, iso
+from lakehouse.ingest.writing import QUARANTINE, STEP, Task, unreadable, write_all
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import ObjectStore, sha256_file
@@ -38,9 +30,6 @@ from lakehouse.storage.objects import ObjectStore, sha256_file
 if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
-QUARANTINE = f"{LANDING}/_quarantine"
-STEP = "raw_landing"
-"""Name of the step in crash points."""
 CLOCK_STEP = dt.timedelta(microseconds=1)
 """Least distance of two batches' landing times, so that their order is strict whatever the clock does."""
 
@@ -68,7 +57,7 @@ def build_landing(ctx: StepContext) -> Report:
     if ctx.settings.input is None:
         raise SettingsError("There is no input folder: set CREATORLAKE_INPUT or run `make run INPUT=folder`.")
     mappings = load_mappings(ctx.settings.mappings_dir)
-    report = land(ctx.lake.objects, ctx.settings.input, mappings=mappings, log=ctx.log)
+    report = land(ctx.lake.objects, ctx.settings.input, mappings=mappings, log=ctx.log, settings=ctx.settings)
     if not load_index(ctx.lake.objects).files:
         raise NotFoundError(
             f"Nothing in {ctx.settings.input} could be landed: no mapping claims any of its "
@@ -93,126 +82,87 @@ def land(
     mappings: Sequence[Mapping],
     log: Callable[[str], None] = print,
     clock: Clock = _now,
+    settings: Settings | None = None,
 ) -> Report:
     """Land the files of a folder that are not landed yet; everything else is counted and told.
+
+    Args:
+        objects: the lake's objects.
+        folder: with the files.
+        mappings: who may claim them.
+        log: told of each landed file.
+        clock: gives landing times.
+        settings: of the lake; with them much input is read by several processes.
 
     Returns:
         Counts in rows; `by_source` likewise; `cursor.version` is the newest batch.
     """
     index = load_index(objects)
     outcome = Outcome()
-    for found in find_files(folder):
-        _take(objects, found, mappings, index=index, outcome=outcome, log=log, clock=clock)
+    tasks = _plan(find_files(folder), mappings, index=index, outcome=outcome, clock=clock)
+    for task, written in write_all(objects, tasks, settings):
+        if isinstance(written, Entry):
+            outcome.reported.append((task.found, written))
+            continue
+        crashpoint(point(STEP, AFTER_DATA))
+        batch = replace(written, batch_seq=index.last_seq + 1)
+        commit(objects, batch)
+        index.add(batch)
+        outcome.batches.append(batch)
+        log(_line(batch))
     _report_files(objects, index, outcome, log=log, clock=clock)
     if outcome.batches:
         save_index(objects, index)
     return _report(outcome, index)
 
 
-def _take(
-    objects: ObjectStore,
-    found: FoundFile,
-    mappings: Sequence[Mapping],
-    *,
-    index: LandedIndex,
-    outcome: Outcome,
-    log: Callable[[str], None],
-    clock: Clock,
-) -> None:
-    """Land one file, or note why not."""
-    try:
-        entry = _land_found(objects, found, mappings, index=index, outcome=outcome, clock=clock)
-    except OSError as error:
-        entry = Entry("unreadable_file", detail=f"{error.strerror or error}.")
-    if entry is not None:
-        outcome.reported.append((found, entry))
-    elif outcome.batches and outcome.batches[-1].file_name == found.name:
-        log(_line(outcome.batches[-1]))
+def _plan(
+    files: Iterable[FoundFile], mappings: Sequence[Mapping], *, index: LandedIndex, outcome: Outcome, clock: Clock
+) -> list[Task]:
+    """What is to be written, in order of its landing times; what is not is noted in `outcome`."""
+    tasks: list[Task] = []
+    known = set(index.files)
+    newest = index.last_landed_at
+    for found in files:
+        planned = _planned(found, mappings, landed_at=_next_time(newest, clock), outcome=outcome)
+        if isinstance(planned, Entry):
+            outcome.reported.append((found, planned))
+        elif planned is not None and planned.draft.key in known:
+            outcome.already_count += 1
+        elif planned is not None:
+            tasks.append(planned)
+            known.add(planned.draft.key)
+            newest = planned.draft.landed_at
+    return tasks
 
 
-def _land_found(
-    objects: ObjectStore,
-    found: FoundFile,
-    mappings: Sequence[Mapping],
-    *,
-    index: LandedIndex,
-    outcome: Outcome,
-    clock: Clock,
-) -> Entry | None:
+def _planned(
+    found: FoundFile, mappings: Sequence[Mapping], *, landed_at: dt.datetime, outcome: Outcome
+) -> Task | Entry | None:
+    """The landing of one file, why there is none, or nothing where the file is known to hold no data."""
     if found.problem:
         return Entry(found.problem, detail=found.detail)
-    claimed = claim(mappings, found.name, lambda mapping: peek_header(found.path, found.name, mapping))
-    if claimed.mapping is None:
-        return Entry("unclaimed", detail=claimed.detail)
-    if not claimed.is_data:
-        outcome.not_data_count += 1
-        return None
-    sha256 = sha256_file(found.path)
-    landed_at = _next_time(index, clock)
-    observed_at = _declared(claimed.mapping, found.name, iso(landed_at))
-    key = file_key(sha256, claimed.mapping.source, claimed.mapping.version, _layout_name(claimed), observed_at)
-    if key in index.files:
-        outcome.already_count += 1
-        return None
+    try:
+        claimed = claim(mappings, found.name, lambda mapping: peek_header(found.path, found.name, mapping))
+        if claimed.mapping is None:
+            return Entry("unclaimed", detail=claimed.detail)
+        if not claimed.is_data:
+            outcome.not_data_count += 1
+            return None
+        sha256 = sha256_file(found.path)
+    except OSError as error:
+        return unreadable(error)
     draft = Batch(
-        batch_seq=index.last_seq + 1,
+        batch_seq=0,
         landed_at=iso(landed_at),
         source_code=claimed.mapping.source,
         mapping_version=claimed.mapping.version,
-        layout=_layout_name(claimed),
+        layout=claimed.layout.name if claimed.layout is not None else "",
         file_name=found.name,
         file_sha256=sha256,
-        observed_at=observed_at,
+        observed_at=_declared(claimed.mapping, found.name, iso(landed_at)),
     )
-    batch = _write_batch(objects, found, claimed, draft)
-    if find_changed(found):
-        return Entry("changed_while_read")
-    crashpoint(point(STEP, AFTER_DATA))
-    commit(objects, batch)
-    index.add(batch)
-    outcome.batches.append(batch)
-    return None
-
-
-def find_changed(found: FoundFile) -> bool:
-    """Whether the file is no longer what it was when it was found."""
-    status = found.path.stat()
-    return (status.st_size, status.st_mtime_ns) != (found.size, found.mtime_ns)
-
-
-def _layout_name(claimed: Claim) -> str:
-    return claimed.layout.name if claimed.layout is not None else ""
-
-
-def _write_batch(objects: ObjectStore, found: FoundFile, claimed: Claim, draft: Batch) -> Batch:
-    """Write a file's objects; the manifest that makes them a batch is returned, not yet written."""
-    source = SourceFile(found.path, found.name, claimed, draft.landed_at)
-    day = dt.datetime.fromisoformat(draft.observed_at or draft.landed_at).date()
-    records = PartWriter(
-        objects,
-        lambda platform: landing_key(platform, day, "").rstrip("/"),
-        draft.source_code,
-        draft.mapping_version,
-        found.name,
-        draft.file_sha256,
-    )
-    entries = QuarantineWriter(objects, QUARANTINE, draft.source_code, draft.key)
-    for item in source:
-        crashpoint(point(STEP, MID_DATA))
-        if isinstance(item, Entry):
-            entries.add(item, found.name)
-        else:
-            records.add(item)
-    counts = source.counts
-    return replace(
-        draft,
-        rows_in=counts.rows_in,
-        rows_landed=counts.rows_landed,
-        rows_quarantined=counts.rows_quarantined,
-        fields_quarantined=counts.fields_quarantined,
-        objects=records.close(),
-        quarantine=entries.close(found.name),
-    )
+    return Task(found, claimed, draft)
 
 
 def _declared(mapping: Mapping, name: str, landed_at: str) -> str:
@@ -222,10 +172,9 @@ def _declared(mapping: Mapping, name: str, landed_at: str) -> str:
     return next(texts, None) or ""
 
 
-def _next_time(index: LandedIndex, clock: Clock) -> dt.datetime:
-    if not index.last_landed_at:
-        return clock()
-    return max(clock(), dt.datetime.fromisoformat(index.last_landed_at) + CLOCK_STEP)
+def _next_time(newest: str, clock: Clock) -> dt.datetime:
+    """Now, but later than the newest landing time (ISO; empty for none)."""
+    return max(clock(), dt.datetime.fromisoformat(newest) + CLOCK_STEP) if newest else clock()
 
 
 def _report_files(
@@ -235,7 +184,7 @@ def _report_files(
     fresh = [(found, entry) for found, entry in outcome.reported if _report_key(found, entry) not in index.reported]
     if not fresh:
         return
-    landed_at = _next_time(index, clock)
+    landed_at = _next_time(index.last_landed_at, clock)
     entries = QuarantineWriter(objects, QUARANTINE, UNCLAIMED, f"{UNCLAIMED}:{index.last_seq + 1}")
     for found, entry in fresh:
         entries.add(entry, found.name)

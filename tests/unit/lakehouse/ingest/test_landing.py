@@ -14,7 +14,7 @@ import pytest
 from ingest_factories import acme
 
 from lakehouse.errors import NotFoundError, SettingsError, TransientError
-from lakehouse.ingest import landing, parts
+from lakehouse.ingest import landing, parts, writing
 from lakehouse.ingest.batches import INDEX_KEY, Batch, commit, read_batches
 from lakehouse.ingest.folder import fingerprint
 from lakehouse.ingest.landing import build_landing, input_fingerprint, land
@@ -240,7 +240,7 @@ def test_a_file_that_changes_while_it_is_read_waits(
     objects: ObjectStore, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(landing, "find_changed", lambda _found: True)
+        patch.setattr(writing, "has_changed", lambda _found: True)
         assert run(objects, inbox).rows_in == 0
     assert run(objects, inbox).rows_in == 3
 

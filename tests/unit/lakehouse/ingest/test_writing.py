@@ -1,0 +1,49 @@
+"""Several processes land the same objects and manifests as one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from pathlib import Path
+
+import pytest
+from ingest_factories import acme
+
+from lakehouse.ingest import writing
+from lakehouse.ingest.landing import land
+from lakehouse.settings import Settings
+from lakehouse.storage.objects import ObjectStore
+
+NOON = dt.datetime(2024, 1, 2, 12, tzinfo=dt.UTC)
+
+
+def landed(settings: Settings, root: Path, inbox: Path, *, shared: bool) -> dict[str, str]:
+    """Every object of a fresh lake after one landing, by key."""
+    settings = settings.model_copy(update={"lake": str(root)})
+    objects = ObjectStore.open(settings)
+    said: list[str] = []
+    land(
+        objects,
+        inbox,
+        mappings=[acme()],
+        log=said.append,
+        clock=lambda: NOON,
+        settings=settings if shared else None,
+    )
+    assert [line.split(":")[1].strip() for line in said] == ["acme_0.csv", "acme_1.csv", "acme_3.csv"]
+    return {info.key: hashlib.sha256(objects.get(info.key)).hexdigest() for info in objects.list("landing")}
+
+
+def test_processes_write_what_one_writes(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for number in range(2):
+        rows = "".join(f"user{number}{row},Name {row},{row}\n" for row in range(50))
+        (inbox / f"acme_{number}.csv").write_text(f"User,Name,Fans\n{rows}bad\n")
+    (inbox / "acme_2.csv").write_bytes((inbox / "acme_1.csv").read_bytes())  # the same bytes again: landed once
+    (inbox / "acme_3.csv").write_text("User,Name,Fans\nlast,Last,3\n")
+    alone = landed(settings, tmp_path / "alone", inbox, shared=False)
+    monkeypatch.setattr(writing, "MANY_BYTES", 0)
+    monkeypatch.setattr(writing, "write", lambda *_: pytest.fail("nothing is written in this process"))
+    assert landed(settings, tmp_path / "shared", inbox, shared=True) == alone
+    assert sum("/_batches/" in key for key in alone) == 3
