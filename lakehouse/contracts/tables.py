@@ -14,7 +14,8 @@ from lakehouse.contracts.taxonomy import PLATFORMS
 class TableSpec:
     """A Delta table: its columns (names in `FIELDS`), its key, and how rows arrive.
 
-    `key` columns are never null and together unique. `required` columns are never null.
+    `key` columns are never null and together unique. `required` columns are never null. A table that `grows_by` a column,
+    which is in its key, only gains rows, and each append has larger values of it than all before.
     """
 
     name: str
@@ -23,6 +24,7 @@ class TableSpec:
     key: tuple[str, ...]
     required: tuple[str, ...] = ()
     partition_by: tuple[str, ...] = ()
+    grows_by: str = ""
 
     @property
     def layer(self) -> str:
@@ -99,6 +101,7 @@ def _bronze(platform: str, entity: str, what: str) -> TableSpec:
         ),
         key=("batch_seq", "record_seq"),
         required=("record_id", "source_code", "platform", "record_type", "payload", "observed_at", "landed_at"),
+        grows_by="batch_seq",
     )
 
 

@@ -15,14 +15,14 @@ from typing import Any
 import pandas as pd
 
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_IDS, GOLD_PROFILES, POSTS, SEARCH_DOCS
-from lakehouse.quality.structural import CheckOutcome
+from lakehouse.quality.structural import SQUARED_NORM, CheckOutcome
 
 SPARK_CONNECT = "pyspark.sql.connect"
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """A metric (an SQL aggregate) and the range it should lie in."""
+    """A metric (an SQL aggregate that Spark and DuckDB read alike, see `structural.py`) and the range it should lie in."""
 
     metric: str
     sql: str
@@ -46,11 +46,11 @@ EXPECTATIONS: tuple[Suite, ...] = (
         (
             Expectation("rows", "count(*)", minimum=1),
             Expectation(
-                "handle_or_name_share", "avg(int(handle is not null or display_name is not null))", minimum=0.99
+                "handle_or_name_share", "avg(cast(handle is not null or display_name is not null as int))", minimum=0.99
             ),
-            Expectation("followers_share", "avg(int(followers_count is not null))", minimum=0.3),
+            Expectation("followers_share", "avg(cast(followers_count is not null as int))", minimum=0.3),
             Expectation("followers_max", "coalesce(max(followers_count), 0)", maximum=2e9),
-            Expectation("email_in_bio", "count_if(bio rlike '[a-z0-9.]+@[a-z0-9]+[.][a-z]{2,}')", maximum=0),
+            Expectation("email_in_bio", "count_if(regexp_like(bio, '[a-z0-9.]+@[a-z0-9]+[.][a-z]{2,}'))", maximum=0),
         ),
     ),
     Suite(
@@ -58,8 +58,10 @@ EXPECTATIONS: tuple[Suite, ...] = (
         "Posts belong to the years of the platforms and keep their counts",
         (
             Expectation("rows", "count(*)", minimum=0),
-            Expectation("early_posts", "count_if(published_at < timestamp'2004-01-01')", maximum=0),
-            Expectation("late_posts", "count_if(published_at > observed_at + interval 2 days)", maximum=0),
+            Expectation("early_posts", "count_if(unix_micros(published_at) < 1072915200000000)", maximum=0),
+            Expectation(
+                "late_posts", "count_if(unix_micros(published_at) > unix_micros(observed_at) + 172800000000)", maximum=0
+            ),
         ),
     ),
     Suite(
@@ -78,9 +80,9 @@ EXPECTATIONS: tuple[Suite, ...] = (
         "Creators have platforms and profiles that agree",
         (
             Expectation("rows", "count(*)", minimum=1),
-            Expectation("without_profiles", "count_if(size(profiles) = 0)", maximum=0),
-            Expectation("platforms_disagree", "count_if(size(platforms) <> platforms_count)", maximum=0),
-            Expectation("niche_share", "avg(int(niche_code is not null))", minimum=0.05),
+            Expectation("without_profiles", "count_if(array_size(profiles) = 0)", maximum=0),
+            Expectation("platforms_disagree", "count_if(array_size(platforms) <> platforms_count)", maximum=0),
+            Expectation("niche_share", "avg(cast(niche_code is not null as int))", minimum=0.05),
         ),
     ),
     Suite(
@@ -88,8 +90,8 @@ EXPECTATIONS: tuple[Suite, ...] = (
         "Every searchable creator has a unit vector",
         (
             Expectation("rows", "count(*)", minimum=1),
-            Expectation("dimensions", "count(distinct size(vector))", minimum=1, maximum=1),
-            Expectation("not_unit", "count_if(abs(aggregate(vector, 0D, (s, x) -> s + x * x) - 1) > 0.001)", maximum=0),
+            Expectation("dimensions", "count(distinct array_size(vector))", minimum=1, maximum=1),
+            Expectation("not_unit", f"count_if(abs({SQUARED_NORM} - 1) > 0.001)", maximum=0),
         ),
     ),
 )

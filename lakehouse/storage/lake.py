@@ -25,6 +25,7 @@ from lakehouse.storage.session import spark_session
 
 if TYPE_CHECKING:
     from delta.tables import DeltaMergeBuilder
+    from pyarrow.dataset import Dataset
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
     from pyspark.sql.types import StructType
 
@@ -71,6 +72,10 @@ class Lake:
             except NotFoundError:  # the log is cleaned up to here: the oldest commit that is left stands for all before
                 break
             version -= 1
+        return self._digest(version, said)
+
+    @staticmethod
+    def _digest(version: int, said: bytes) -> str:
         return f"{version}-{hashlib.sha256(said).hexdigest()[:12]}"
 
     def _said(self, name: str, version: int) -> bytes:
@@ -168,6 +173,21 @@ class Lake:
 
         table = DeltaTable(self.layout.uri(table_key(spec)), storage_options=self._delta_options())
         return list(pa.table(table.get_add_actions(flatten=True)).to_pylist())
+
+    def rows(self, spec: TableSpec) -> Dataset:
+        """The newest version as an Arrow dataset, read by delta-rs without Spark: for tables that one machine can read."""
+        from deltalake import DeltaTable
+
+        table = DeltaTable(self.layout.uri(table_key(spec)), storage_options=self._delta_options())
+        return table.to_pyarrow_dataset()
+
+    def holds(self, name: str, state: str) -> bool:
+        """Whether a table's history still contains a state that `state` gave: it was not built anew since."""
+        version = int(state.partition("-")[0])
+        try:
+            return self._digest(version, self._said(name, version)) == state
+        except NotFoundError:  # built anew, or cleaned up
+            return False
 
     def max_value(self, spec: TableSpec, column: str) -> int:
         """Largest value of an integer column, 0 for an empty table; answered from file statistics where possible."""
