@@ -131,24 +131,30 @@ def _profiles(accounts: DataFrame) -> DataFrame:
 
 
 def _creators(profiles: DataFrame) -> DataFrame:
+    """One row per creator; values and lists are folded apart (see `fold_accounts` for why) and joined in place.
+
+    Parting the profiles by creator first lets both folds share what made them.
+    """
+    profiles = profiles.repartition("creator_id")
+    values = profiles.groupBy("creator_id").agg(*_values())
+    creators = values.join(profiles.groupBy("creator_id").agg(*_lists()), "creator_id")
+    reasons = F.concat(_quality_reasons(), _anomaly_reasons()).alias("score_reasons")
+    return creators.select("*", F.size("platforms").alias("platforms_count"), reasons)
+
+
+def _order() -> Column:
+    """Place of a profile in its creator: the largest is last."""
     size = F.coalesce(F.col("followers_count"), F.lit(-1))
-    profile = F.struct(*[F.col(field.name) for field in PROFILE])
-    order = F.struct(size, "observed_at", "platform", "platform_account_id")
-    row = F.struct(
-        (-size).alias("s"), F.col("platform"), F.col("platform_account_id").alias("i"), profile.alias("profile")
-    )
-    sorted_rows = F.sort_array(F.collect_list(row))
-    creators = profiles.groupBy("creator_id").agg(
+    return F.struct(size, "observed_at", "platform", "platform_account_id")
+
+
+def _values() -> list[Column]:
+    order = _order()
+    return [
         F.max_by("display_name", F.when(F.col("display_name").isNotNull(), order)).alias("display_name"),
         F.max_by("bio", F.when(F.length("bio") > 0, order)).alias("bio"),
-        F.sort_array(F.collect_set("platform")).alias("platforms"),
-        F.count_distinct("platform").cast("int").alias("platforms_count"),
-        F.sort_array(F.collect_set(F.lower("handle"))).alias("handles"),
         F.sum("followers_count").alias("followers_total_count"),
         F.max("followers_count").alias("followers_max_count"),
-        F.transform(sorted_rows, lambda item: item["profile"]).alias("profiles"),
-        F.sort_array(F.collect_set("country_code")).alias("country_codes"),
-        F.sort_array(F.collect_set("language_code")).alias("language_codes"),
         _by_size("er_followers_ratio"),
         _by_size("er_views_ratio"),
         _by_size("quality_score"),
@@ -156,14 +162,6 @@ def _creators(profiles: DataFrame) -> DataFrame:
         F.max_by("score_reasons", F.when(F.col("anomaly_score").isNotNull(), F.struct("anomaly_score", order))).alias(
             "_of_anomaly"
         ),
-        F.sort_array(
-            F.collect_list(
-                F.when(
-                    F.col("quality_score").isNotNull(),
-                    F.struct((-F.expr(_WEIGHT)).alias("w"), "platform", "platform_account_id", "score_reasons"),
-                )
-            )
-        ).alias("_of_quality"),
         F.max_by("growth_90d_ratio", F.when(F.col("growth_90d_ratio").isNotNull(), order)).alias("growth_90d_ratio"),
         F.expr(fixed_sum("posts_per_week")).alias("posts_per_week"),
         F.max("last_post_at").alias("last_post_at"),
@@ -172,8 +170,27 @@ def _creators(profiles: DataFrame) -> DataFrame:
         F.min("identity_confidence_score").alias("identity_confidence_score"),
         F.min("first_seen_at").alias("first_seen_at"),
         F.max("observed_at").alias("observed_at"),
+    ]
+
+
+def _lists() -> list[Column]:
+    profile = F.struct(*[F.col(field.name) for field in PROFILE])
+    size = F.coalesce(F.col("followers_count"), F.lit(-1))
+    row = F.struct(
+        (-size).alias("s"), F.col("platform"), F.col("platform_account_id").alias("i"), profile.alias("profile")
     )
-    return creators.withColumn("score_reasons", F.concat(_quality_reasons(), _anomaly_reasons()))
+    scored = F.when(
+        F.col("quality_score").isNotNull(),
+        F.struct((-F.expr(_WEIGHT)).alias("w"), "platform", "platform_account_id", "score_reasons"),
+    )
+    return [
+        F.sort_array(F.collect_set("platform")).alias("platforms"),
+        F.sort_array(F.collect_set(F.lower("handle"))).alias("handles"),
+        F.transform(F.sort_array(F.collect_list(row)), lambda item: item["profile"]).alias("profiles"),
+        F.sort_array(F.collect_set("country_code")).alias("country_codes"),
+        F.sort_array(F.collect_set("language_code")).alias("language_codes"),
+        F.sort_array(F.collect_list(scored)).alias("_of_quality"),
+    ]
 
 
 def _quality_reasons() -> Column:
