@@ -29,6 +29,7 @@ from lakehouse.identity.model import default_model
 from lakehouse.identity.steps import build_creator_ids, build_edges
 from lakehouse.ingest.landing import build_landing, input_fingerprint
 from lakehouse.ops.steps import Report, Step, StepContext
+from lakehouse.quality.measures import build_metrics
 from lakehouse.settings import Settings
 from lakehouse.silver.account_metrics import build_account_metrics
 from lakehouse.silver.accounts import build_accounts
@@ -163,4 +164,6 @@ _OWN: tuple[Step, ...] = (
     ),
 )
 
-STEPS: tuple[Step, ...] = with_code_below(_OWN)
+_MEASURED = tuple(name for step in _OWN for name in step.outputs or (step.name,))
+
+STEPS: tuple[Step, ...] = with_code_below((*_OWN, _table_step(t.QUALITY_METRICS, build_metrics, *_MEASURED)))

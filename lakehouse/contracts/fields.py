@@ -105,6 +105,16 @@ _ALL = (
     _F(
         "rows_count", pa.int64(), "Rows withheld by this entry: 0 for a single field, 1 for a row, n for a file", "rows"
     ),
+    # quality
+    _F("asset", pa.string(), "Table or step that was measured"),
+    _F("partition", pa.string(), "Source or column that a value is of; empty for the whole asset"),
+    _F("run", pa.string(), "State of the asset: the table's newest commit, or a digest of what the step depended on"),
+    _F("metric", pa.string(), "What was measured"),
+    _F("value", pa.float64(), "The measured value, in the unit that the metric's name says"),
+    _F("minimum", pa.float64(), "Least value that is expected, null without one"),
+    _F("maximum", pa.float64(), "Largest value that is expected, null without one"),
+    _F("status_code", pa.string(), "pass, warn (an expectation is broken) or fail (a rule that blocks)"),
+    _F("measured_at", TIMESTAMP, "When the value was recorded"),
     # account
     _F(
         "platform_account_id",

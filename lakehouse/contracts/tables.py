@@ -128,6 +128,23 @@ QUARANTINE = TableSpec(
     key=("quarantine_id",),
     required=("stage_code", "source_code", "reason_code", "rows_count", "batch_seq"),
 )
+QUALITY_METRICS = TableSpec(
+    name="ops_quality__metrics",
+    description="Rows, null rates, rules and expectations of every asset over time",
+    columns=(
+        "asset",
+        "partition",
+        "run",
+        "metric",
+        "value",
+        "minimum",
+        "maximum",
+        "status_code",
+        "measured_at",
+    ),
+    key=("asset", "partition", "run", "metric"),
+    required=("value", "status_code", "measured_at"),
+)
 OBSERVATIONS = TableSpec(
     name="_silver_core__observations",
     description="One normalised row per distinct raw account record; accounts and metrics are derived from it",
@@ -423,6 +440,7 @@ TABLES: dict[str, TableSpec] = {
         *BRONZE_PROFILES.values(),
         *BRONZE_POSTS.values(),
         QUARANTINE,
+        QUALITY_METRICS,
         OBSERVATIONS,
         ACCOUNTS,
         ACCOUNT_METRICS,
