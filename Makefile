@@ -9,7 +9,7 @@ BENCHMARKS := pipeline faults
 # Written with [.] so that this line does not find itself.
 INDEX_HOSTS := pypi[.]org|pythonhosted[.]org|repo1?[.]maven|maven[.]org|maven[.]google|registry[.]npmjs|npmjs[.]org|crates[.]io|proxy[.]golang|deb[.]debian|download[.]pytorch
 
-export INPUT LAKE PORT SERVE PART
+export INPUT LAKE PORT SERVE PART SIZES
 
 .PHONY: help setup setup-test run dev test test-fast test-proof test-faults check check-hosts check-serving bench docs lock clean
 

@@ -1,7 +1,7 @@
 """The main job: seconds from raw files to a service that answers, rows and seconds per step, memory.
 
 `make bench-pipeline` measures the default input; `make bench-pipeline INPUT=folder` a folder of real files, whose result
-is `pipeline_input.json`.
+is `pipeline_input.json`; `make bench-pipeline PART=scale SIZES=100000,1000000` how cost grows (`scale.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.steps import STEPS
+from benchmarks import scale
 from benchmarks.report import Figure, publish
 from jobs.memory import PeakMemory
 from tests.support import Home, served
@@ -22,6 +23,8 @@ FIRST_RUN_SECONDS = 240
 READY_AGAIN_SECONDS = 20
 """Promise for a second run with nothing changed, from the command to the first ready answer."""
 RUN_TIMEOUT_SECONDS = 3_600
+SCALE = "scale"
+"""Part that measures sizes, and how the names of its figures begin."""
 COUNTS = ("rows_in", "rows_out", "rows_quarantined", "rows_duplicate")
 
 
@@ -65,7 +68,17 @@ def _step(name: str, record: dict[str, Any]) -> list[Figure]:
     return [Figure(f"{name}: seconds", round(record["seconds"], 1), "s"), *rows]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure what `INPUT` and `PART` say; the figures of the other part stay."""
     given = os.environ.get("INPUT", "")
-    name = "pipeline_input" if given else "pipeline"
-    publish(name, measure(given), command="make bench-pipeline" + (" INPUT=folder" if given else ""))
+    if given:
+        publish("pipeline_input", measure(given), command="make bench-pipeline INPUT=folder")
+    elif os.environ.get("PART") == SCALE:
+        command = f"make bench-pipeline PART={SCALE} SIZES={','.join(map(str, scale.sizes()))}"
+        publish("pipeline", scale.measure(scale.sizes()), command=command, replaces=(SCALE,))
+    else:
+        publish("pipeline", measure(""), command="make bench-pipeline", keeps=(SCALE,))
+
+
+if __name__ == "__main__":
+    main()

@@ -34,7 +34,9 @@ class Figure:
         return None if self.target is None else self.value <= self.target
 
 
-def publish(name: str, figures: list[Figure], *, command: str, replaces: tuple[str, ...] = ()) -> None:
+def publish(
+    name: str, figures: list[Figure], *, command: str, replaces: tuple[str, ...] = (), keeps: tuple[str, ...] = ()
+) -> None:
     """Print the figures and write `results/{name}.json`.
 
     Args:
@@ -42,9 +44,14 @@ def publish(name: str, figures: list[Figure], *, command: str, replaces: tuple[s
         figures: what was measured.
         command: that measures it again.
         replaces: first words of the figures that these stand for; others that the file holds stay. All without it.
+        keeps: where nothing is named that they replace, first words of the figures that stay nevertheless.
     """
     RESULTS.mkdir(exist_ok=True)
-    kept = _others(name, replaces) if replaces else []
+    kept = [
+        figure
+        for figure in _known(name)
+        if (_first_word(figure) not in replaces if replaces else _first_word(figure) in keeps)
+    ]
     result = {
         "name": name,
         "commit": _commit(),
@@ -57,12 +64,13 @@ def publish(name: str, figures: list[Figure], *, command: str, replaces: tuple[s
     sys.stdout.write(table(figures))
 
 
-def _others(name: str, replaced: tuple[str, ...]) -> list[dict[str, Any]]:
+def _known(name: str) -> list[dict[str, Any]]:
     path = RESULTS / f"{name}.json"
-    if not path.exists():
-        return []
-    known = json.loads(path.read_text(encoding="utf-8"))["figures"]
-    return [figure for figure in known if figure["name"].split(" ", 1)[0] not in replaced]
+    return list(json.loads(path.read_text(encoding="utf-8"))["figures"]) if path.exists() else []
+
+
+def _first_word(figure: dict[str, Any]) -> str:
+    return str(figure["name"]).split(" ", 1)[0]
 
 
 def table(figures: list[Figure]) -> str:
