@@ -19,10 +19,10 @@ from tests.faults.content import content, duplicate_keys
 from tests.faults.corpus import corpus, fate
 from tests.faults.dagster_home import FINISHED, operated, until
 from tests.faults.drivers import append_together, outcome
-from tests.faults.kills import kill_at_each, points, registered
+from tests.faults.kills import kill_at_each, passed, points, registered
 from tests.faults.proxy import LOG_COMMIT, Rule, meetings, proxied
 from tests.s3_backends import running
-from tests.support import WORLD, Home
+from tests.support import QUICK_JAVA, WORLD, Home
 
 SMALL = WORLD | {"CREATORLAKE_SIMULATE_CREATORS": "60"}
 DRIVERS, APPENDS = 2, 50
@@ -97,13 +97,13 @@ def kills(folder: Path) -> list[Figure]:
     with running("ministack", folder / "ministack") as server, proxied(server.port) as proxy:
         bucket = server.make_bucket("kills")
         calm = _home(folder / "calm", f"s3://{bucket}/calm", server.lake_environment)
-        _done(calm)
+        order = passed(_done(calm))
         killed_home = _home(
             folder / "killed",
             f"s3://{bucket}/killed",
             server.lake_environment | {"CREATORLAKE_S3_ENDPOINT": proxy.endpoint},
         )
-        killed = kill_at_each(killed_home, proxy, points())
+        killed = kill_at_each(killed_home, proxy, points(order))
         _done(killed_home)
         states = [server.settings(home.path, home.lake.removeprefix("s3://")) for home in (calm, killed_home)]
         whole, found = content(states[0]), content(states[1])
@@ -176,14 +176,17 @@ def _home(path: Path, lake: str, environment: dict[str, str]) -> Home:
     return Home(path, lake, SMALL | environment)
 
 
-def _done(home: Home) -> None:
+def _done(home: Home) -> str:
+    """What a run to its end told."""
     done = home.run("run", "--no-serve", timeout=RUN_SECONDS)
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
+    return done.stdout
 
 
 def main() -> None:
     """Measure the parts that `PART` names, all without it."""
+    os.environ.setdefault("JDK_JAVA_OPTIONS", QUICK_JAVA)
     chosen = [os.environ["PART"]] if os.environ.get("PART") else list(PARTS)
     for name in chosen:
         measure, numbers = PARTS[name]

@@ -23,6 +23,7 @@ readonly NEEDED_DISK_GB=12 # the environment takes 7 GB, uv's cache of the same 
 readonly CACHE=${CREATORLAKE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/creatorlake}
 readonly JARS_POINTER=.venv/creatorlake-jars
 readonly FENCE_SOURCE=deploy/jars/ConditionalLogStore.scala
+readonly CLASSES=.venv/creatorlake-classes.jsa
 
 say() { printf 'creatorlake: %s\n' "$*"; }
 fail() {
@@ -60,9 +61,12 @@ MINISTACK_STAMP="$(hash_of deploy/locks/ministack.txt deploy/locks/uv.txt) $PWD"
 readonly JARS_HASH JARS_COUNT MAIN_STAMP MINISTACK_STAMP
 readonly JARS_FOLDER=$CACHE/jars/$JARS_HASH
 
+classes_stamp() { printf '%s %s' "$MAIN_STAMP $JARS_HASH $(hash_of deploy/archive.py)" "$("$(java_command)" -version 2>&1 | digest)"; }
+is_archived() { [ -f "$CLASSES.stamp" ] && [ "$(<"$CLASSES.stamp")" = "$(classes_stamp)" ]; }
+
 is_all_current() {
     is_current .venv "$MAIN_STAMP" && [ -f "$JARS_POINTER" ] && [ "$(<"$JARS_POINTER")" = "$JARS_FOLDER" ] &&
-        jars_complete "$JARS_FOLDER" && { [ "$MODE" = run ] || is_current .venv-ministack "$MINISTACK_STAMP"; }
+        jars_complete "$JARS_FOLDER" && is_archived && { [ "$MODE" = run ] || is_current .venv-ministack "$MINISTACK_STAMP"; }
 }
 readonly JAVA_ADVICE='install openjdk-17-jre-headless (Debian, Ubuntu), or openjdk@17 (macOS, Homebrew) with export JAVA_HOME=$(brew --prefix openjdk@17)'
 java_command() { if [ -n "${JAVA_HOME:-}" ]; then printf '%s/bin/java' "$JAVA_HOME"; else printf java; fi; }
@@ -219,5 +223,18 @@ fi
 if [ ! -f "$JARS_POINTER" ] || [ "$(<"$JARS_POINTER")" != "$JARS_FOLDER" ]; then
     printf '%s\n' "$JARS_FOLDER" >"$JARS_POINTER.draft"
     mv "$JARS_POINTER.draft" "$JARS_POINTER"
+fi
+
+# --- Java classes: an archive that every later JVM maps instead of loading them one by one; a run does without it, too -----
+
+if ! is_archived; then
+    say "archiving Spark's classes ..."
+    rm -f "$CLASSES"
+    if .venv/bin/python deploy/archive.py "$PWD/$CLASSES.draft" >.creatorlake/archive.log 2>&1 && [ -s "$CLASSES.draft" ]; then
+        mv -f "$CLASSES.draft" "$CLASSES"
+    else
+        say "without an archive of classes, runs start some seconds later; .creatorlake/archive.log tells why there is none."
+    fi
+    classes_stamp >"$CLASSES.stamp"
 fi
 say "set-up complete"

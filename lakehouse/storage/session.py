@@ -50,6 +50,8 @@ COLLECTOR = "-XX:+UseParallelGC"
 """G1, the default, marks the heap again for every large buffer; on 2 cores that took a sixth of a run (docs/figures.md)."""
 ZONE = "-Duser.timezone=UTC"
 """In any other zone Delta rebuilds a table's state after each commit to check its file list (`allFilesInCrc`)."""
+ARCHIVE = Path(sys.prefix) / "creatorlake-classes.jsa"
+"""Classes as the set-up archived them (`deploy/archive.py`); another Java than the set-up's ignores it."""
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
@@ -65,7 +67,7 @@ def spark_config(settings: Settings) -> dict[str, str]:
         "spark.driver.memory": settings.spark_driver_memory,
         "spark.pyspark.python": sys.executable,
         "spark.pyspark.driver.python": sys.executable,
-        "spark.driver.extraJavaOptions": f"{COLLECTOR} {ZONE} -Dlog4j2.configurationFile={LOGGING.as_uri()}",
+        "spark.driver.extraJavaOptions": " ".join(_driver_options()),
         "spark.executor.extraJavaOptions": ZONE,
         "spark.ui.showConsoleProgress": "false",
         **DELTA,
@@ -81,6 +83,11 @@ def spark_config(settings: Settings) -> dict[str, str]:
         config |= FENCE | S3A | _s3_endpoint(settings)
     _refuse_without_fence(settings.spark_extra)
     return config | settings.spark_extra
+
+
+def _driver_options() -> list[str]:
+    archive = [f"-XX:SharedArchiveFile={ARCHIVE}", "-Xlog:cds*=off"] if ARCHIVE.exists() else []
+    return [COLLECTOR, ZONE, f"-Dlog4j2.configurationFile={LOGGING.as_uri()}", *archive]
 
 
 def _refuse_without_fence(extra: dict[str, str]) -> None:

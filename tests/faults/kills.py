@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -42,9 +42,16 @@ class Killed:
     seconds: list[float] = field(default_factory=list)
 
 
-def points(steps: tuple[Step, ...] = STEPS) -> list[Point]:
-    """All points in the order in which a first run passes them."""
-    return [point for step in steps for point in _of_step(step)]
+def points(order: Sequence[str] = ()) -> list[Point]:
+    """All points, in the order of the steps that a run passed (`passed`), else in that of the pipeline's list."""
+    known = list(order) or [step.name for step in STEPS]
+    return [point for step in sorted(STEPS, key=lambda step: known.index(step.name)) for point in _of_step(step)]
+
+
+def passed(output: str) -> list[str]:
+    """Names of the steps in the order in which a run that told `output` passed them; Dagster chooses among those ready."""
+    names = {step.name for step in STEPS}
+    return [words[0] for line in output.splitlines() if (words := line.split()) and words[0] in names]
 
 
 def _of_step(step: Step) -> Iterator[Point]:

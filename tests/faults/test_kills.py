@@ -6,7 +6,7 @@ import pytest
 
 from lakehouse.contracts.tables import TABLES
 from tests.faults.content import content, duplicate_keys
-from tests.faults.kills import kill_at_each, points
+from tests.faults.kills import kill_at_each, passed, points
 from tests.faults.proxy import proxied
 from tests.s3_backends import S3Backend
 from tests.support import WORLD, Home, step_counts
@@ -24,7 +24,7 @@ def test_f1_killed_at_every_point_the_lake_ends_at_the_same_content(s3: S3Backen
     with proxied(s3.port) as proxy:
         environment = SMALL | s3.lake_environment | {"CREATORLAKE_S3_ENDPOINT": proxy.endpoint}
         home = Home(tmp_path / "killed", f"s3://{bucket}/killed", environment)
-        killed = kill_at_each(home, proxy, points())
+        killed = kill_at_each(home, proxy, points(passed(done.stdout)))
         done = home.run("run", "--no-serve")
     assert killed.missed == ""
     assert done.returncode == 0, done.stdout + done.stderr
