@@ -15,11 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.report import Figure, publish
+from lakehouse.simulate.world import World
 from tests.faults.content import content, duplicate_keys
 from tests.faults.corpus import corpus, fate
 from tests.faults.dagster_home import FINISHED, operated, until
 from tests.faults.drivers import append_together, outcome
 from tests.faults.kills import kill_at_each, passed, points, registered
+from tests.faults.nights import Night, live_through
 from tests.faults.proxy import LOG_COMMIT, Rule, meetings, proxied
 from tests.s3_backends import running
 from tests.support import QUICK_JAVA, WORLD, Home
@@ -31,6 +33,7 @@ STORM_APPENDS, STORM_SHARE, STORM_SECONDS = 12, 0.4, 300
 SLOT_SECONDS = 60
 """Promise: a killed run's pool slots are free again within this."""
 RUN_SECONDS = 900
+NIGHTS, MAX_DRIFT = 24, 1.1
 
 
 def writers(folder: Path) -> list[Figure]:
@@ -161,12 +164,35 @@ def bad_input(folder: Path) -> list[Figure]:
     return figures
 
 
+def nights(folder: Path) -> list[Figure]:
+    """Nights in a row with random kills: what they cost as the lake grows older, and what is in it at the end."""
+    home = _home(folder / "home", str(folder / "lake"), {})
+    lived = live_through(home, World(creators_count=60, seed=7), NIGHTS, seed=24)
+    kills = sum(night.kills for night in lived.nights)
+    return [
+        Figure(f"Nights {NIGHTS} in a row: runs killed", kills, "runs"),
+        Figure("Nights: tables with other content than one clean build", len(lived.differing), "tables", 0),
+        Figure("Nights: seconds of a run, last quarter to first", round(lived.drift("seconds"), 2), "", MAX_DRIFT),
+        Figure("Nights: files of all tables, last quarter to first", round(lived.drift("files"), 2), ""),
+        Figure("Nights: bytes of all tables, last quarter to first", round(lived.drift("stored_bytes"), 2), ""),
+        *(
+            Figure(f"Nights {number:02d}: seconds", night.seconds, "s", peer=_told(night))
+            for number, night in enumerate(lived.nights, 1)
+        ),
+    ]
+
+
+def _told(night: Night) -> str:
+    return f"{night.kills} kills, {night.files} files, {night.stored_bytes} bytes"
+
+
 PARTS: dict[str, tuple[Callable[[Path], list[Figure]], tuple[str, ...]]] = {
     "writers": (writers, ("F5",)),
     "storms": (storms, ("F3",)),
     "dagster": (dagster, ("F2",)),
     "bad_input": (bad_input, ("F9", "F10", "F11")),
     "kills": (kills, ("F1",)),
+    "nights": (nights, ("Nights", "Nights:")),
 }
 """Name -> what measures it, and the fault numbers that its figures begin with."""
 
