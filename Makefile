@@ -11,7 +11,7 @@ INDEX_HOSTS := pypi[.]org|pythonhosted[.]org|repo1?[.]maven|maven[.]org|maven[.]
 
 export INPUT LAKE PORT SERVE PART SIZES
 
-.PHONY: help setup setup-test run dev test test-fast test-proof test-faults check check-hosts check-serving bench docs lock clean
+.PHONY: help setup setup-test run dev test test-fast test-proof test-faults check check-hosts check-serving check-images bench docs lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ check-hosts:
 
 check-serving: setup ## Prove that the serving lock alone imports the service
 	@deploy/check_serving.sh
+
+check-images: setup ## Lint the images and the Kubernetes manifests (installs hadolint and checkov beside)
+	@deploy/check_images.sh
 
 bench: $(addprefix bench-,$(BENCHMARKS)) ## Every benchmark, one after the other
 
