@@ -59,8 +59,9 @@ def run(folder: Path | None, *, port: int, is_serving: bool) -> int:
         lake = Lake(settings)
         started = time.monotonic()
         _say(f"Lake {lake.layout.root}")
-        stale = [step.name for step in STEPS if not is_current(step, lake, settings) or _has_failed_check(step, lake)]
-        if stale:
+        with lake.still():
+            is_stale = any(not is_current(step, lake, settings) or _has_failed_check(step, lake) for step in STEPS)
+        if is_stale:
             _materialize(settings)
         else:
             _say("Nothing changed since the last run.")

@@ -51,11 +51,16 @@ def build_observations(ctx: StepContext) -> Report:
 
 
 def _unknown(lake: Lake, records: DataFrame, seen: Seen) -> DataFrame:
-    """Records whose content is not yet in the table."""
+    """Records whose content is not yet in the table.
+
+    The same content has the same time of observation, so only files of the table with such times are read.
+    """
     if seen.is_nothing:
         return records
-    known = lake.read(OBSERVATIONS).where(f"NOT ({seen.predicate()})").select("record_id")
-    return records.join(known, "record_id", "left_anti")
+    span = records.agg(F.unix_micros(F.min("observed_at")), F.unix_micros(F.max("observed_at"))).collect()[0]
+    known = lake.read(OBSERVATIONS).where(f"NOT ({seen.predicate()})")
+    known = known.where(F.col("observed_at").between(*(F.timestamp_micros(F.lit(micros)) for micros in span)))
+    return records.join(known.select("record_id"), "record_id", "left_anti")
 
 
 def _counts(parsed: DataFrame, rows_in: dict[str, int]) -> dict[str, SourceCounts]:

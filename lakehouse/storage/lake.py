@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _COMMIT = re.compile(r"_delta_log/(\d{20})\.json$")
 _CHECKPOINT = re.compile(r"_delta_log/(\d{20})\.checkpoint.*\.parquet$")
 _IS_UPKEEP = re.compile(rb'"operation":"(?:OPTIMIZE|VACUUM START|VACUUM END)"')
+STILL_THREADS = 16
+"""Tables asked for at once: each waits for the store, twice."""
 _RAISED = re.compile(r"\[USER_RAISED_EXCEPTION\] (\S+ is null)")
 
 
@@ -44,6 +47,18 @@ class Lake:
         self.settings = settings
         self.layout = Layout(settings.lake_root)
         self.objects = ObjectStore.open(settings)
+        self._still: dict[str, tuple[int | None, str | None]] | None = None
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """While nobody writes: versions and states of all tables, asked for at once and only once."""
+        with ThreadPoolExecutor(STILL_THREADS) as pool:
+            states = list(pool.map(self._state, TABLES))
+        self._still = dict(zip(TABLES, states, strict=True))
+        try:
+            yield
+        finally:
+            self._still = None
 
     @cached_property
     def spark(self) -> SparkSession:
@@ -52,6 +67,8 @@ class Lake:
 
     def version(self, name: str) -> int | None:
         """Newest committed version of a table, None before its first write. Lists the log; needs no Spark."""
+        if self._still is not None:
+            return self._still[name][0]
         keys = [info.key for info in self.objects.list(f"{table_key(TABLES[name])}/_delta_log")]
         found = [match for key in keys if (match := _COMMIT.search(key) or _CHECKPOINT.search(key))]
         return max((int(match.group(1)) for match in found), default=None)
@@ -62,9 +79,13 @@ class Lake:
         Upkeep (OPTIMIZE, VACUUM) changes no rows and is passed over. Unlike the version alone the state never comes back
         when a table is deleted and built again. Needs no Spark.
         """
-        version = self.version(name)
+        return self._still[name][1] if self._still is not None else self._state(name)[1]
+
+    def _state(self, name: str) -> tuple[int | None, str | None]:
+        """Newest version and newest state."""
+        newest = version = self.version(name)
         if version is None:
-            return None
+            return None, None
         said = self._said(name, version)
         while version and _IS_UPKEEP.search(said):
             try:
@@ -72,7 +93,7 @@ class Lake:
             except NotFoundError:  # the log is cleaned up to here: the oldest commit that is left stands for all before
                 break
             version -= 1
-        return self._digest(version, said)
+        return newest, self._digest(version, said)
 
     @staticmethod
     def _digest(version: int, said: bytes) -> str:
