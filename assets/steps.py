@@ -49,6 +49,11 @@ def identity_fingerprint(_lake: Lake, _settings: Settings) -> str:
     return default_model().version
 
 
+def kept_days(_lake: Lake, settings: Settings) -> str:
+    """How long daily metrics are kept; empty where all are."""
+    return str(settings.metrics_days or "")
+
+
 def _nothing_else(_lake: Lake, _settings: Settings) -> str:
     """Most steps depend on their inputs alone."""
     return ""
@@ -110,7 +115,7 @@ _OWN: tuple[Step, ...] = (
     _table_step(t.QUARANTINE, build_quarantine, LANDING),
     _table_step(t.OBSERVATIONS, build_observations, *t.BRONZE_PROFILES.values(), shared=(t.QUARANTINE.name,)),
     _table_step(t.ACCOUNTS, build_accounts, t.OBSERVATIONS),
-    _table_step(t.ACCOUNT_METRICS, build_account_metrics, t.OBSERVATIONS),
+    _table_step(t.ACCOUNT_METRICS, build_account_metrics, t.OBSERVATIONS, fingerprint=kept_days),
     _table_step(t.POSTS, build_posts, *t.BRONZE_POSTS.values(), shared=(t.QUARANTINE.name,)),
     _table_step(t.LINKS, build_links, t.ACCOUNTS, t.POSTS),
     _table_step(t.EDGES, build_edges, t.ACCOUNTS, t.LINKS, fingerprint=identity_fingerprint),

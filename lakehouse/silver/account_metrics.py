@@ -1,10 +1,13 @@
 """Step: observations -> `silver_core__account_metrics`, one row per account and UTC day that states a metric.
 
-Inside a day each metric is its newest known value. Only days with a new observation are recomputed.
+Inside a day each metric is its newest known value. Only days with a new observation are recomputed. Days expire by the
+newest one, not by the clock: the same observations leave the same rows whenever they are read.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date, timedelta
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
@@ -23,12 +26,26 @@ METRICS = tuple(name for name in ACCOUNT_METRICS.columns if name.endswith(("_cou
 
 
 def build_account_metrics(ctx: StepContext) -> Report:
-    """Recompute every account day that new observations touch.
+    """Recompute every account day that new observations touch; remove days that are older than the settings keep.
 
     Returns:
-        Observations new since the cursor, day rows written; cursor `batches`.
+        Observations new since the cursor, day rows written; cursor `batches`; `oldest_day` where days expire.
     """
-    return write_keyed(ctx, ACCOUNT_METRICS, source=stated_days(ctx.lake.read(OBSERVATIONS)), fold=fold_metrics)
+    days = stated_days(ctx.lake.read(OBSERVATIONS))
+    oldest = _oldest_day(days, keep_days=ctx.settings.metrics_days)
+    if oldest is None:
+        return write_keyed(ctx, ACCOUNT_METRICS, source=days, fold=fold_metrics)
+    report = write_keyed(ctx, ACCOUNT_METRICS, source=days.where(F.col("metric_date") >= oldest), fold=fold_metrics)
+    ctx.lake.delete_where(ACCOUNT_METRICS, f"metric_date < DATE'{oldest}'")
+    return replace(report, metadata=report.metadata | {"oldest_day": str(oldest)})
+
+
+def _oldest_day(days: DataFrame, *, keep_days: int) -> date | None:
+    """First day that is kept, counted from the newest one; None where all are, or there are none."""
+    if not keep_days:
+        return None
+    newest = days.agg(F.max("metric_date")).collect()[0][0]
+    return newest - timedelta(days=keep_days - 1) if newest else None
 
 
 def stated_days(observations: DataFrame) -> DataFrame:

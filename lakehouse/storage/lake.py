@@ -1,7 +1,7 @@
 """The only Delta caller: every read and write of a table, with the schema of its `TableSpec` enforced.
 
 The write mode is visible at the call: `append` (idempotent by batch), `merge` (upsert by key), `sync` (make the table
-equal to a frame, touching only what differs), `delete` (by key), `replace_where` (rebuild a slice), `replace` (rebuild all).
+equal to a frame, touching only what differs), `delete` (by key), `delete_where`, `replace_where` (rebuild a slice), `replace` (rebuild all).
 """
 
 from __future__ import annotations
@@ -147,6 +147,13 @@ class Lake:
         same_key = " AND ".join(f"t.`{name}` = s.`{name}`" for name in spec.key)
         table = DeltaTable.forPath(self.spark, self.layout.table_uri(spec))
         table.alias("t").merge(keys.select(*spec.key).distinct().alias("s"), same_key).whenMatchedDelete().execute()
+
+    def delete_where(self, spec: TableSpec, predicate: str) -> None:
+        """Remove the rows that satisfy an SQL predicate; without any, nothing is committed."""
+        from delta.tables import DeltaTable
+
+        if self.version(spec.name) is not None and self.read(spec).where(predicate).limit(1).count():
+            DeltaTable.forPath(self.spark, self.layout.table_uri(spec)).delete(predicate)
 
     def replace_where(self, spec: TableSpec, df: DataFrame, *, predicate: str) -> None:
         """Replace the rows that satisfy an SQL predicate; `df` may hold only such rows.

@@ -60,10 +60,11 @@ def bronze(lake):
 
 @pytest.fixture
 def run(lake, settings):
-    """Runs a step's function with a cursor (default: none) and checks that its counts conserve."""
+    """Runs a step's function with a cursor (default: none) and other settings, and checks that its counts conserve."""
 
-    def call(build, cursor=None):
-        report = build(StepContext(lake=lake, settings=settings, cursor=cursor or {}, log=lambda _: None))
+    def call(build, cursor=None, **changed):
+        chosen = settings.model_copy(update=changed)
+        report = build(StepContext(lake=lake, settings=chosen, cursor=cursor or {}, log=lambda _: None))
         assert report.imbalances() == {}
         return report
 

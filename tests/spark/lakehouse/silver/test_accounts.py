@@ -95,6 +95,23 @@ def test_days_without_any_metric_have_no_row(bronze, run, content):
     assert [row["platform_account_id"] for row in content(ACCOUNT_METRICS)] == ["@bo"]
 
 
+def test_old_days_expire_alike_in_a_rebuild_and_night_by_night(bronze, run, content):
+    cursor = None
+    for batch, day in enumerate([0, 5, 9, 2, 12], start=1):
+        bronze.profiles(
+            {"handle": "ana", "followers": str(batch)}, batch=batch, observed=bronze.DAY + timedelta(days=day)
+        )
+        observed = run(build_observations, {"batches": {"instagram": batch - 1}} if batch > 1 else None)
+        assert observed.rows_out == 1
+        cursor = run(build_account_metrics, cursor, metrics_days=8).cursor
+    nightly = content(ACCOUNT_METRICS)
+    assert sorted(row["metric_date"].day for row in nightly) == [6, 10, 13]
+    assert run(build_account_metrics, metrics_days=8).metadata["oldest_day"] == "2022-06-06"
+    assert content(ACCOUNT_METRICS) == nightly
+    run(build_account_metrics)
+    assert sorted(row["metric_date"].day for row in content(ACCOUNT_METRICS)) == [1, 3, 6, 10, 13]
+
+
 def test_folds_equal_a_simple_oracle_in_any_order(lake):
     """Random observations of few accounts; nulls in every column; shuffled and repartitioned."""
     rows = observations(random.Random(11), count=300)
