@@ -12,10 +12,12 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 
 from lakehouse.contracts.layout import LANDING, landing_key
 from lakehouse.crash import MID_DATA, crashpoint, point
+from lakehouse.errors import PermanentError
 from lakehouse.ingest.batches import Batch
 from lakehouse.ingest.claims import Claim
 from lakehouse.ingest.entries import Entry
@@ -53,6 +55,9 @@ def write_all(
         objects: where to.
         tasks: what.
         settings: of the lake; with them, many bytes in more than one file are shared among processes.
+
+    Raises:
+        PermanentError: one of the processes was killed.
     """
     workers = min(len(tasks), len(os.sched_getaffinity(0)))
     if settings is None or workers < 2 or sum(task.found.size for task in tasks) < MANY_BYTES:
@@ -64,6 +69,10 @@ def write_all(
         try:
             for task, future in zip(tasks, futures, strict=True):
                 yield task, future.result()
+        except BrokenProcessPool as error:
+            raise PermanentError(
+                "A process that read the input was killed, perhaps for want of memory; what was landed stays, start again."
+            ) from error
         finally:
             for future in futures:
                 future.cancel()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ingest_factories import acme
 
+from lakehouse.errors import PermanentError
 from lakehouse.ingest import writing
 from lakehouse.ingest.landing import land
 from lakehouse.settings import Settings
@@ -47,3 +51,24 @@ def test_processes_write_what_one_writes(settings: Settings, tmp_path: Path, mon
     monkeypatch.setattr(writing, "write", lambda *_: pytest.fail("nothing is written in this process"))
     assert landed(settings, tmp_path / "shared", inbox, shared=True) == alone
     assert sum("/_batches/" in key for key in alone) == 3
+
+
+def die(_task: writing.Task) -> None:
+    """What the system does to a process that takes too much memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_is_told_in_a_sentence_and_what_was_landed_stays(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for number in range(2):
+        (inbox / f"acme_{number}.csv").write_text(f"User,Name,Fans\nuser{number},Name,1\n")
+    monkeypatch.setattr(writing, "MANY_BYTES", 0)
+    monkeypatch.setattr(writing, "_write_there", die)
+    options: dict[str, Any] = {"mappings": [acme()], "clock": lambda: NOON, "log": lambda _line: None}
+    objects = ObjectStore.open(settings)
+    with pytest.raises(PermanentError, match="was killed"):
+        land(objects, inbox, settings=settings, **options)
+    assert land(objects, inbox, **options).rows_in == 2
