@@ -24,7 +24,7 @@ from tests.faults.kills import kill_at_each, passed, points, registered
 from tests.faults.nights import Night, live_through
 from tests.faults.proxy import LOG_COMMIT, Rule, meetings, proxied
 from tests.s3_backends import running
-from tests.support import QUICK_JAVA, WORLD, Home
+from tests.support import WORLD, Home
 
 SMALL = WORLD | {"CREATORLAKE_SIMULATE_CREATORS": "60"}
 DRIVERS, APPENDS = 2, 50
@@ -212,7 +212,6 @@ def _done(home: Home) -> str:
 
 def main() -> None:
     """Measure the parts that `PART` names, all without it."""
-    os.environ.setdefault("JDK_JAVA_OPTIONS", QUICK_JAVA)
     chosen = [os.environ["PART"]] if os.environ.get("PART") else list(PARTS)
     for name in chosen:
         measure, numbers = PARTS[name]

@@ -12,9 +12,6 @@ import pytest
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.lake import Lake
 from tests.s3_backends import MINISTACK, S3Backend, running
-from tests.support import QUICK_JAVA
-
-os.environ.setdefault("JDK_JAVA_OPTIONS", QUICK_JAVA)
 
 DATA_VARIABLE = "CREATORLAKE_TEST_DATA"
 DEFAULT_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"

@@ -25,9 +25,6 @@ from lakehouse.settings import load_settings
 from lakehouse.storage.objects import ObjectStore
 
 REPO = Path(__file__).resolve().parents[1]
-QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-"""For `JDK_JAVA_OPTIONS`: over small worlds the quick compiler alone takes a third of the time of both. With the 48 MB of
-code that it would have by default, a session of some minutes compiles the same methods again and again."""
 RUN_TIMEOUT_SECONDS = 540
 READY_TIMEOUT_SECONDS = 120
 WORLD = {
