@@ -125,7 +125,7 @@ _OWN: tuple[Step, ...] = (
     _table_step(t.NICHES, build_niches, t.DOCS, t.EMBEDDINGS, fingerprint=model_fingerprint),
     _table_step(t.RISKS, build_risks, t.ACCOUNTS, t.POSTS),
     _table_step(t.ENGAGEMENT, build_engagement, t.ACCOUNTS, t.POSTS, t.ACCOUNT_METRICS),
-    _table_step(t.SCORES, build_scores, t.ENGAGEMENT, t.ACCOUNTS, t.ACCOUNT_METRICS, t.POSTS),
+    _table_step(t.SCORES, build_scores, t.ENGAGEMENT, t.ACCOUNTS, t.ACCOUNT_METRICS, t.POSTS, code="2"),
     _table_step(
         t.GOLD_ACCOUNTS,
         build_gold_accounts,

@@ -91,12 +91,13 @@ def _tables(registry: CollectorRegistry, objects: ObjectStore) -> None:
             ("files", "Data files of the newest version"),
             ("bytes", "Bytes of the newest version's files"),
             ("version", "Newest version"),
+            ("removed_rows", "Rows that stand in the table's files but were changed or removed"),
             ("log_files", "Objects in the table's log"),
         )
     }
     for health in read_health(objects):
         for name, gauge in known.items():
-            gauge.labels(health["table"]).set(health[name])
+            gauge.labels(health["table"]).set(health.get(name, 0))
 
 
 def _snapshot(registry: CollectorRegistry, objects: ObjectStore) -> None:

@@ -78,7 +78,7 @@ def build_quarantine(ctx: StepContext) -> Report:
     if damaged:
         withhold(ctx, damaged)
     if sound:
-        ctx.lake.merge(QUARANTINE, read_entries(ctx.lake, sound))
+        ctx.lake.upsert(QUARANTINE, read_entries(ctx.lake, sound))
     return _report(ctx, batches, sound, damaged)
 
 
@@ -86,7 +86,7 @@ def withhold(ctx: StepContext, damaged: Sequence[Damage]) -> None:
     """Put damaged objects into the quarantine with their reasons and tell somebody; everything else goes on."""
     rows = [_entry_of(damage) for damage in damaged]
     schema = ctx.lake.spark_schema(QUARANTINE)
-    ctx.lake.merge(QUARANTINE, ctx.lake.spark.createDataFrame(rows, schema))
+    ctx.lake.upsert(QUARANTINE, ctx.lake.spark.createDataFrame(rows, schema))
     for damage in damaged:
         ctx.log(damage.text)
         raise_alert(ctx.lake.objects, ctx.settings, kind=POISON_OBJECT, subject=damage.part.path, text=damage.text)

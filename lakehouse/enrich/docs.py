@@ -18,6 +18,7 @@ import pyarrow as pa
 from lakehouse.contracts.tables import ACCOUNTS, DOCS, POSTS
 from lakehouse.enrich.conserved import one_for_one
 from lakehouse.enrich.labels import words_of
+from lakehouse.ops.derive import Read, derive
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.emails import mask_emails
 
@@ -112,16 +113,16 @@ def compose_row(row: dict[str, Any]) -> dict[str, Any]:
 
 def build_account_docs(ctx: StepContext) -> Report:
     """Derive one text per account from its profile and newest posts; conserves rows."""
-    docs = _joined(ctx).mapInArrow(_compose_batches, ctx.lake.spark_schema(DOCS))
-    ctx.lake.sync(DOCS, docs)
+    schema = ctx.lake.spark_schema(DOCS)
+    derive(ctx, DOCS, lambda read: _joined(read).mapInArrow(_compose_batches, schema), inputs=(ACCOUNTS, POSTS))
     return one_for_one(ctx.lake, ACCOUNTS, DOCS)
 
 
-def _joined(ctx: StepContext) -> DataFrame:
-    accounts = ctx.lake.read(ACCOUNTS).select(
+def _joined(read: Read) -> DataFrame:
+    accounts = read(ACCOUNTS).select(
         "platform", "platform_account_id", "display_name", "handle", "bio", "category_labels", "language_code"
     )
-    return accounts.join(newest_posts(ctx.lake.read(POSTS)), ["platform", "platform_account_id"], "left")
+    return accounts.join(newest_posts(read(POSTS)), ["platform", "platform_account_id"], "left")
 
 
 def newest_posts(posts: DataFrame) -> DataFrame:

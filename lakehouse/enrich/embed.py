@@ -32,7 +32,7 @@ def build_embeddings(ctx: StepContext) -> Report:
     try:
         count, before = missing.count(), ctx.lake.read(EMBEDDINGS).count()
         if count or ctx.lake.version(EMBEDDINGS.name) is None:
-            ctx.lake.merge(EMBEDDINGS, _embedded(ctx, missing, count=count))
+            ctx.lake.upsert(EMBEDDINGS, _embedded(ctx, missing, count=count))
     finally:
         missing.unpersist()
     added = ctx.lake.read(EMBEDDINGS).count() - before

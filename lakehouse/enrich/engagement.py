@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from lakehouse.contracts.tables import ACCOUNT_METRICS, ACCOUNTS, ENGAGEMENT, POSTS
 from lakehouse.enrich.conserved import one_for_one
 from lakehouse.enrich.sums import fixed_mean
+from lakehouse.ops.derive import Read, derive
 from lakehouse.ops.steps import Report, StepContext
 
 if TYPE_CHECKING:
@@ -80,12 +81,15 @@ def interactions_sql(numerators: Mapping[str, tuple[str, ...]], *, pattern: str)
 
 def build_engagement(ctx: StepContext) -> Report:
     """Derive every account's rates from its posts, metric snapshots and stated averages; conserves rows."""
-    accounts = ctx.lake.read(ACCOUNTS)
-    posts = post_statistics(ctx.lake.read(POSTS))
-    growth = follower_growth(ctx.lake.read(ACCOUNT_METRICS))
-    joined = accounts.join(posts, list(KEY), "left").join(growth, list(KEY), "left")
-    ctx.lake.sync(ENGAGEMENT, rates(joined).select(*ENGAGEMENT.columns))
+    derive(ctx, ENGAGEMENT, fold_engagement, inputs=(ACCOUNTS, POSTS, ACCOUNT_METRICS))
     return one_for_one(ctx.lake, ACCOUNTS, ENGAGEMENT)
+
+
+def fold_engagement(read: Read) -> DataFrame:
+    """Rows of the engagement table from accounts, their posts and their metric snapshots."""
+    posts, growth = post_statistics(read(POSTS)), follower_growth(read(ACCOUNT_METRICS))
+    joined = read(ACCOUNTS).join(posts, list(KEY), "left").join(growth, list(KEY), "left")
+    return rates(joined).select(*ENGAGEMENT.columns)
 
 
 def post_statistics(posts: DataFrame) -> DataFrame:

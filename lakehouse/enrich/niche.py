@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,11 @@ from lakehouse.enrich.conserved import one_for_one
 from lakehouse.enrich.docs import SEPARATOR
 from lakehouse.enrich.embed import vectors_of
 from lakehouse.enrich.labels import content_type_of, niches_of
+from lakehouse.ops.derive import Read, derive
 from lakehouse.ops.steps import Report, StepContext
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 VERSION = "zero-shot/1"
 TEMPERATURE = 0.05
@@ -132,8 +136,12 @@ def build_niches(ctx: StepContext) -> Report:
     settings = ctx.settings
     prototypes = make_prototypes(Encoder.load(settings.encoder_model, device=settings.encoder_device, threads=1))
     embeddings = ctx.lake.read(EMBEDDINGS).where(F.col("model_id") == prototypes.model_id).drop("model_id")
-    docs = ctx.lake.read(DOCS).join(embeddings, "content_hash", "left")
-    ctx.lake.sync(NICHES_TABLE, docs.mapInArrow(_tagger(prototypes), ctx.lake.spark_schema(NICHES_TABLE)))
+    schema = ctx.lake.spark_schema(NICHES_TABLE)
+
+    def fold(read: Read) -> DataFrame:
+        return read(DOCS).join(embeddings, "content_hash", "left").mapInArrow(_tagger(prototypes), schema)
+
+    derive(ctx, NICHES_TABLE, fold, inputs=(DOCS,))  # a text's vector never changes
     return one_for_one(ctx.lake, DOCS, NICHES_TABLE, abstained_count="is_abstained")
 
 

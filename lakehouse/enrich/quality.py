@@ -6,7 +6,8 @@ few hundred rows whatever the lake's size, and back with the code that scores ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,9 +26,13 @@ from lakehouse.enrich.quality_rules import (
     PROBABILITIES,
     Column,
     PeerStats,
+    changed_groups,
+    digests,
+    on_grid,
     score_rows,
 )
 from lakehouse.enrich.sums import fixed_mean
+from lakehouse.ops.derive import touched, write
 from lakehouse.ops.steps import Report, StepContext
 
 if TYPE_CHECKING:
@@ -41,6 +46,8 @@ USUAL_DAILY_CHANGE = 0.002
 """Least spread of daily log changes: a still account that gains 1 % has not jumped."""
 INFLATED_VIEWS, DROPPED_RATE = 1.5, 0.3
 """A post is inflated when views are so many times the account's median and its rate fell by so much."""
+INPUTS = (ACCOUNTS, ENGAGEMENT, ACCOUNT_METRICS, POSTS)
+_TIER = " + ".join(f"int(followers >= {edge})" for edge in TIER_EDGES)
 PROFILE_PARTS = ("display_name", "bio", "website_url", "category_labels", "profile_url")
 
 _INFLATION = (
@@ -50,14 +57,30 @@ _INFLATION = (
 
 
 def build_scores(ctx: StepContext) -> Report:
-    """Score every account against its peers; conserves rows."""
-    features = _features(ctx).persist()
+    """Score every account against its peers, again where it or its peers changed; conserves rows.
+
+    Returns:
+        Accounts and rows; cursor `peers`, a digest of what each group is compared with.
+    """
+    features, schema = _features(ctx).persist(), ctx.lake.spark_schema(SCORES)
     try:
-        scorer = _scorer(_peer_stats(features))
-        ctx.lake.sync(SCORES, features.mapInArrow(scorer, ctx.lake.spark_schema(SCORES)))
+        stats = _peer_stats(features)
+        peers = digests(stats)
+        keys = touched(ctx, INPUTS)
+        if keys is not None:
+            keys = keys.unionByName(_of_groups(features, changed_groups(ctx.cursor["peers"], peers))).distinct()
+        write(ctx, SCORES, lambda only: only(features).mapInArrow(_scorer(stats), schema), keys=keys)
     finally:
         features.unpersist()
-    return one_for_one(ctx.lake, ACCOUNTS, SCORES, scored_count="quality_score IS NOT NULL")
+    report = one_for_one(ctx.lake, ACCOUNTS, SCORES, scored_count="quality_score IS NOT NULL")
+    return replace(report, cursor={"peers": peers})
+
+
+def _of_groups(features: DataFrame, names: Sequence[str]) -> DataFrame:
+    """Keys of the accounts of some groups, named as `digests` names them."""
+    from pyspark.sql import functions as F
+
+    return features.where(F.expr(f"concat(platform, '/', coalesce({_TIER}, -1))").isin(*names)).select(*KEY)
 
 
 def score_batch(batch: pa.RecordBatch, stats: PeerStats) -> pa.RecordBatch:
@@ -179,8 +202,7 @@ def _peer_stats(features: DataFrame) -> dict[tuple[str, str | None, int | None],
     """Approximate percentiles per platform and tier, platform, and all: a few hundred rows, collected."""
     from pyspark.sql import functions as F
 
-    tier = " + ".join(f"int(followers >= {edge})" for edge in TIER_EDGES)
-    grouped = features.withColumn("tier", F.expr(tier)).rollup("platform", "tier")
+    grouped = features.withColumn("tier", F.expr(_TIER)).rollup("platform", "tier")
     wanted = [
         aggregate
         for metric in PEER_METRICS
@@ -193,7 +215,7 @@ def _peer_stats(features: DataFrame) -> dict[tuple[str, str | None, int | None],
         row.asDict() for row in grouped.agg(*wanted, F.grouping_id().alias("level")).collect()
     ]
     return {
-        (metric, row["platform"], row["tier"]): np.asarray(row[metric], dtype=np.float64)
+        (metric, row["platform"], row["tier"]): on_grid(metric, np.asarray(row[metric], dtype=np.float64))
         for row in rows
         for metric in PEER_METRICS
         if row[f"{metric}_n"] >= MIN_PEERS and not (row["level"] == 0 and row["tier"] is None)

@@ -9,6 +9,8 @@ not a verdict: a viral month looks the same, so every reason is a sentence with 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lakehouse.contracts.taxonomy import TIER_EDGES
+from lakehouse.contracts.taxonomy import PLATFORMS, TIER_EDGES
 
 Column = npt.NDArray[np.float64]
 
@@ -25,6 +27,9 @@ MIN_PEERS = 20
 """Smallest peer group; below it the account is compared with its platform, then with all accounts."""
 PROBABILITIES = tuple(round(i / 20, 2) for i in range(21))
 """Grid of the peer percentiles."""
+PEER_STEP = 0.02
+"""Peer percentiles are rounded to this in log units, 2 %: a night moves them by less as a rule, and who is compared with the
+same values keeps the same score."""
 IQR_TO_SIGMA = 1.349
 MIN_SIGMA = 0.1
 """Least spread in log units: peers that are all alike do not make a small difference strange."""
@@ -121,8 +126,35 @@ def peer_stats(
         for (platform_or_all, tier), rows in groups:
             values = features[metric][rows & known]
             if len(values) >= MIN_PEERS:
-                stats[metric, platform_or_all, tier] = np.quantile(values, PROBABILITIES)
+                stats[metric, platform_or_all, tier] = on_grid(metric, np.quantile(values, PROBABILITIES))
     return stats
+
+
+def on_grid(metric: str, values: Column) -> Column:
+    """Percentiles of a metric, rounded to `PEER_STEP`; a rate of 0 stays 0."""
+    if metric.startswith("log_"):
+        return np.round(values / PEER_STEP) * PEER_STEP
+    logs = np.log(np.where(values > 0, values, 1.0))
+    return np.where(values > 0, np.exp(np.round(logs / PEER_STEP) * PEER_STEP), values)
+
+
+def digests(stats: PeerStats) -> dict[str, str]:
+    """What each group `platform/tier` is compared with, as a digest; tier -1 where followers are unknown."""
+    return {
+        f"{platform}/{tier}": _digest([find_peers(stats, metric, platform, tier) for metric in PEER_METRICS])
+        for platform in PLATFORMS
+        for tier in range(-1, len(TIER_EDGES) + 1)
+    }
+
+
+def changed_groups(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Groups that are compared with other values than before."""
+    return [name for name, digest in after.items() if before.get(name) != digest]
+
+
+def _digest(grids: Sequence[Column | None]) -> str:
+    values = [None if grid is None else grid.tolist() for grid in grids]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
 def find_peers(stats: PeerStats, metric: str, platform: str, tier: int) -> Column | None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from lakehouse.contracts.tables import ACCOUNTS, POSTS, RISKS
 from lakehouse.enrich.conserved import one_for_one
 from lakehouse.enrich.risk_rules import Evidence, Hit, assess, find_hits, may_have_hits
+from lakehouse.ops.derive import Read, derive
 from lakehouse.ops.steps import Report, StepContext
 
 if TYPE_CHECKING:
@@ -42,8 +43,13 @@ _PARTIAL = pa.schema(
 
 def build_risks(ctx: StepContext) -> Report:
     """Tag every account with the risks its profile and posts show; conserves accounts."""
-    partial = _texts(ctx).mapInArrow(scan_batches, _spark(_PARTIAL))
-    ctx.lake.sync(RISKS, _added_up(partial).mapInArrow(_assess_batches, ctx.lake.spark_schema(RISKS)))
+    schema = ctx.lake.spark_schema(RISKS)
+
+    def fold(read: Read) -> DataFrame:
+        partial = _texts(read).mapInArrow(scan_batches, _spark(_PARTIAL))
+        return _added_up(partial).mapInArrow(_assess_batches, schema)
+
+    derive(ctx, RISKS, fold, inputs=(ACCOUNTS, POSTS))
     return one_for_one(ctx.lake, ACCOUNTS, RISKS, tagged_count="size(risks) > 0")
 
 
@@ -77,16 +83,16 @@ def assess_row(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _texts(ctx: StepContext) -> DataFrame:
+def _texts(read: Read) -> DataFrame:
     """Profiles and posts as rows of one shape: account, post_id, bio, title, caption, tags."""
-    accounts = ctx.lake.read(ACCOUNTS).selectExpr(
+    accounts = read(ACCOUNTS).selectExpr(
         "platform",
         "platform_account_id",
         "string(null) AS post_id",
         "bio",
         *(f"string(null) AS {f}" for f in FIELDS[1:]),
     )
-    posts = ctx.lake.read(POSTS).selectExpr(
+    posts = read(POSTS).selectExpr(
         "platform",
         "platform_account_id",
         "post_id",

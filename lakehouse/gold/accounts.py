@@ -19,6 +19,7 @@ from lakehouse.contracts.tables import (
     SCORES,
     TableSpec,
 )
+from lakehouse.ops.derive import Read, derive
 from lakehouse.ops.steps import Report, StepContext
 
 if TYPE_CHECKING:
@@ -53,21 +54,27 @@ TAKEN: tuple[tuple[TableSpec, tuple[str, ...]], ...] = (
 
 def build_gold_accounts(ctx: StepContext) -> Report:
     """Join everything known about each account into `gold_creator__accounts`."""
-    accounts = ctx.lake.read(ACCOUNTS)
-    joined = accounts
-    for spec, columns in TAKEN:
-        how = "inner" if spec is CREATOR_IDS else "left"
-        joined = joined.join(ctx.lake.read(spec).select(*KEY, *columns), KEY, how)
-    ctx.lake.sync(GOLD_ACCOUNTS, joined.select(*GOLD_ACCOUNTS.columns))
-    return _report(accounts, ctx.lake.read(GOLD_ACCOUNTS))
+    derive(ctx, GOLD_ACCOUNTS, _joined, inputs=(ACCOUNTS, *(spec for spec, _ in TAKEN)))
+    return _report(ctx.lake.read(ACCOUNTS), ctx.lake.read(GOLD_ACCOUNTS))
 
 
 def build_gold_metrics(ctx: StepContext) -> Report:
     """Daily metrics with the creator of each account into `gold_creator__metrics_daily`."""
-    metrics = ctx.lake.read(ACCOUNT_METRICS)
-    creators = ctx.lake.read(CREATOR_IDS).select(*KEY, "creator_id")
-    ctx.lake.sync(GOLD_METRICS, metrics.join(creators, KEY).select(*GOLD_METRICS.columns))
-    return _report(metrics, ctx.lake.read(GOLD_METRICS))
+    derive(ctx, GOLD_METRICS, _with_creators, inputs=(ACCOUNT_METRICS, CREATOR_IDS))
+    return _report(ctx.lake.read(ACCOUNT_METRICS), ctx.lake.read(GOLD_METRICS))
+
+
+def _joined(read: Read) -> DataFrame:
+    joined = read(ACCOUNTS)
+    for spec, columns in TAKEN:
+        how = "inner" if spec is CREATOR_IDS else "left"
+        joined = joined.join(read(spec).select(*KEY, *columns), KEY, how)
+    return joined.select(*GOLD_ACCOUNTS.columns)
+
+
+def _with_creators(read: Read) -> DataFrame:
+    creators = read(CREATOR_IDS).select(*KEY, "creator_id")
+    return read(ACCOUNT_METRICS).join(creators, KEY).select(*GOLD_METRICS.columns)
 
 
 def _report(before: DataFrame, after: DataFrame) -> Report:

@@ -15,6 +15,7 @@ from lakehouse.contracts.fields import PROFILE
 from lakehouse.contracts.tables import GOLD_ACCOUNTS, GOLD_PROFILES
 from lakehouse.enrich.sums import fixed_sum
 from lakehouse.identity.nodes import NO_HANDLE, NO_ID
+from lakehouse.ops.derive import Read, derive
 from lakehouse.ops.steps import Report, StepContext
 
 if TYPE_CHECKING:
@@ -59,14 +60,17 @@ QUALITY_REASON, ANOMALY_REASON = "quality:", "anomaly:"
 
 def build_gold_profiles(ctx: StepContext) -> Report:
     """Fold `gold_creator__accounts` into one row per creator in `gold_creator__profiles`."""
-    accounts = ctx.lake.read(GOLD_ACCOUNTS)
-    creators = _creators(_profiles(accounts)).join(_labels(accounts), "creator_id", "left")
     types = {field.name: field.dataType for field in ctx.lake.spark_schema(GOLD_PROFILES).fields}
-    for name in LISTS:
-        creators = creators.withColumn(name, F.coalesce(F.col(name), F.array().cast(types[name])))
-    ctx.lake.sync(GOLD_PROFILES, creators.select(*GOLD_PROFILES.columns))
+
+    def fold(read: Read) -> DataFrame:
+        accounts = read(GOLD_ACCOUNTS)
+        empty = {name: F.coalesce(F.col(name), F.array().cast(types[name])) for name in LISTS}
+        creators = _creators(_profiles(accounts)).join(_labels(accounts), "creator_id", "left")
+        return creators.withColumns(empty).select(*GOLD_PROFILES.columns)
+
+    derive(ctx, GOLD_PROFILES, fold, inputs=(GOLD_ACCOUNTS,), key=("creator_id",))
     return Report(
-        rows_in=accounts.count(),
+        rows_in=ctx.lake.read(GOLD_ACCOUNTS).count(),
         rows_out=ctx.lake.read(GOLD_PROFILES).count(),
         metadata={"note": "rows in are accounts, rows out are creators"},
     )

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.contracts.tables import DOCS, EMBEDDINGS, GOLD_ACCOUNTS, GOLD_PROFILES, SEARCH_DOCS
 from lakehouse.encoder import model_id_of
+from lakehouse.ops.derive import Read, derive
 from lakehouse.ops.steps import Report, StepContext
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ DOC_CHARS = 1_600
 
 def build_search_docs(ctx: StepContext) -> Report:
     """Join profiles with their text and vector into `gold_creator__search_docs`; creators without text stay out."""
-    profiles = ctx.lake.read(GOLD_PROFILES)
-    docs = profiles.join(_documents(ctx), "creator_id")
-    ctx.lake.sync(SEARCH_DOCS, docs.select(*SEARCH_DOCS.columns))
-    rows_in, rows_out = profiles.count(), ctx.lake.read(SEARCH_DOCS).count()
+
+    def fold(read: Read) -> DataFrame:
+        return read(GOLD_PROFILES).join(_documents(ctx, read), "creator_id").select(*SEARCH_DOCS.columns)
+
+    derive(ctx, SEARCH_DOCS, fold, inputs=(GOLD_PROFILES, GOLD_ACCOUNTS), key=("creator_id",))
+    rows_in, rows_out = ctx.lake.read(GOLD_PROFILES).count(), ctx.lake.read(SEARCH_DOCS).count()
     return Report(rows_in=rows_in, rows_out=rows_out, metadata={"creators_without_text": rows_in - rows_out})
 
 
@@ -51,9 +54,9 @@ def weighted_means(vectors: np.ndarray, weights: np.ndarray, starts: np.ndarray)
     return unit
 
 
-def _documents(ctx: StepContext) -> DataFrame:
+def _documents(ctx: StepContext, read: Read) -> DataFrame:
     """Per creator: `doc_text` and the unit vector of its accounts' vectors weighted by ln(2 + followers)."""
-    accounts = ctx.lake.read(GOLD_ACCOUNTS).select("creator_id", "platform", "platform_account_id", "followers_count")
+    accounts = read(GOLD_ACCOUNTS).select("creator_id", "platform", "platform_account_id", "followers_count")
     texts = ctx.lake.read(DOCS).select("platform", "platform_account_id", "content_hash", "doc_text")
     model = model_id_of(ctx.settings.encoder_model)
     vectors = ctx.lake.read(EMBEDDINGS).where(F.col("model_id") == model).select("content_hash", "vector")

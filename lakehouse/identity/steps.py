@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 from pyspark import StorageLevel
@@ -147,8 +148,8 @@ def build_creator_ids(ctx: StepContext) -> Report:
     assigned = assign(_members(old_ids), current, keys, seen, labels)
     rows = _id_table(assigned, keys, graph, labels, model)
     aliases = _alias_table(assigned, old_aliases, newest=max(seen, default=0))
-    _replace_if_changed(ctx.lake, CREATOR_ALIASES, aliases, old_aliases)
-    _replace_if_changed(ctx.lake, CREATOR_IDS, rows, old_ids)
+    _write(ctx.lake, CREATOR_ALIASES, aliases, old_aliases)
+    _write(ctx.lake, CREATOR_IDS, rows, old_ids)
     reasons = [line.reason_code for line in assigned.lineage]
     creators = len(rows.column("creator_id").unique())
     ctx.log(f"{creators:,} creators of {len(keys):,} accounts")
@@ -156,12 +157,24 @@ def build_creator_ids(ctx: StepContext) -> Report:
     return Report(rows_in=len(keys), rows_out=rows.num_rows, metadata=changes)
 
 
-def _replace_if_changed(lake: Lake, spec: TableSpec, rows: pa.Table, old: pa.Table) -> None:
-    """Write the table unless it holds these rows already; what depends on it then need not run."""
-    order = [(name, "ascending") for name in spec.key]
-    same = rows.sort_by(order).equals(old.cast(rows.schema).sort_by(order))
-    if not same or lake.version(spec.name) is None:
+def _write(lake: Lake, spec: TableSpec, rows: pa.Table, old: pa.Table) -> None:
+    """Make the table hold `rows`, writing only what is not in `old`; without a difference nothing is committed."""
+    if lake.version(spec.name) is None:
         lake.replace(spec, lake.spark.createDataFrame(rows))
+        return
+    key = ", ".join(spec.key)
+    with duckdb.connect() as session:
+        session.register("new_rows", rows)
+        session.register("old_rows", old.cast(rows.schema))
+        session.execute(
+            f"CREATE TABLE keys AS SELECT {key} FROM (SELECT * FROM new_rows EXCEPT SELECT * FROM old_rows) "  # noqa: S608
+            f"UNION SELECT {key} FROM (SELECT * FROM old_rows EXCEPT SELECT * FROM new_rows)"
+        )
+        keys = session.sql("FROM keys").to_arrow_table()
+        changed = session.sql(f"SELECT n.* FROM new_rows n SEMI JOIN keys USING ({key})").to_arrow_table()  # noqa: S608
+    if keys.num_rows:
+        frames = [lake.spark.createDataFrame(table) for table in (changed.cast(rows.schema), keys)]
+        lake.upsert(spec, frames[0], of=frames[1])
 
 
 def _kept(value: Column, condition: Column, most: int) -> Column:

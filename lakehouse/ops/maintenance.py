@@ -19,6 +19,8 @@ SMALL_FILE_BYTES = 32 * 1024 * 1024
 """A data file below this is small: reading it costs mostly the request."""
 SMALL_FILES_MAX = 8
 """Small files that a table may hold before they are put together."""
+REMOVED_SHARE_MAX = 0.05
+"""Share of stored rows that may be removed ones before files are rewritten: Delta's own bound for a single file."""
 VACUUM_HOURS = 168
 """Delta's own least: longer than the longest job and the longest reader (reliability of time travel by version)."""
 
@@ -27,13 +29,16 @@ def maintain(lake: Lake, spec: TableSpec) -> dict[str, Any]:
     """Compact, vacuum and measure a table; its health afterwards, with what was done.
 
     Returns:
-        Counts of rows, files, bytes (of the newest version), log objects, version; `compacted` and `vacuumed` files.
+        Counts of rows, files, bytes (of the newest version), log objects, version; rows that its files hold but it does
+        not (`removed_rows`); `compacted` and `vacuumed` files.
     """
     if lake.version(spec.name) is None:
-        return {"table": spec.name, "version": -1, "rows": 0, "files": 0, "bytes": 0, "log_files": 0}
+        return {"table": spec.name, "version": -1} | dict.fromkeys(
+            ("rows", "removed_rows", "files", "bytes", "log_files"), 0
+        )
     before = table_health(lake, spec)
     done = {"compacted": 0, "vacuumed": 0}
-    if before["small_files"] > SMALL_FILES_MAX:
+    if before["small_files"] > SMALL_FILES_MAX or before["removed_rows"] > REMOVED_SHARE_MAX * before["rows"]:
         done["compacted"] = lake.compact(spec)
     done["vacuumed"] = lake.vacuum(spec, hours=lake.settings.vacuum_hours)
     health = table_health(lake, spec) | done
@@ -43,13 +48,14 @@ def maintain(lake: Lake, spec: TableSpec) -> dict[str, Any]:
 
 def table_health(lake: Lake, spec: TableSpec) -> dict[str, Any]:
     """Rows, files, bytes and log length of a table's newest version, from its log alone."""
-    files = lake.files(spec)
+    files, removed = lake.files(spec), lake.removed(spec)
     sizes = [int(file["size_bytes"]) for file in files]
     log = list(lake.objects.list(f"{table_key(spec)}/_delta_log"))
     return {
         "table": spec.name,
         "version": lake.version(spec.name),
-        "rows": sum(int(file["num_records"] or 0) for file in files),
+        "rows": sum(int(file["num_records"] or 0) for file in files) - removed,
+        "removed_rows": removed,
         "files": len(files),
         "small_files": sum(size < SMALL_FILE_BYTES for size in sizes),
         "bytes": sum(sizes),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -55,12 +55,16 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """What a step's function gets: the lake, the settings, the cursor of its last success, a progress printer."""
+    """What a step's function gets: the lake, the settings, the cursor of its last success, a progress printer.
+
+    `before` holds the state of each input at the last success; None where the step has to start from nothing.
+    """
 
     lake: Lake
     settings: Settings
     cursor: Cursor
     log: Callable[[str], None] = print
+    before: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +104,14 @@ def run_step(step: Step, lake: Lake, settings: Settings, log: Callable[[str], No
     is_lost = _is_output_lost(step, lake, previous)
     if previous.get("state") == state and not is_lost:
         return _skipped(previous)
-    is_same_code = previous.get("state", {}).get("code") == step.code_version
-    cursor = previous.get("cursor", {}) if is_same_code and not is_lost else {}
+    before = previous.get("state", {})
+    is_same_code = before.get("code") == step.code_version and not is_lost
+    cursor = previous.get("cursor", {}) if is_same_code else {}
+    inputs = before["inputs"] if is_same_code and before["fingerprint"] == state["fingerprint"] else None
     started = time.monotonic()
     crashpoint(point(step.name, BEFORE_DATA))
     with told(step.name):
-        report = step.build(StepContext(lake, settings, cursor, log))
+        report = step.build(StepContext(lake, settings, cursor, log, inputs))
     report = replace(report, seconds=round(time.monotonic() - started, 3))
     crashpoint(point(step.name, AFTER_COMMIT))
     lake.objects.replace(progress_key(step.name), _record(step, lake, state, report))

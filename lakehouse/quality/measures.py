@@ -63,7 +63,7 @@ def build_metrics(ctx: StepContext) -> Report:
     history = past_counts(ctx.lake)
     measures = [_judged(measure, history.get(measure.asset, [])) for measure in found]
     if measures:
-        ctx.lake.merge(QUALITY_METRICS, _frame(ctx.lake, measures))
+        ctx.lake.upsert(QUALITY_METRICS, _frame(ctx.lake, measures))
     runs = recorded | {_subject(measure): measure.run for measure in measures}
     said = {f"{measure.asset}: {measure.metric}": measure.value for measure in measures if not measure.partition}
     broken = sum(measure.status_code != PASS for measure in measures)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from lakehouse.silver.newest import BROADCAST_MAX_KEYS
 from lakehouse.silver.rows import RAW_COLUMNS, parsed_schema
+from lakehouse.storage.lake import BROADCAST_MAX_ROWS, kept
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,10 +26,14 @@ _FIRST = {"batch_seq": "first_batch", "record_seq": "first_record"}
 
 
 def new_records(lake: Lake, specs: Mapping[str, TableSpec], seen: Seen) -> DataFrame:
-    """Raw records of every platform's table not yet taken in (columns `RAW_COLUMNS`)."""
+    """Raw records of every platform's table not yet taken in (columns `RAW_COLUMNS`).
+
+    A night's few are kept while they are used: each reading of a table asks Delta for its files again.
+    """
     written = [spec for spec in specs.values() if lake.version(spec.name) is not None] or list(specs.values())[:1]
     frames = [lake.read(spec).where(seen.predicate()).select(*RAW_COLUMNS) for spec in written]
-    return reduce(lambda left, right: left.unionByName(right), frames)
+    records = reduce(lambda left, right: left.unionByName(right), frames)
+    return records if seen.is_nothing else kept(records)
 
 
 def first_of_each(records: DataFrame) -> DataFrame:
@@ -40,10 +44,10 @@ def first_of_each(records: DataFrame) -> DataFrame:
     place = F.struct("batch_seq", "record_seq")
     seen = records.groupBy("record_id").agg(F.count(F.lit(1)).alias("n"), F.min(place).alias("first"))
     repeated = seen.where("n > 1").select("record_id", "first.*").withColumnsRenamed(_FIRST)
-    known = repeated.limit(BROADCAST_MAX_KEYS + 1).toArrow()
+    known = repeated.limit(BROADCAST_MAX_ROWS + 1).toArrow()
     if not known.num_rows:
         return records
-    is_few = known.num_rows <= BROADCAST_MAX_KEYS
+    is_few = known.num_rows <= BROADCAST_MAX_ROWS
     right = F.broadcast(records.sparkSession.createDataFrame(known)) if is_few else repeated
     marked = records.join(right, "record_id", "left")
     is_first = F.struct(*_FIRST.values()) == place

@@ -1,27 +1,22 @@
 """Step: accounts and posts -> `silver_core__links`: who points at which account, site or (hashed) e-mail, and how often.
 
 One row per account and target with its strongest evidence; a record counts once for each target. Accounts with a changed
-profile or post are recomputed whole, and links that they no longer carry are removed: the result equals a full rebuild, but for an account that lost a post to
-another one, which is recomputed when it changes next.
+profile or post are recomputed whole, and links that they no longer carry are removed: the result equals a full rebuild.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from lakehouse.contracts.tables import ACCOUNTS, LINKS, POSTS
+from lakehouse.ops.derive import derive
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.mentions import BIO, POST, STRENGTH, WEB
-from lakehouse.silver.newest import news, of_keys
-from lakehouse.silver.seen import Seen
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-    from lakehouse.storage.lake import Lake
 
 ACCOUNT_LINK, WEBSITE_LINK, EMAIL_LINK = "account", "website", "email"
 _KEY = ("platform", "platform_account_id")
@@ -33,18 +28,11 @@ def build_links(ctx: StepContext) -> Report:
     """Recompute the links of every account whose profile or posts changed.
 
     Returns:
-        Profiles and posts read, links written; cursor `accounts` and `posts`, the newest batches of each platform.
+        Accounts recomputed, links in the table.
     """
-    tables = {"accounts": ctx.lake.read(ACCOUNTS), "posts": ctx.lake.read(POSTS)}
-    seen = {name: Seen.from_cursor(ctx.cursor.get(name)) for name in tables}
-    is_rebuild = all(entry.is_nothing for entry in seen.values())
-    found = {name: news(table, seen[name]) for name, table in tables.items()}
-    rows_in = sum(count for count, _ in found.values())
-    cursor = {name: now_seen.as_cursor for name, (_, now_seen) in found.items()}
-    if not rows_in and not is_rebuild:
-        return Report(cursor=cursor)
-    written = _rebuild(ctx.lake, tables) if is_rebuild else _update(ctx.lake, tables, seen=seen, max_keys=rows_in)
-    return Report(rows_in=rows_in, rows_out=written, cursor=cursor)
+    count = derive(ctx, LINKS, lambda read: fold_links(read(ACCOUNTS), read(POSTS)), inputs=(ACCOUNTS, POSTS))
+    accounts = ctx.lake.read(ACCOUNTS).count() if count is None else count
+    return Report(rows_in=accounts, rows_out=ctx.lake.read(LINKS).count())
 
 
 def fold_links(accounts: DataFrame, posts: DataFrame) -> DataFrame:
@@ -113,26 +101,3 @@ def _is_own() -> Column:
 def _link_id() -> Column:
     parts = [F.coalesce(F.col(name), F.lit("")) for name in (*_KEY, *_TARGET)]
     return F.sha2(F.concat_ws("\n", *parts), 256)
-
-
-def _rebuild(lake: Lake, tables: dict[str, DataFrame]) -> int:
-    lake.replace(LINKS, fold_links(tables["accounts"], tables["posts"]))
-    return int(lake.read(LINKS).count())
-
-
-def _update(lake: Lake, tables: dict[str, DataFrame], *, seen: dict[str, Seen], max_keys: int) -> int:
-    """Recompute the links of touched accounts; delete those that are no longer carried."""
-    keys = [table.where(seen[name].predicate()).select(*_KEY) for name, table in tables.items()]
-    touched = keys[0].unionByName(keys[1]).distinct().persist(StorageLevel.MEMORY_AND_DISK)
-    parts = [of_keys(tables[name], touched, keys=_KEY, max_keys=max_keys) for name in ("accounts", "posts")]
-    links = fold_links(*parts).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        old = of_keys(lake.read(LINKS), touched, keys=_KEY, max_keys=max_keys)
-        stale = old.join(links, list(LINKS.key), "left_anti").select(*LINKS.key)
-        lake.merge(LINKS, links)
-        if stale.limit(1).count():
-            lake.delete(LINKS, stale)
-        return int(links.count())
-    finally:
-        links.unpersist()
-        touched.unpersist()

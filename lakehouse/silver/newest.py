@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from lakehouse.storage.lake import matching
+
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 
 ORDER = ("observed_at", "batch_seq", "record_seq")
 """Newest last; unique inside an account because a batch numbers its records."""
-BROADCAST_MAX_KEYS = 1_000_000
-"""Keys sent to every executor at once: about 100 MB; a backfill with more is joined by shuffle."""
 
 
 def newest_known(columns: Sequence[str], *, parts_of: Mapping[str, str] | None = None) -> list[Column]:
@@ -46,7 +46,7 @@ def changed(df: DataFrame, *, keys: Sequence[str], seen: Seen, new_rows: int) ->
     if seen.is_nothing:
         return df
     touched = df.where(seen.predicate()).select(*keys).distinct()
-    return of_keys(df, touched, keys=keys, max_keys=new_rows)
+    return matching(df, touched, most=new_rows)
 
 
 def news(df: DataFrame, seen: Seen) -> tuple[int, Seen]:
@@ -58,9 +58,3 @@ def news(df: DataFrame, seen: Seen) -> tuple[int, Seen]:
     )
     rows = found.collect()
     return sum(row["n"] for row in rows), seen.advanced({row["platform"]: row["last"] for row in rows})
-
-
-def of_keys(df: DataFrame, touched: DataFrame, *, keys: Sequence[str], max_keys: int) -> DataFrame:
-    """Rows of `df` whose key is in `touched`; few keys are sent to the rows instead of shuffling all rows."""
-    right = F.broadcast(touched) if max_keys <= BROADCAST_MAX_KEYS else touched
-    return df.join(right, list(keys), "left_semi")

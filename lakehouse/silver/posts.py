@@ -14,9 +14,10 @@ from pyspark.sql import functions as F
 from lakehouse.contracts.tables import BRONZE_POSTS, POSTS
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver import bronze_rows, rows
-from lakehouse.silver.newest import ORDER, of_keys
+from lakehouse.silver.newest import ORDER
 from lakehouse.silver.rejected import SourceCounts, conserved_report, has_rejects, write_rejects
 from lakehouse.silver.seen import Seen
+from lakehouse.storage.lake import matching
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -70,7 +71,7 @@ def _winners(lake: Lake, parsed: DataFrame, *, seen: Seen, new_rows: int) -> Dat
     if seen.is_nothing:
         return fold_posts(new)
     touched = new.select(*POSTS.key).distinct()
-    old = of_keys(lake.read(POSTS), touched, keys=POSTS.key, max_keys=new_rows)
+    old = matching(lake.read(POSTS), touched, most=new_rows)
     # Rows that an interrupted run wrote lose against the same records read again.
     old = old.select(*POSTS.columns, F.lit(-1).cast("long").alias("record_seq"), F.lit(False).alias("is_new"))
     return fold_posts(new.unionByName(old))
@@ -80,7 +81,7 @@ def _write(lake: Lake, winners: DataFrame, *, is_rebuild: bool) -> None:
     if is_rebuild:
         lake.replace(POSTS, winners)
     else:
-        lake.merge(POSTS, winners)
+        lake.upsert(POSTS, winners)
 
 
 def _counts(parsed: DataFrame, winners: DataFrame, rows_in: dict[str, int]) -> dict[str, SourceCounts]:

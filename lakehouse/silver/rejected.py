@@ -43,7 +43,7 @@ def write_rejects(lake: Lake, parsed: DataFrame, *, stage: str, is_rebuild: bool
     if is_rebuild:
         lake.replace_where(QUARANTINE, entries, predicate=f"stage_code = '{stage}'")
     else:
-        lake.merge(QUARANTINE, entries)
+        lake.upsert(QUARANTINE, entries)
 
 
 def quarantine_rows(parsed: DataFrame, *, stage: str) -> DataFrame:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pyspark import StorageLevel
-
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.newest import changed, news
 from lakehouse.silver.seen import Seen
+from lakehouse.storage.lake import kept
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -35,13 +34,11 @@ def write_keyed(
     new_rows, now_seen = news(source, seen)
     if not new_rows and not seen.is_nothing:
         return Report(cursor={"batches": seen.as_cursor})
-    rows = fold(changed(source, keys=spec.key, seen=seen, new_rows=new_rows)).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        if seen.is_nothing:
-            ctx.lake.replace(spec, rows)
-        else:
-            ctx.lake.merge(spec, rows)
+    if seen.is_nothing:
+        ctx.lake.replace(spec, fold(source))
+        written = ctx.lake.read(spec).count()
+    else:
+        rows = kept(fold(kept(changed(source, keys=spec.key, seen=seen, new_rows=new_rows))))
+        ctx.lake.upsert(spec, rows)
         written = rows.count()
-    finally:
-        rows.unpersist()
     return Report(rows_in=new_rows, rows_out=written, cursor={"batches": now_seen.as_cursor})

@@ -1,20 +1,24 @@
 """The only Delta caller: every read and write of a table, with the schema of its `TableSpec` enforced.
 
-The write mode is visible at the call: `append` (idempotent by batch), `merge` (upsert by key), `sync` (make the table
-equal to a frame, touching only what differs), `delete` (by key), `delete_where`, `replace_where` (rebuild a slice), `replace` (rebuild all).
+The write mode is visible at the call: `append` (idempotent by batch), `upsert` (by key, writing only what differs),
+`delete_where`, `replace_where` (rebuild a slice), `replace` (rebuild all). `changes` says which rows differ since an older
+state (ADR 0007).
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lakehouse.contracts.layout import Layout, table_key
 from lakehouse.contracts.tables import TABLES, TableSpec
@@ -25,7 +29,8 @@ from lakehouse.storage.objects import ObjectStore
 from lakehouse.storage.session import spark_session
 
 if TYPE_CHECKING:
-    from delta.tables import DeltaMergeBuilder
+    from deltalake import DeltaTable
+    from pyarrow import RecordBatchReader
     from pyarrow.dataset import Dataset
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
     from pyspark.sql.types import StructType
@@ -33,8 +38,13 @@ if TYPE_CHECKING:
 _COMMIT = re.compile(r"_delta_log/(\d{20})\.json$")
 _CHECKPOINT = re.compile(r"_delta_log/(\d{20})\.checkpoint.*\.parquet$")
 _IS_UPKEEP = re.compile(rb'"operation":"(?:OPTIMIZE|VACUUM START|VACUUM END)"')
+IN_PLACE = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
+"""Properties of tables whose rows change: a changed row is marked and written anew, its file stays; changes can be read."""
+BROADCAST_MAX_ROWS = 200_000
+"""Rows sent to every executor at once: keys are about 20 MB, accounts 200 MB; more are joined by shuffle."""
 STILL_THREADS = 16
 """Tables asked for at once: each waits for the store, twice."""
+_NEW, _CHANGED, _GONE = "new", "changed", "gone"
 _RAISED = re.compile(r"\[USER_RAISED_EXCEPTION\] (\S+ is null)")
 
 
@@ -122,31 +132,54 @@ class Lake:
         with _nulls_named():
             writer.option("txnAppId", spec.name).option("txnVersion", batch_seq).save(self.layout.table_uri(spec))
 
-    def merge(self, spec: TableSpec, df: DataFrame) -> None:
-        """Upsert by key: new keys are inserted, rows that differ are updated, equal rows are left alone.
+    def upsert(self, spec: TableSpec, df: DataFrame, *, of: DataFrame | None = None) -> None:
+        """Make the table hold the rows of `df`; equal rows are left alone.
+
+        Newcomers are committed first, then rows that differ or go: as one MERGE Delta would shuffle the whole table. A
+        kill in between leaves whole rows, and the same call again completes them.
+
+        Args:
+            spec: the table.
+            df: rows, at most one for each key.
+            of: distinct values of some columns; rows of the table that match one and are not in `df` are removed.
 
         Raises:
             SchemaError: columns differ from the declaration, or a required column holds a null.
         """
-        self._upsert(spec, df, delete_absent=False)
-
-    def sync(self, spec: TableSpec, df: DataFrame) -> None:
-        """Make the table equal to `df`: upsert by key and delete keys that `df` lacks.
-
-        Raises:
-            SchemaError: columns differ from the declaration, or a required column holds a null.
-        """
-        self._upsert(spec, df, delete_absent=True)
-
-    def delete(self, spec: TableSpec, keys: DataFrame) -> None:
-        """Remove the rows whose key is in `keys` (the key columns); absent keys are fine."""
-        from delta.tables import DeltaTable
-
         if self.version(spec.name) is None:
+            with _nulls_named():
+                self._writer(spec, df).mode("append").save(self.layout.table_uri(spec))
             return
-        same_key = " AND ".join(f"t.`{name}` = s.`{name}`" for name in spec.key)
-        table = DeltaTable.forPath(self.spark, self.layout.table_uri(spec))
-        table.alias("t").merge(keys.select(*spec.key).distinct().alias("s"), same_key).whenMatchedDelete().execute()
+        self._adopt(spec)
+        with _nulls_named():
+            rows = kept(self.conform(spec, df))
+            keys = rows.select(*spec.key) if of is None else of
+            differing = kept(self._differing(spec, rows, matching(self.read(spec), keys, most=rows.count())))
+            counts = {row["_kind"]: row["count"] for row in differing.groupBy("_kind").count().collect()}
+            if counts.get(_NEW):
+                new = differing.where(f"_kind = '{_NEW}'").select(*spec.columns)
+                self._writer(spec, new).mode("append").save(self.layout.table_uri(spec))
+            if counts.keys() - {_NEW}:
+                others = differing.where(f"_kind <> '{_NEW}'")
+                self._change(spec, few(others, sum(counts.values())), counts.keys())
+
+    def changes(self, spec: TableSpec, *, since: str | None) -> DataFrame | None:
+        """Rows as they were and as they are wherever a row came, went or changed after a state that `state` gave.
+
+        `since` None means a table without rows. The answer is None where the table cannot tell: it was built anew, keeps
+        no feed of changes, or the feed may be vacuumed.
+        """
+        newest = self.version(spec.name)
+        first = int(since.partition("-")[0]) + 1 if since else 0
+        if newest is None or (since and not self.holds(spec.name, since)):
+            return self.read(spec) if since is None else None
+        if first > newest:
+            return self.read(spec).limit(0)
+        if not self._is_followed(spec, first):
+            return None
+        feed = self.spark.read.format("delta").option("readChangeFeed", "true")
+        feed = feed.option("startingVersion", first).option("endingVersion", newest)
+        return feed.load(self.layout.table_uri(spec)).select(*spec.columns)
 
     def delete_where(self, spec: TableSpec, predicate: str) -> None:
         """Remove the rows that satisfy an SQL predicate; without any, nothing is committed."""
@@ -171,6 +204,7 @@ class Lake:
         Raises:
             SchemaError: columns differ from the declaration, or a required column holds a null.
         """
+        self._adopt(spec)
         writer = self._writer(spec, df).mode("overwrite")
         with _nulls_named():
             writer.save(self.layout.table_uri(spec))
@@ -197,17 +231,19 @@ class Lake:
 
     def files(self, spec: TableSpec) -> list[dict[str, Any]]:
         """Path, `size_bytes` and `num_records` of each data file of the newest version; needs no Spark."""
-        from deltalake import DeltaTable
+        return list(pa.table(self._delta_table(spec).get_add_actions(flatten=True)).to_pylist())
 
-        table = DeltaTable(self.layout.uri(table_key(spec)), storage_options=self._delta_options())
-        return list(pa.table(table.get_add_actions(flatten=True)).to_pylist())
+    def removed(self, spec: TableSpec) -> int:
+        """Rows that stand in the files of the newest version but were changed or removed; OPTIMIZE rewrites such files."""
+        marks = pa.RecordBatchReader.from_stream(self._delta_table(spec).deletion_vectors())
+        return sum(pc.sum(pc.invert(batch["selection_vector"].flatten())).as_py() or 0 for batch in marks)
 
-    def rows(self, spec: TableSpec) -> Dataset:
-        """The newest version as an Arrow dataset, read by delta-rs without Spark: for tables that one machine can read."""
-        from deltalake import DeltaTable
-
-        table = DeltaTable(self.layout.uri(table_key(spec)), storage_options=self._delta_options())
-        return table.to_pyarrow_dataset()
+    def rows(self, spec: TableSpec) -> Dataset | RecordBatchReader:
+        """The newest version as Arrow, read by delta-rs without Spark: for tables that one machine can read, once."""
+        table = self._delta_table(spec)
+        if spec.grows_by:
+            return table.to_pyarrow_dataset()
+        return pa.RecordBatchReader.from_stream(table.scan())
 
     def holds(self, name: str, state: str) -> bool:
         """Whether a table's history still contains a state that `state` gave: it was not built anew since."""
@@ -283,26 +319,82 @@ class Lake:
 
     def _writer(self, spec: TableSpec, df: DataFrame) -> DataFrameWriter:
         writer = self.conform(spec, df).write.format("delta")
+        if not spec.grows_by and self.version(spec.name) is None:
+            writer = writer.options(**IN_PLACE)
         return writer.partitionBy(*spec.partition_by) if spec.partition_by else writer
 
-    def _upsert(self, spec: TableSpec, df: DataFrame, *, delete_absent: bool) -> None:
-        with _nulls_named():
-            if self.version(spec.name) is None:
-                self._writer(spec, df).mode("append").save(self.layout.table_uri(spec))
-                return
-            merge = self._merge_builder(spec, df)
-            if delete_absent:
-                merge = merge.whenNotMatchedBySourceDelete()
-            merge.execute()
+    @staticmethod
+    def _differing(spec: TableSpec, rows: DataFrame, old: DataFrame) -> DataFrame:
+        """Rows that are not in `old` as they are, and keys of `old` that `rows` lacks, with their `_kind`."""
+        from pyspark.sql import functions as F
 
-    def _merge_builder(self, spec: TableSpec, df: DataFrame) -> DeltaMergeBuilder:
+        others = [name for name in spec.columns if name not in spec.key]
+        before = old.select(*spec.key, F.struct(*others).alias("_before"))
+        joined = rows.withColumn("_after", F.struct(*others)).join(before, list(spec.key), "full")
+        kind = (
+            F.when(F.col("_before").isNull(), _NEW)
+            .when(F.col("_after").isNull(), _GONE)
+            .when(~F.col("_before").eqNullSafe(F.col("_after")), _CHANGED)
+        )
+        return joined.withColumn("_kind", kind).where("_kind IS NOT NULL").select(*spec.columns, "_kind")
+
+    def _change(self, spec: TableSpec, differing: DataFrame, kinds: Collection[str]) -> None:
+        """Write rows that changed and remove those that are gone, in one commit."""
         from delta.tables import DeltaTable
 
         same_key = " AND ".join(f"t.`{name}` = s.`{name}`" for name in spec.key)
-        differs = " OR ".join(f"NOT (t.`{name}` <=> s.`{name}`)" for name in spec.columns if name not in spec.key)
         table = DeltaTable.forPath(self.spark, self.layout.table_uri(spec))
-        merge = table.alias("t").merge(self.conform(spec, df).alias("s"), same_key)
-        return merge.whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll()
+        merge = table.alias("t").merge(differing.alias("s"), same_key)
+        if _GONE in kinds:
+            merge = merge.whenMatchedDelete(condition=f"s._kind = '{_GONE}'")
+        if _CHANGED in kinds:
+            merge = merge.whenMatchedUpdate(set={f"`{name}`": f"s.`{name}`" for name in spec.columns})
+        merge.execute()
+
+    def _is_followed(self, spec: TableSpec, first: int) -> bool:
+        """Whether the feed of changes holds everything from a version on, and nobody vacuums it while it is read."""
+        said = json.loads(self._said(spec.name, first))["commitInfo"]
+        hours = (time.time() - said["timestamp"] / 1000) / 3600
+        return hours < self.settings.vacuum_hours / 2 and self._properties(spec, first).items() >= IN_PLACE.items()
+
+    def _adopt(self, spec: TableSpec) -> None:
+        """Have a table that was made without them keep the properties of its kind from now on."""
+        version = self.version(spec.name)
+        if version is None or spec.grows_by or self._properties(spec, version).items() >= IN_PLACE.items():
+            return
+        given = ", ".join(f"'{name}' = '{value}'" for name, value in IN_PLACE.items())
+        self.spark.sql(f"ALTER TABLE delta.`{self.layout.table_uri(spec)}` SET TBLPROPERTIES ({given})")
+
+    def _properties(self, spec: TableSpec, version: int) -> dict[str, str]:
+        """Delta properties of a table."""
+        return self._delta_table(spec, version).metadata().configuration
+
+    def _delta_table(self, spec: TableSpec, version: int | None = None) -> DeltaTable:
+        """The table as delta-rs sees it, without Spark."""
+        from deltalake import DeltaTable
+
+        return DeltaTable(self.layout.uri(table_key(spec)), version=version, storage_options=self._delta_options())
+
+
+def kept(df: DataFrame) -> DataFrame:
+    """The rows, computed now and once, without the plan that made them: for a night's few rows, which are used often.
+
+    The plans that read them stay small; with `persist` each would carry the whole plan along, seconds of planning a use.
+    They live with the executors: losing one fails the step, which is then run again.
+    """
+    return df.localCheckpoint()
+
+
+def matching(df: DataFrame, keys: DataFrame, *, most: int) -> DataFrame:
+    """Rows of `df` whose values in the columns of `keys` occur there; few keys are sent to the rows, `most` of them."""
+    return df.join(few(keys, most), keys.columns, "left_semi")
+
+
+def few(df: DataFrame, rows: int) -> DataFrame:
+    """The frame, with the hint to send it to every executor if it has no more rows than that is good for."""
+    from pyspark.sql import functions as F
+
+    return F.broadcast(df) if rows <= BROADCAST_MAX_ROWS else df
 
 
 @contextmanager

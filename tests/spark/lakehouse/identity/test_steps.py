@@ -26,11 +26,11 @@ _DIRECT = (
 
 
 def write(lake, rows, *, first_seen):
-    lake.merge(
+    lake.upsert(
         ACCOUNTS, lake.spark.createDataFrame([_account(row, first_seen) for row in rows], lake.spark_schema(ACCOUNTS))
     )
     links = [_link(row, place, link) for row in rows for place, link in enumerate(row["links"])]
-    lake.merge(LINKS, lake.spark.createDataFrame(links, lake.spark_schema(LINKS)))
+    lake.upsert(LINKS, lake.spark.createDataFrame(links, lake.spark_schema(LINKS)))
 
 
 def _account(row, first_seen):

@@ -52,6 +52,17 @@ def test_small_files_are_put_together_and_nobody_sees_other_rows(full):
     assert maintain(full, SPEC)["compacted"] == 0
 
 
+def test_rows_that_were_changed_leave_the_files(full):
+    maintain(full, SPEC)
+    rows = [("a0", "another", "merge", NOW)]
+    full.upsert(SPEC, full.spark.createDataFrame(rows, full.spark_schema(SPEC)))
+    assert (table_health(full, SPEC)["rows"], table_health(full, SPEC)["removed_rows"]) == (WRITES, 1)
+    before = _content(full)
+    health = maintain(full, SPEC)
+    assert (health["compacted"] > 0, health["rows"], health["removed_rows"]) == (True, WRITES, 0)
+    assert _content(full) == before
+
+
 def test_a_write_after_upkeep_is_news(full):
     state = full.state(SPEC.name)
     maintain(full, SPEC)

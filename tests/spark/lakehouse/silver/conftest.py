@@ -62,9 +62,9 @@ def bronze(lake):
 def run(lake, settings):
     """Runs a step's function with a cursor (default: none) and other settings, and checks that its counts conserve."""
 
-    def call(build, cursor=None, **changed):
+    def call(build, cursor=None, before=None, **changed):
         chosen = settings.model_copy(update=changed)
-        report = build(StepContext(lake=lake, settings=chosen, cursor=cursor or {}, log=lambda _: None))
+        report = build(StepContext(lake=lake, settings=chosen, cursor=cursor or {}, log=lambda _: None, before=before))
         assert report.imbalances() == {}
         return report
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from lakehouse.contracts.tables import LINKS
+from lakehouse.contracts.tables import ACCOUNTS, LINKS, POSTS
 from lakehouse.silver.accounts import build_accounts
 from lakehouse.silver.links import build_links
 from lakehouse.silver.observations import build_observations
@@ -18,13 +18,14 @@ COLUMNS = ("platform_account_id", "link_type_code", "target_platform", "target_k
 
 
 @pytest.fixture
-def step(run):
-    cursors = {}
+def step(lake, run):
+    cursors, states = {}, {}
 
     def advance():
         for build in (build_observations, build_accounts, build_posts, build_links):
-            report = run(build, cursors.get(build))
-            cursors[build] = report.cursor
+            now = {spec.name: lake.state(spec.name) for spec in (ACCOUNTS, POSTS)}
+            report = run(build, cursors.get(build), states.get(build))
+            cursors[build], states[build] = report.cursor, now
         return report
 
     return advance
@@ -78,3 +79,21 @@ def test_links_are_counted_by_record_and_never_point_home(bronze, step, run, con
     incremental = content(LINKS)
     run(build_links)
     assert content(LINKS) == incremental
+
+
+def test_a_post_that_moves_to_another_account_takes_its_links_along(bronze, step, content):
+    def owned_by(account, batch):
+        payload = {"post_id": "v", "account_id": account, "caption": "https://twitter.com/tube"}
+        bronze.posts(payload, batch=batch, observed=bronze.DAY + timedelta(days=batch))
+
+    other = "UC" + CHANNEL[:1:-1]
+    for account in (CHANNEL, other):
+        bronze.profiles(
+            {"platform_account_id": account, "display_name": "n"}, batch=1 + (account == other), platform="youtube"
+        )
+    owned_by(CHANNEL, 3)
+    step()
+    assert [row["platform_account_id"] for row in content(LINKS)] == [CHANNEL]
+    owned_by(other, 4)
+    step()
+    assert [row["platform_account_id"] for row in content(LINKS)] == [other]

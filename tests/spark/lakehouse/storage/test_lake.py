@@ -37,21 +37,91 @@ def test_append_of_the_same_batch_is_a_no_op(lake):
     assert _content(lake) == [("a", "1"), ("b", "2")]
 
 
-def test_merge_updates_inserts_and_keeps(lake):
-    lake.merge(SPEC, _frame(lake, ("a", "1"), ("b", "2")))
-    lake.merge(SPEC, _frame(lake, ("b", "3"), ("c", "4")))
+def test_upsert_updates_inserts_and_keeps(lake):
+    lake.upsert(SPEC, _frame(lake, ("a", "1"), ("b", "2")))
+    lake.upsert(SPEC, _frame(lake, ("b", "3"), ("c", "4")))
     assert _content(lake) == [("a", "1"), ("b", "3"), ("c", "4")]
     assert _content(lake, version=0) == [("a", "1"), ("b", "2")]
 
 
-def test_sync_also_deletes(lake):
-    lake.merge(SPEC, _frame(lake, ("a", "1"), ("b", "2")))
-    lake.sync(SPEC, _frame(lake, ("b", "2"), ("c", "4")))
-    assert _content(lake) == [("b", "2"), ("c", "4")]
+def test_upsert_of_given_values_removes_what_the_frame_lacks_of_them_and_nothing_else(lake):
+    lake.upsert(SPEC, _frame(lake, ("a", "1"), ("b", "1"), ("c", "2"), ("d", "3")))
+    of = lake.spark.createDataFrame([("1",), ("2",)], "creator_id string")
+    lake.upsert(SPEC, _frame(lake, ("b", "1"), ("e", "2")), of=of)
+    assert _content(lake) == [("b", "1"), ("d", "3"), ("e", "2")]
+    lake.upsert(SPEC, _frame(lake), of=of)
+    assert _content(lake) == [("d", "3")]
+
+
+def test_upsert_of_equal_rows_commits_nothing(lake):
+    lake.upsert(SPEC, _frame(lake, ("a", "1"), ("b", "2")))
+    lake.upsert(SPEC, _frame(lake, ("b", "2")))
+    assert lake.version(SPEC.name) == 0
+
+
+def test_an_upsert_that_died_between_its_commits_is_completed_by_the_same_call(lake):
+    lake.upsert(SPEC, _frame(lake, ("a", "1"), ("b", "2")))
+    lake.append(SPEC, _frame(lake, ("c", "3")), batch_seq=1)  # the newcomers, all that was committed
+    lake.upsert(SPEC, _frame(lake, ("b", "9"), ("c", "3")))
+    assert _content(lake) == [("a", "1"), ("b", "9"), ("c", "3")]
+
+
+def test_a_changed_row_leaves_its_file_and_is_read_by_other_engines(lake):
+    lake.replace(SPEC, _frame(lake, *((f"a{i}", "1") for i in range(200))))
+    (before,) = {file["path"] for file in lake.files(SPEC)} if len(lake.files(SPEC)) == 1 else (None,)
+    lake.upsert(SPEC, _frame(lake, ("a7", "2")))
+    paths = {file["path"] for file in lake.files(SPEC)}
+    assert before is None or before in paths
+    other = lake.rows(SPEC).read_all()
+    assert other.num_rows == 200
+    assert dict(zip(*(other.column(name).to_pylist() for name in ("alias_id", "creator_id")), strict=True))["a7"] == "2"
+
+
+def _changed(lake, since):
+    rows = lake.changes(SPEC, since=since)
+    return None if rows is None else sorted({(row.alias_id, row.creator_id) for row in rows.collect()})
+
+
+def test_changes_are_rows_as_they_were_and_as_they_are(lake):
+    assert _changed(lake, None) == []
+    lake.upsert(SPEC, _frame(lake, ("a", "1"), ("b", "2"), ("c", "3")))
+    since = lake.state(SPEC.name)
+    assert _changed(lake, None) == [("a", "1"), ("b", "2"), ("c", "3")]
+    assert _changed(lake, since) == []
+    lake.upsert(SPEC, _frame(lake, ("b", "9"), ("d", "4")), of=_frame(lake, ("a", ""), ("b", "")).select("alias_id"))
+    assert _changed(lake, since) == [("a", "1"), ("b", "2"), ("b", "9"), ("d", "4")]
+    lake.compact(SPEC)
+    assert _changed(lake, since) == [("a", "1"), ("b", "2"), ("b", "9"), ("d", "4")]
+
+
+def test_changes_since_a_state_that_the_table_never_had_are_unknown(lake):
+    lake.upsert(SPEC, _frame(lake, ("a", "1")))
+    assert _changed(lake, "0-000000000000") is None
+    assert _changed(lake, "7-000000000000") is None
+
+
+def test_changes_that_may_be_vacuumed_are_unknown(lake):
+    lake.upsert(SPEC, _frame(lake, ("a", "1")))
+    since = lake.state(SPEC.name)
+    lake.upsert(SPEC, _frame(lake, ("b", "1")))
+    assert _changed(lake, since) == [("b", "1")]
+    lake.settings = lake.settings.model_copy(update={"vacuum_hours": 0})
+    assert _changed(lake, since) is None
+
+
+def test_a_table_made_without_a_feed_keeps_one_once_it_is_rebuilt(lake):
+    _frame(lake, ("a", "1")).write.format("delta").save(lake.layout.table_uri(SPEC))
+    since = lake.state(SPEC.name)
+    lake.append(SPEC, _frame(lake, ("b", "1")), batch_seq=1)
+    assert _changed(lake, since) is None
+    lake.replace(SPEC, _frame(lake, ("a", "1")))
+    since = lake.state(SPEC.name)
+    lake.upsert(SPEC, _frame(lake, ("a", "2")))
+    assert _changed(lake, since) == [("a", "1"), ("a", "2")]
 
 
 def test_replace_where_touches_only_its_slice(lake):
-    lake.merge(SPEC, _frame(lake, ("a", "1"), ("b", "2")))
+    lake.upsert(SPEC, _frame(lake, ("a", "1"), ("b", "2")))
     lake.replace_where(SPEC, _frame(lake, ("b", "9")), predicate="alias_id = 'b'")
     assert _content(lake) == [("a", "1"), ("b", "9")]
     lake.replace(SPEC, _frame(lake, ("z", "0")))
@@ -63,7 +133,7 @@ def test_other_columns_are_refused_by_name(lake):
         _frame(lake, ("a", "1")).withColumn("creator_id", F.lit(1)).withColumn("more", F.lit(1)).drop("last_seen_at")
     )
     with pytest.raises(SchemaError, match="missing last_seen_at; undeclared more; creator_id is int, not string"):
-        lake.merge(SPEC, frame)
+        lake.upsert(SPEC, frame)
     assert lake.version(SPEC.name) is None
 
 

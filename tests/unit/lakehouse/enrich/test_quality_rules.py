@@ -9,8 +9,12 @@ from lakehouse.enrich.quality_rules import (
     ANOMALY,
     FEATURES,
     MIN_PEERS,
+    PEER_STEP,
     QUALITY,
+    changed_groups,
+    digests,
     find_peers,
+    on_grid,
     peer_stats,
     percentile,
     score_rows,
@@ -122,3 +126,24 @@ def test_percentile_of_ties_is_their_middle():
     assert percentile(0.0, grid) == pytest.approx(0.25)
     assert percentile(2.0, grid) == 1
     assert sigmas(5.0, np.full(21, 5.0)) == 0
+
+
+def test_peers_are_rounded_by_at_most_half_a_step_and_keep_their_order():
+    values = np.sort(np.concatenate([[0.0], np.random.default_rng(3).lognormal(-3, 1, 500)]))
+    rounded = on_grid("er_followers", values)
+    assert rounded[0] == 0
+    assert np.all(np.diff(rounded) >= 0)
+    assert np.max(np.abs(np.log(rounded[1:] / values[1:]))) <= PEER_STEP / 2 + 1e-12
+    logs = np.linspace(-3, 3, 500)
+    assert np.max(np.abs(on_grid("log_likes_per_comment", logs) - logs)) <= PEER_STEP / 2 + 1e-12
+
+
+def test_a_group_is_scored_again_only_where_what_it_is_compared_with_changed():
+    few, many = np.arange(1.0, 22.0), np.arange(1.0, 22.0) * 2
+    peers = {("er_followers", "x", 3): few, ("er_followers", "x", None): few}
+    assert changed_groups(digests(peers), digests(dict(peers))) == []
+    assert changed_groups(digests(peers), digests(peers | {("er_followers", "x", 3): many})) == ["x/3"]
+    wider = changed_groups(digests(peers), digests(peers | {("er_followers", "x", None): many}))
+    assert "x/-1" in wider
+    assert "x/3" not in wider
+    assert all(name.startswith("x/") for name in wider)

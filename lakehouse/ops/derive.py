@@ -1,0 +1,83 @@
+"""How a table is derived from others key by key: only keys that changed in an input are read, derived and written.
+
+Without a history that tells them (first run, new code or settings, an input built anew) everything is derived and the table
+replaced. Both ways end at the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from lakehouse.contracts.tables import TableSpec
+from lakehouse.ops.steps import StepContext
+from lakehouse.storage.lake import kept, matching
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+ACCOUNT_KEY = ("platform", "platform_account_id")
+Read = Callable[[TableSpec], "DataFrame"]
+Only = Callable[["DataFrame"], "DataFrame"]
+
+
+def derive(
+    ctx: StepContext,
+    spec: TableSpec,
+    fold: Callable[[Read], DataFrame],
+    *,
+    inputs: Sequence[TableSpec],
+    key: Sequence[str] = ACCOUNT_KEY,
+) -> int | None:
+    """Bring `spec` up to date with its inputs.
+
+    Returns:
+        Number of keys that were derived anew; None for all.
+
+    Args:
+        ctx: the step's context.
+        spec: table to write; `key` is among its columns.
+        fold: makes rows of `spec` from inputs; it reads each by the function it is given, which leaves out keys that did
+            not change. All rows of a key come or none, so rows may be joined and grouped by columns that include `key`.
+        inputs: tables that hold `key` and decide which keys changed.
+        key: what rows are derived by.
+    """
+    return write(ctx, spec, lambda only: fold(lambda table: only(ctx.lake.read(table))), keys=touched(ctx, inputs, key))
+
+
+def write(
+    ctx: StepContext, spec: TableSpec, fold: Callable[[Only], DataFrame], *, keys: DataFrame | None
+) -> int | None:
+    """Derive the rows of some keys and write them; with `keys` None all rows, which replace the table.
+
+    Args:
+        ctx: the step's context.
+        spec: table to write.
+        fold: makes rows of `spec`; it passes what it reads through the function it is given, which keeps rows of `keys`.
+        keys: distinct keys whose rows are to be derived anew.
+
+    Returns:
+        Number of `keys`; None where all rows were derived.
+    """
+    if keys is None:
+        ctx.lake.replace(spec, fold(lambda df: df))
+        return None
+    keys = kept(keys)
+    count = int(keys.count())
+    if count:
+        ctx.lake.upsert(spec, fold(lambda df: kept(matching(df, keys, most=count))), of=keys)
+    return count
+
+
+def touched(ctx: StepContext, inputs: Sequence[TableSpec], key: Sequence[str] = ACCOUNT_KEY) -> DataFrame | None:
+    """Keys whose rows came, went or changed in an input since the step's last success; None where nobody can tell."""
+    if ctx.before is None:
+        return None
+    changes = []
+    for spec in inputs:
+        rows = ctx.lake.changes(spec, since=ctx.before[spec.name])
+        if rows is None:
+            return None
+        changes.append(rows.select(*key))
+    return reduce(lambda left, right: left.unionByName(right), changes).distinct()
