@@ -42,6 +42,8 @@ IN_PLACE = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors":
 """Properties of tables whose rows change: a changed row is marked and written anew, its file stays; changes can be read."""
 BROADCAST_MAX_ROWS = 200_000
 """Rows sent to every executor at once: keys are about 20 MB, accounts 200 MB; more are joined by shuffle."""
+SHUFFLED_BYTES = 16 * 1024 * 1024
+"""Largest table that a MERGE may shuffle whole rather than commit twice: about 100,000 accounts."""
 STILL_THREADS = 16
 """Tables asked for at once: each waits for the store, twice."""
 _NEW, _CHANGED, _GONE = "new", "changed", "gone"
@@ -135,8 +137,8 @@ class Lake:
     def upsert(self, spec: TableSpec, df: DataFrame, *, of: DataFrame | None = None) -> None:
         """Make the table hold the rows of `df`; equal rows are left alone.
 
-        Newcomers are committed first, then rows that differ or go: as one MERGE Delta would shuffle the whole table. A
-        kill in between leaves whole rows, and the same call again completes them.
+        In a large table newcomers are committed first, then rows that differ or go: as one MERGE Delta would shuffle the
+        whole table. A kill in between leaves whole rows, and the same call again completes them.
 
         Args:
             spec: the table.
@@ -156,12 +158,13 @@ class Lake:
             keys = rows.select(*spec.key) if of is None else of
             differing = kept(self._differing(spec, rows, matching(self.read(spec), keys, most=rows.count())))
             counts = {row["_kind"]: row["count"] for row in differing.groupBy("_kind").count().collect()}
-            if counts.get(_NEW):
+            if _NEW in counts and self._is_large(spec):
                 new = differing.where(f"_kind = '{_NEW}'").select(*spec.columns)
                 self._writer(spec, new).mode("append").save(self.layout.table_uri(spec))
-            if counts.keys() - {_NEW}:
-                others = differing.where(f"_kind <> '{_NEW}'")
-                self._change(spec, few(others, sum(counts.values())), counts.keys())
+                differing = differing.where(f"_kind <> '{_NEW}'")
+                del counts[_NEW]
+            if counts:
+                self._change(spec, few(differing, sum(counts.values())), counts.keys())
 
     def changes(self, spec: TableSpec, *, since: str | None) -> DataFrame | None:
         """Rows as they were and as they are wherever a row came, went or changed after a state that `state` gave.
@@ -339,7 +342,7 @@ class Lake:
         return joined.withColumn("_kind", kind).where("_kind IS NOT NULL").select(*spec.columns, "_kind")
 
     def _change(self, spec: TableSpec, differing: DataFrame, kinds: Collection[str]) -> None:
-        """Write rows that changed and remove those that are gone, in one commit."""
+        """Write rows that are new or changed and remove those that are gone, in one commit."""
         from delta.tables import DeltaTable
 
         same_key = " AND ".join(f"t.`{name}` = s.`{name}`" for name in spec.key)
@@ -349,7 +352,13 @@ class Lake:
             merge = merge.whenMatchedDelete(condition=f"s._kind = '{_GONE}'")
         if _CHANGED in kinds:
             merge = merge.whenMatchedUpdate(set={f"`{name}`": f"s.`{name}`" for name in spec.columns})
+        if _NEW in kinds:
+            merge = merge.whenNotMatchedInsert(values={f"`{name}`": f"s.`{name}`" for name in spec.columns})
         merge.execute()
+
+    def _is_large(self, spec: TableSpec) -> bool:
+        """Whether shuffling the table costs more than a commit."""
+        return sum(int(file["size_bytes"]) for file in self.files(spec)) > SHUFFLED_BYTES
 
     def _is_followed(self, spec: TableSpec, first: int) -> bool:
         """Whether the feed of changes holds everything from a version on, and nobody vacuums it while it is read."""

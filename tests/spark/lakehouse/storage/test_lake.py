@@ -37,11 +37,14 @@ def test_append_of_the_same_batch_is_a_no_op(lake):
     assert _content(lake) == [("a", "1"), ("b", "2")]
 
 
-def test_upsert_updates_inserts_and_keeps(lake):
+@pytest.mark.parametrize(("largest", "commits"), [(0, 2), (2**40, 1)])
+def test_upsert_updates_inserts_and_keeps(lake, monkeypatch, largest, commits):
+    monkeypatch.setattr("lakehouse.storage.lake.SHUFFLED_BYTES", largest)
     lake.upsert(SPEC, _frame(lake, ("a", "1"), ("b", "2")))
     lake.upsert(SPEC, _frame(lake, ("b", "3"), ("c", "4")))
     assert _content(lake) == [("a", "1"), ("b", "3"), ("c", "4")]
     assert _content(lake, version=0) == [("a", "1"), ("b", "2")]
+    assert lake.version(SPEC.name) == commits
 
 
 def test_upsert_of_given_values_removes_what_the_frame_lacks_of_them_and_nothing_else(lake):
