@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse.contracts.tables import TableSpec
 from lakehouse.ops.steps import StepContext
-from lakehouse.storage.lake import kept, matching
+from lakehouse.storage.lake import BROADCAST_MAX_ROWS, kept, matching
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -60,14 +60,19 @@ def write(
     Returns:
         Number of `keys`; None where all rows were derived.
     """
-    if keys is None:
+    keys = kept(keys) if keys is not None else None
+    count = int(keys.count()) if keys is not None else 0
+    if keys is None or _are_most(count, ctx.lake.read(spec)):
         ctx.lake.replace(spec, fold(lambda df: df))
         return None
-    keys = kept(keys)
-    count = int(keys.count())
     if count:
         ctx.lake.upsert(spec, fold(lambda df: kept(matching(df, keys, most=count))), of=keys)
     return count
+
+
+def _are_most(count: int, table: DataFrame) -> bool:
+    """Whether so many keys changed that deriving everything costs less: an input that was built anew changes all of them."""
+    return count > BROADCAST_MAX_ROWS and 2 * count > table.count()
 
 
 def touched(ctx: StepContext, inputs: Sequence[TableSpec], key: Sequence[str] = ACCOUNT_KEY) -> DataFrame | None:

@@ -38,7 +38,6 @@ def write_keyed(
         ctx.lake.replace(spec, fold(source))
         written = ctx.lake.read(spec).count()
     else:
-        rows = kept(fold(kept(changed(source, keys=spec.key, seen=seen, new_rows=new_rows))))
-        ctx.lake.upsert(spec, rows)
-        written = rows.count()
+        rows = kept(changed(source, keys=spec.key, seen=seen, new_rows=new_rows))
+        written = ctx.lake.upsert(spec, fold(rows))
     return Report(rows_in=new_rows, rows_out=written, cursor={"batches": now_seen.as_cursor})

@@ -134,7 +134,7 @@ class Lake:
         with _nulls_named():
             writer.option("txnAppId", spec.name).option("txnVersion", batch_seq).save(self.layout.table_uri(spec))
 
-    def upsert(self, spec: TableSpec, df: DataFrame, *, of: DataFrame | None = None) -> None:
+    def upsert(self, spec: TableSpec, df: DataFrame, *, of: DataFrame | None = None) -> int:
         """Make the table hold the rows of `df`; equal rows are left alone.
 
         In a large table newcomers are committed first, then rows that differ or go: as one MERGE Delta would shuffle the
@@ -145,18 +145,22 @@ class Lake:
             df: rows, at most one for each key.
             of: distinct values of some columns; rows of the table that match one and are not in `df` are removed.
 
+        Returns:
+            Number of rows of `df`.
+
         Raises:
             SchemaError: columns differ from the declaration, or a required column holds a null.
         """
         if self.version(spec.name) is None:
             with _nulls_named():
                 self._writer(spec, df).mode("append").save(self.layout.table_uri(spec))
-            return
+            return int(self.read(spec).count())
         self._adopt(spec)
         with _nulls_named():
             rows = kept(self.conform(spec, df))
             keys = rows.select(*spec.key) if of is None else of
-            differing = kept(self._differing(spec, rows, matching(self.read(spec), keys, most=rows.count())))
+            count = int(rows.count())
+            differing = kept(self._differing(spec, rows, matching(self.read(spec), keys, most=count)))
             counts = {row["_kind"]: row["count"] for row in differing.groupBy("_kind").count().collect()}
             if _NEW in counts and self._is_large(spec):
                 new = differing.where(f"_kind = '{_NEW}'").select(*spec.columns)
@@ -165,6 +169,7 @@ class Lake:
                 del counts[_NEW]
             if counts:
                 self._change(spec, few(differing, sum(counts.values())), counts.keys())
+        return count
 
     def changes(self, spec: TableSpec, *, since: str | None) -> DataFrame | None:
         """Rows as they were and as they are wherever a row came, went or changed after a state that `state` gave.

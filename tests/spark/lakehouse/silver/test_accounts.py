@@ -68,9 +68,11 @@ def test_every_source_keeps_its_own_newest_links(bronze, run, content):
     cursors, expected = {}, {}
     for batch, (source, payload, change) in enumerate(steps, start=1):
         bronze.profiles(payload, batch=batch, source=source, observed=bronze.DAY + timedelta(days=batch))
+        expected = {key: value for key, value in (expected | change).items() if value}
+        if batch % 2:
+            continue  # two deliveries a night
         for build in (build_observations, build_accounts):
             cursors[build] = run(build, cursors.get(build)).cursor
-        expected = {key: value for key, value in (expected | change).items() if value}
         (ana,) = content(ACCOUNTS)
         assert {target: evidence for (_, target), evidence in targets(ana["declared_links"]).items()} == expected
     assert (ana["website_url"], ana["website_domain"]) == ("https://linktr.ee/ana", None)
@@ -96,13 +98,14 @@ def test_days_without_any_metric_have_no_row(bronze, run, content):
 
 
 def test_old_days_expire_alike_in_a_rebuild_and_night_by_night(bronze, run, content):
-    cursor = None
+    seen = cursor = None
     for batch, day in enumerate([0, 5, 9, 2, 12], start=1):
         bronze.profiles(
             {"handle": "ana", "followers": str(batch)}, batch=batch, observed=bronze.DAY + timedelta(days=day)
         )
-        observed = run(build_observations, {"batches": {"instagram": batch - 1}} if batch > 1 else None)
-        assert observed.rows_out == 1
+        if batch in (1, 4):
+            continue  # delivered together with the next one
+        seen = run(build_observations, seen).cursor
         cursor = run(build_account_metrics, cursor, metrics_days=8).cursor
     nightly = content(ACCOUNT_METRICS)
     assert sorted(row["metric_date"].day for row in nightly) == [6, 10, 13]

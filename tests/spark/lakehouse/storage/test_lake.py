@@ -45,6 +45,8 @@ def test_upsert_updates_inserts_and_keeps(lake, monkeypatch, largest, commits):
     assert _content(lake) == [("a", "1"), ("b", "3"), ("c", "4")]
     assert _content(lake, version=0) == [("a", "1"), ("b", "2")]
     assert lake.version(SPEC.name) == commits
+    lake.upsert(SPEC, _frame(lake, ("b", "3"), ("c", "4")))
+    assert lake.version(SPEC.name) == commits
 
 
 def test_upsert_of_given_values_removes_what_the_frame_lacks_of_them_and_nothing_else(lake):
@@ -54,19 +56,6 @@ def test_upsert_of_given_values_removes_what_the_frame_lacks_of_them_and_nothing
     assert _content(lake) == [("b", "1"), ("d", "3"), ("e", "2")]
     lake.upsert(SPEC, _frame(lake), of=of)
     assert _content(lake) == [("d", "3")]
-
-
-def test_upsert_of_equal_rows_commits_nothing(lake):
-    lake.upsert(SPEC, _frame(lake, ("a", "1"), ("b", "2")))
-    lake.upsert(SPEC, _frame(lake, ("b", "2")))
-    assert lake.version(SPEC.name) == 0
-
-
-def test_an_upsert_that_died_between_its_commits_is_completed_by_the_same_call(lake):
-    lake.upsert(SPEC, _frame(lake, ("a", "1"), ("b", "2")))
-    lake.append(SPEC, _frame(lake, ("c", "3")), batch_seq=1)  # the newcomers, all that was committed
-    lake.upsert(SPEC, _frame(lake, ("b", "9"), ("c", "3")))
-    assert _content(lake) == [("a", "1"), ("b", "9"), ("c", "3")]
 
 
 def test_a_changed_row_leaves_its_file_and_is_read_by_other_engines(lake):
@@ -95,21 +84,10 @@ def test_changes_are_rows_as_they_were_and_as_they_are(lake):
     assert _changed(lake, since) == [("a", "1"), ("b", "2"), ("b", "9"), ("d", "4")]
     lake.compact(SPEC)
     assert _changed(lake, since) == [("a", "1"), ("b", "2"), ("b", "9"), ("d", "4")]
-
-
-def test_changes_since_a_state_that_the_table_never_had_are_unknown(lake):
-    lake.upsert(SPEC, _frame(lake, ("a", "1")))
-    assert _changed(lake, "0-000000000000") is None
+    assert _changed(lake, "0-000000000000") is None, "a state that the table never had"
     assert _changed(lake, "7-000000000000") is None
-
-
-def test_changes_that_may_be_vacuumed_are_unknown(lake):
-    lake.upsert(SPEC, _frame(lake, ("a", "1")))
-    since = lake.state(SPEC.name)
-    lake.upsert(SPEC, _frame(lake, ("b", "1")))
-    assert _changed(lake, since) == [("b", "1")]
     lake.settings = lake.settings.model_copy(update={"vacuum_hours": 0})
-    assert _changed(lake, since) is None
+    assert _changed(lake, since) is None, "changes that may be vacuumed"
 
 
 def test_a_table_made_without_a_feed_keeps_one_once_it_is_rebuilt(lake):
