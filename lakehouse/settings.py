@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     simulate_creators: int = Field(2000, ge=10, description="Creators of the synthetic world")
     simulate_seed: int = Field(7, description="Seed of the synthetic world")
     vacuum_hours: int = Field(168, ge=0, description="Age in hours from which files that no version names are removed")
+    small_table_mib: int = Field(
+        16,
+        ge=0,
+        description="Tables up to this size (MiB) are derived whole each night: cheaper than finding what changed",
+    )
     metrics_days: int = Field(
         0, ge=0, description="Days of daily metrics to keep, back from the newest; 0 keeps all, growth needs 120"
     )

@@ -66,7 +66,7 @@ def build_scores(ctx: StepContext) -> Report:
     try:
         stats = _peer_stats(features)
         peers = digests(stats)
-        keys = touched(ctx, INPUTS)
+        keys = touched(ctx, SCORES, INPUTS)
         if keys is not None:
             keys = keys.unionByName(_of_groups(features, changed_groups(ctx.cursor["peers"], peers))).distinct()
         write(ctx, SCORES, lambda only: only(features).mapInArrow(_scorer(stats), schema), keys=keys)

@@ -1,7 +1,7 @@
 """How a table is derived from others key by key: only keys that changed in an input are read, derived and written.
 
-Without a history that tells them (first run, new code or settings, an input built anew) everything is derived and the table
-replaced. Both ways end at the same rows.
+Without a history that tells them (first run, new code or settings, an input built anew), in a small table, and where most keys
+changed, everything is derived and the table replaced. Both ways end at the same rows.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def derive(
         inputs: tables that hold `key` and decide which keys changed.
         key: what rows are derived by.
     """
-    return write(ctx, spec, lambda only: fold(lambda table: only(ctx.lake.read(table))), keys=touched(ctx, inputs, key))
+    keys = touched(ctx, spec, inputs, key)
+    return write(ctx, spec, lambda only: fold(lambda table: only(ctx.lake.read(table))), keys=keys)
 
 
 def write(
@@ -75,13 +76,18 @@ def _are_most(count: int, table: DataFrame) -> bool:
     return count > BROADCAST_MAX_ROWS and 2 * count > table.count()
 
 
-def touched(ctx: StepContext, inputs: Sequence[TableSpec], key: Sequence[str] = ACCOUNT_KEY) -> DataFrame | None:
-    """Keys whose rows came, went or changed in an input since the step's last success; None where nobody can tell."""
-    if ctx.before is None:
+def touched(
+    ctx: StepContext, spec: TableSpec, inputs: Sequence[TableSpec], key: Sequence[str] = ACCOUNT_KEY
+) -> DataFrame | None:
+    """Keys of `spec` whose rows came, went or changed in an input since the step's last success.
+
+    None means all: where nobody can tell, and where the table is so small that finding out costs more.
+    """
+    if ctx.before is None or ctx.lake.is_small(spec):
         return None
     changes = []
-    for spec in inputs:
-        rows = ctx.lake.changes(spec, since=ctx.before[spec.name])
+    for table in inputs:
+        rows = ctx.lake.changes(table, since=ctx.before[table.name])
         if rows is None:
             return None
         changes.append(rows.select(*key))

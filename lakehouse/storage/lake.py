@@ -42,8 +42,6 @@ IN_PLACE = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors":
 """Properties of tables whose rows change: a changed row is marked and written anew, its file stays; changes can be read."""
 BROADCAST_MAX_ROWS = 200_000
 """Rows sent to every executor at once: keys are about 20 MB, accounts 200 MB; more are joined by shuffle."""
-SHUFFLED_BYTES = 16 * 1024 * 1024
-"""Largest table that a MERGE may shuffle whole rather than commit twice: about 100,000 accounts."""
 STILL_THREADS = 16
 """Tables asked for at once: each waits for the store, twice."""
 _NEW, _CHANGED, _GONE = "new", "changed", "gone"
@@ -162,7 +160,7 @@ class Lake:
             count = int(rows.count())
             differing = kept(self._differing(spec, rows, matching(self.read(spec), keys, most=count)))
             counts = {row["_kind"]: row["count"] for row in differing.groupBy("_kind").count().collect()}
-            if _NEW in counts and self._is_large(spec):
+            if _NEW in counts and not self.is_small(spec):
                 new = differing.where(f"_kind = '{_NEW}'").select(*spec.columns)
                 self._writer(spec, new).mode("append").save(self.layout.table_uri(spec))
                 differing = differing.where(f"_kind <> '{_NEW}'")
@@ -240,6 +238,11 @@ class Lake:
     def files(self, spec: TableSpec) -> list[dict[str, Any]]:
         """Path, `size_bytes` and `num_records` of each data file of the newest version; needs no Spark."""
         return list(pa.table(self._delta_table(spec).get_add_actions(flatten=True)).to_pylist())
+
+    def is_small(self, spec: TableSpec) -> bool:
+        """Whether writing the whole table costs less than another commit or plan: up to `small_table_mib`."""
+        most = self.settings.small_table_mib * 1024 * 1024
+        return self.version(spec.name) is not None and sum(int(file["size_bytes"]) for file in self.files(spec)) <= most
 
     def removed(self, spec: TableSpec) -> int:
         """Rows that stand in the files of the newest version but were changed or removed; OPTIMIZE rewrites such files."""
@@ -360,10 +363,6 @@ class Lake:
         if _NEW in kinds:
             merge = merge.whenNotMatchedInsert(values={f"`{name}`": f"s.`{name}`" for name in spec.columns})
         merge.execute()
-
-    def _is_large(self, spec: TableSpec) -> bool:
-        """Whether shuffling the table costs more than a commit."""
-        return sum(int(file["size_bytes"]) for file in self.files(spec)) > SHUFFLED_BYTES
 
     def _is_followed(self, spec: TableSpec, first: int) -> bool:
         """Whether the feed of changes holds everything from a version on, and nobody vacuums it while it is read."""

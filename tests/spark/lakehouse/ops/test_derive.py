@@ -47,6 +47,7 @@ def _run(lake):
 
 @pytest.fixture
 def built(lake):
+    lake.settings = lake.settings.model_copy(update={"small_table_mib": 0})
     lake.replace(ACCOUNTS, _accounts(lake, a="Ann", b="Bob", c="Cid"))
     assert _run(lake) == ({"a": "Ann", "b": "Bob", "c": "Cid"}, {"a", "b", "c"})
     return lake
@@ -77,6 +78,12 @@ def test_an_input_that_was_built_anew_replaces_the_table(built):
     texts, written = _run(built)
     assert texts == {"a": "Ann", "z": "Zoe"}
     assert written >= {"z", "b", "c"}
+
+
+def test_a_small_table_is_derived_whole(built):
+    built.settings = built.settings.model_copy(update={"small_table_mib": 1})
+    built.upsert(ACCOUNTS, _accounts(built, b="Bea"))
+    assert _run(built) == ({"a": "Ann", "b": "Bea", "c": "Cid"}, {"a", "b", "c"})
 
 
 def test_where_most_keys_changed_the_table_is_replaced(built, monkeypatch):

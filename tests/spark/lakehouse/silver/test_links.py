@@ -20,6 +20,7 @@ COLUMNS = ("platform_account_id", "link_type_code", "target_platform", "target_k
 @pytest.fixture
 def step(lake, run):
     cursors, states = {}, {}
+    lake.settings = lake.settings.model_copy(update={"small_table_mib": 0})
 
     def advance():
         for build in (build_observations, build_accounts, build_posts, build_links):

@@ -37,9 +37,9 @@ def test_append_of_the_same_batch_is_a_no_op(lake):
     assert _content(lake) == [("a", "1"), ("b", "2")]
 
 
-@pytest.mark.parametrize(("largest", "commits"), [(0, 2), (2**40, 1)])
-def test_upsert_updates_inserts_and_keeps(lake, monkeypatch, largest, commits):
-    monkeypatch.setattr("lakehouse.storage.lake.SHUFFLED_BYTES", largest)
+@pytest.mark.parametrize(("small_table_mib", "commits"), [(0, 2), (16, 1)])
+def test_upsert_updates_inserts_and_keeps(lake, small_table_mib, commits):
+    lake.settings = lake.settings.model_copy(update={"small_table_mib": small_table_mib})
     lake.upsert(SPEC, _frame(lake, ("a", "1"), ("b", "2")))
     lake.upsert(SPEC, _frame(lake, ("b", "3"), ("c", "4")))
     assert _content(lake) == [("a", "1"), ("b", "3"), ("c", "4")]
