@@ -1,12 +1,16 @@
-"""One maintenance asset per table, under the pool of the step that writes it: no writer commits meanwhile. No domain logic."""
+"""Upkeep: one asset per table, under the pool of the step that writes it: no writer commits meanwhile; and erasure.
+
+No domain logic.
+"""
 
 from collections.abc import Iterator
 
-from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, AssetSpec, MaterializeResult, multi_asset
+from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, AssetSpec, MaterializeResult, asset, multi_asset
 
 from assets.failures import mapped_errors
 from assets.resources import LakeResource
 from lakehouse.contracts.tables import TABLES
+from lakehouse.ops.erasure import erase
 from lakehouse.ops.maintenance import maintain
 from lakehouse.ops.steps import Step
 
@@ -35,3 +39,16 @@ def maintenance_of(step: Step) -> AssetsDefinition:
             yield MaterializeResult(asset_key=AssetKey([GROUP, name]), metadata=health)
 
     return materialize
+
+
+@asset(
+    key=AssetKey([GROUP, "erasure"]),
+    group_name=GROUP,
+    kinds={"spark", "deltalake"},
+    description="What was delivered again of accounts that asked to be forgotten, taken out of landing and bronze",
+)
+def erasure(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:  # type: ignore[type-arg]
+    """Take out what arrived since the last time; the accounts themselves are kept out by silver."""
+    with mapped_errors(context.retry_number):
+        found = erase(lake.open(), context.log.info)
+    return MaterializeResult(metadata={"accounts": found.accounts, "records": found.records})

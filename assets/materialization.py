@@ -16,6 +16,7 @@ from dagster import (
     multi_asset,
 )
 
+from assets.emr import run_on_emr, runs_on_emr
 from assets.failures import mapped_errors
 from assets.names import SNAPSHOT
 from assets.resources import LakeResource
@@ -45,7 +46,10 @@ def asset_for(step: Step) -> AssetsDefinition:
 
         with mapped_errors(context.retry_number):
             opened = lake.open()
-            report = run_step(step, opened, opened.settings, note)
+            if runs_on_emr(step, opened.settings):
+                report = run_on_emr(context, step, opened)
+            else:
+                report = run_step(step, opened, opened.settings, note)
         PROGRESS.info(_line(step, report))
         for name in step.outputs or (step.name,):
             yield MaterializeResult(asset_key=name, metadata=_metadata(name, report, opened.layout.root))

@@ -11,6 +11,7 @@ from lakehouse.errors import NotFoundError
 from lakehouse.gold.export import collect_exports, exported_rows
 from lakehouse.ops.steps import Cursor, Report, StepContext
 from lakehouse.settings import Settings
+from lakehouse.silver.erased import last_erasure
 from lakehouse.storage.lake import Lake
 
 SPEC = IndexSpec()
@@ -22,9 +23,17 @@ def build_snapshot(ctx: StepContext) -> Report:
     if export_id is None:
         raise NotFoundError("There is no export yet; run the pipeline first.")
     scratch = ctx.settings.home / "scratch"
-    kept = ctx.settings.snapshots_kept
-    manifest = publish_export(ctx.lake.objects, export_id, scratch=scratch, spec=SPEC, keep=kept, log=ctx.log)
-    collect_exports(ctx.lake.objects, current=export_id)
+    outdated = last_erasure(ctx.lake.objects)
+    manifest = publish_export(
+        ctx.lake.objects,
+        export_id,
+        scratch=scratch,
+        spec=SPEC,
+        keep=ctx.settings.snapshots_kept,
+        outdated=outdated,
+        log=ctx.log,
+    )
+    collect_exports(ctx.lake.objects, current=export_id, outdated=outdated)
     return Report(
         rows_in=exported_rows(ctx.lake.objects, export_id),
         rows_out=manifest.rows_count,

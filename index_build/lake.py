@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import faiss
@@ -36,6 +37,7 @@ def publish_export(
     scratch: Path,
     spec: IndexSpec,
     keep: int = KEEP_SNAPSHOTS,
+    outdated: datetime | None = None,
     log: Callable[[str], None] = print,
 ) -> Manifest:
     """Make the snapshot of an export the current one, building it unless the lake already holds it.
@@ -46,6 +48,7 @@ def publish_export(
         scratch: folder for temporary files; it needs about twice the size of the vectors.
         spec: what to build.
         keep: newest snapshots that are never removed, at least `KEEP_SNAPSHOTS`.
+        outdated: snapshots made before it are removed once they are not current any more.
         log: gets one line a stage.
 
     Raises:
@@ -61,7 +64,7 @@ def publish_export(
         out = Path(folder) / "snapshot"
         manifest = build_snapshot(export, out, spec, log=log)
         publish(store, out)
-    removed = collect_garbage(store, keep=keep)
+    removed = collect_garbage(store, keep=keep, outdated=outdated)
     log(f"index: published {manifest.snapshot_id}, removed {len(removed)} old snapshot(s)")
     return manifest
 

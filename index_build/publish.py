@@ -166,11 +166,17 @@ def list_snapshots(store: ObjectStore) -> list[SnapshotInfo]:
 
 
 def collect_garbage(
-    store: ObjectStore, *, keep: int = KEEP_SNAPSHOTS, min_age: timedelta = MIN_AGE, now: datetime | None = None
+    store: ObjectStore,
+    *,
+    keep: int = KEEP_SNAPSHOTS,
+    min_age: timedelta = MIN_AGE,
+    now: datetime | None = None,
+    outdated: datetime | None = None,
 ) -> list[str]:
     """Remove snapshots beyond the newest `keep` (at least 3), and remains without a manifest, older than `min_age`.
 
-    The current and the previous snapshot always stay. The manifest goes first, so that a killed removal leaves no
+    The current and the previous snapshot stay; but of those made before `outdated` only the current one does: they name
+    somebody who asked to be forgotten. The manifest goes first, so that a killed removal leaves no
     snapshot that looks complete; what it leaves is remains for the next call.
 
     Returns:
@@ -179,10 +185,11 @@ def collect_garbage(
     limit = (now or datetime.now(UTC)) - min_age
     complete = list_snapshots(store)
     spare = {info.snapshot_id for info in complete[max(keep, KEEP_SNAPSHOTS) :] if info.created_at < limit}
+    forbidden = {info.snapshot_id for info in complete if outdated and info.created_at < min(outdated, limit)}
     newest_write = _newest_writes(store)
     known = {info.snapshot_id for info in complete}
     spare |= {name for name, written_at in newest_write.items() if name not in known and written_at < limit}
-    return [snapshot_id for snapshot_id in sorted(spare) if _remove(store, snapshot_id)]
+    return [name for name in sorted(spare | forbidden) if _remove(store, name, even_previous=name in forbidden)]
 
 
 def _upload(store: ObjectStore, folder: Path, manifest: Manifest) -> None:
@@ -279,10 +286,11 @@ def _info(store: ObjectStore, key: str, current: Current | None) -> SnapshotInfo
     )
 
 
-def _remove(store: ObjectStore, snapshot_id: str) -> bool:
+def _remove(store: ObjectStore, snapshot_id: str, *, even_previous: bool = False) -> bool:
     """Remove a snapshot unless the pointer names it now."""
     current = read_current(store)
-    if current is not None and snapshot_id in (current.snapshot_id, current.previous):
+    named = (current.snapshot_id, None if even_previous else current.previous) if current is not None else ()
+    if snapshot_id in named:
         return False
     store.delete(snapshot_key(snapshot_id))
     crashpoint(MID_REMOVAL)

@@ -90,6 +90,14 @@ def _lake_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "--set-lifecycle", action="store_true", help="first set our lifecycle rules on the lake's bucket"
     )
     _command(commands, "publish", _publish, "export gold, build the index, publish it")
+    step = _command(commands, "step", _step, "run one step of the pipeline, if something it depends on changed")
+    step.add_argument("name", help="name of its asset in Dagster")
+    erase = _command(commands, "erase", _erase, "take accounts out of the lake and keep them out")
+    erase.add_argument(
+        "subject",
+        nargs="*",
+        help="platform:id, platform:@handle or a creator's id; none: what came again of earlier ones",
+    )
     rollback = _command(commands, "rollback", _rollback, "serve an older snapshot again")
     rollback.add_argument("snapshot", nargs="?", help="snapshot id; without it the one before the current")
     dev = _command(commands, "dev", _dev, "open Dagster: web page and daemon")
@@ -165,6 +173,18 @@ def _publish(_arguments: argparse.Namespace) -> int:
     from jobs.run import publish
 
     return publish()
+
+
+def _erase(arguments: argparse.Namespace) -> int:
+    from jobs.run import forget
+
+    return forget(arguments.subject)
+
+
+def _step(arguments: argparse.Namespace) -> int:
+    from jobs.run import run_alone
+
+    return run_alone(arguments.name)
 
 
 def _rollback(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,8 @@ import shutil
 import socket
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +26,12 @@ from jobs.world import ensure_world
 from lakehouse.contracts.layout import LANDING as LANDING_FOLDER
 from lakehouse.contracts.tables import TABLES
 from lakehouse.errors import NotFoundError, PermanentError
-from lakehouse.ops.steps import Step, is_current
+from lakehouse.ops.erasure import erase, request_erasure
+from lakehouse.ops.steps import Step, is_current, run_step
 from lakehouse.quality.memory import remembered
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.lake import Lake
+from lakehouse.storage.probe import require_fence
 
 if TYPE_CHECKING:
     from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult, JobDefinition
@@ -74,6 +78,46 @@ def publish() -> int:
     settings = load_settings()
     with one_run_at_a_time(settings):
         _materialize(settings, only=(EXPORT, SNAPSHOT))
+    return 0
+
+
+def run_alone(name: str) -> int:
+    """Run one step in this process, without Dagster: for schedulers of their own and jobs on other machines.
+
+    A folder is locked as by any run. On S3 whoever starts steps sees to it that one process at a time runs this one.
+
+    Raises:
+        NotFoundError: there is no such step.
+    """
+    step = next((step for step in STEPS if step.name == name), None)
+    if step is None:
+        raise NotFoundError(f"There is no step {name}; there are {', '.join(step.name for step in STEPS)}.")
+    settings = load_settings()
+    lake = Lake(settings)
+    if lake.layout.is_s3:
+        require_fence(lake.objects)
+    with nullcontext() if lake.layout.is_s3 else one_run_at_a_time(settings):
+        report = run_step(step, lake, settings, _say)
+    _say(f"{name}: {'unchanged' if report.is_skipped else f'{report.rows_in:,} in, {report.rows_out:,} out'}.")
+    return 0
+
+
+def forget(subjects: Sequence[str]) -> int:
+    """Take accounts out of the lake and keep them out; without subjects what was delivered again of earlier ones.
+
+    Raises:
+        PermanentError: a subject is no account and no creator; nothing was done then.
+    """
+    settings = load_settings()
+    with one_run_at_a_time(settings):
+        lake = Lake(settings)
+        if lake.layout.is_s3:
+            require_fence(lake.objects)
+        if subjects:
+            _say(f"{len(request_erasure(lake, subjects))} keys of accounts are refused from now on.")
+        found = erase(lake, _say)
+    _say(f"{found.accounts} accounts and {found.records:,} raw records were taken out of landing, bronze and silver.")
+    _say("The next run takes them out of gold and search, upkeep out of older versions; docs/operations.md says when.")
     return 0
 
 

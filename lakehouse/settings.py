@@ -30,11 +30,18 @@ class Settings(BaseSettings):
     lake: str = Field("", description="Lake root: a folder or s3://bucket/prefix; empty means `{home}/lake`")
     input: Path | None = Field(None, description="Folder of raw files; empty means the synthetic world")
     mappings_dir: Path | None = Field(None, description="Folder with further file mappings")
-    spark_master: str = Field("local[2]", description="Spark master URL")
+    spark_master: str = Field(
+        "local[2]", description="Spark master URL; `submitted` leaves Spark as spark-submit set it up"
+    )
     spark_driver_memory: str = Field("3g", description="Driver heap; executors' too when embedded")
     spark_jars: Path | None = Field(None, description="Folder with the Delta and S3 jars; empty means the set-up's")
     spark_extra: dict[str, str] = Field(default_factory=dict, description="Further Spark settings, as JSON")
     shuffle_partitions: int = Field(2, ge=1, description="Shuffle partitions when embedded")
+    emr_application: str = Field(
+        "", description="EMR Serverless application that runs Spark's steps; empty means this process"
+    )
+    emr_role: str = Field("", description="ARN of the role of its jobs")
+    emr_spark: str = Field("", description="Further spark-submit parameters of its jobs; secrets as EMR.secret@name")
     s3_endpoint: str = Field("", description="S3 endpoint of a non-AWS store, for example http://127.0.0.1:4566")
     s3_region: str = Field("us-east-1", description="S3 region")
     s3_access_key_id: SecretStr | None = Field(None, description="S3 key; empty means the default AWS chain")

@@ -11,6 +11,7 @@ ALERTS = "alerts"
 LANDING = "landing"
 BATCHES = "landing/_batches"
 DELTA = "delta"
+ERASURES = "erasures"
 EXPORTS = "exports"
 HEALTH = "health"
 PROGRESS = "progress"
@@ -69,6 +70,11 @@ def snapshot_key(snapshot_id: str, name: str = MANIFEST) -> str:
 def export_key(export_id: str, name: str) -> str:
     """Key of a file of an export."""
     return f"{EXPORTS}/{export_id}/{name}"
+
+
+def erasure_key(platform: str, digest: str) -> str:
+    """Key of a request to forget an account."""
+    return f"{ERASURES}/{platform}/{digest}"
 
 
 def health_key(table: str) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from lakehouse.contracts.layout import HEALTH, health_key, table_key
 from lakehouse.contracts.tables import TABLES, TableSpec
+from lakehouse.silver.erased import last_erasure
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.objects import ObjectStore
 
@@ -28,6 +30,9 @@ VACUUM_HOURS = 168
 def maintain(lake: Lake, spec: TableSpec) -> dict[str, Any]:
     """Compact, vacuum and measure a table; its health afterwards, with what was done.
 
+    After an erasure the first upkeep leaves no removed row in the files of the newest version; those of older versions go
+    with the first one that comes `vacuum_hours` later.
+
     Returns:
         Counts of rows, files, bytes (of the newest version), log objects, version; rows that its files hold but it does
         not (`removed_rows`); `compacted` and `vacuumed` files.
@@ -36,14 +41,27 @@ def maintain(lake: Lake, spec: TableSpec) -> dict[str, Any]:
         return {"table": spec.name, "version": -1} | dict.fromkeys(
             ("rows", "removed_rows", "files", "bytes", "log_files"), 0
         )
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     before = table_health(lake, spec)
-    done = {"compacted": 0, "vacuumed": 0}
+    done: dict[str, Any] = {"compacted": 0, "vacuumed": 0}
     if before["small_files"] > SMALL_FILES_MAX or before["removed_rows"] > REMOVED_SHARE_MAX * before["rows"]:
         done["compacted"] = lake.compact(spec)
+    done |= _purged(lake, spec, before, now=now)
     done["vacuumed"] = lake.vacuum(spec, hours=lake.settings.vacuum_hours)
     health = table_health(lake, spec) | done
     lake.objects.replace(health_key(spec.name), json.dumps(health, sort_keys=True).encode())
     return health
+
+
+def _purged(lake: Lake, spec: TableSpec, health: dict[str, Any], *, now: str) -> dict[str, str]:
+    """`purged_at`, the time since which no row that was erased before stands in the newest version's files."""
+    wanted = last_erasure(lake.objects)
+    last = (lake.objects.read_json(health_key(spec.name)) or {}).get("purged_at", "")
+    if wanted is None or (last and datetime.fromisoformat(last) >= wanted):
+        return {"purged_at": last} if last else {}
+    if health["removed_rows"]:
+        lake.purge(spec)
+    return {"purged_at": now}
 
 
 def table_health(lake: Lake, spec: TableSpec) -> dict[str, Any]:

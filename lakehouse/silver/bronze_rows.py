@@ -54,10 +54,17 @@ def first_of_each(records: DataFrame) -> DataFrame:
     return marked.where(F.col("first_batch").isNull() | is_first).select(*records.columns)
 
 
-def parse(records: DataFrame, parser: Parser, *, columns: tuple[str, ...], pepper: bytes) -> DataFrame:
-    """Normalised rows with `rejects` and `is_refused`, one per record."""
+def parse(
+    records: DataFrame,
+    parser: Parser,
+    *,
+    columns: tuple[str, ...],
+    pepper: bytes,
+    erased: frozenset[str] = frozenset(),
+) -> DataFrame:
+    """Normalised rows with `rejects` and `is_refused`, one per record; those of `erased` accounts are refused."""
     schema = from_arrow_schema(parsed_schema(columns))
-    return records.select(*RAW_COLUMNS).mapInArrow(partial(parser, pepper=pepper), schema)
+    return records.select(*RAW_COLUMNS).mapInArrow(partial(parser, pepper=pepper, erased=erased), schema)
 
 
 def counts_in(records: DataFrame) -> tuple[dict[str, int], dict[str, int]]:

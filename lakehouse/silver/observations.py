@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from lakehouse.contracts.tables import BRONZE_PROFILES, OBSERVATIONS
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver import bronze_rows, rows
+from lakehouse.silver.erased import erased_subjects
 from lakehouse.silver.rejected import SourceCounts, conserved_report, has_rejects, write_rejects
 from lakehouse.silver.seen import Seen
 
@@ -37,7 +38,10 @@ def build_observations(ctx: StepContext) -> Report:
     if not rows_in and not seen.is_nothing:
         return conserved_report({}, seen=seen)
     fresh = _unknown(ctx.lake, bronze_rows.first_of_each(records), seen)
-    parsed = bronze_rows.parse(fresh, rows.parse_profiles, columns=rows.PROFILE_COLUMNS, pepper=ctx.settings.pepper())
+    erased = erased_subjects(ctx.lake.objects)
+    parsed = bronze_rows.parse(
+        fresh, rows.parse_profiles, columns=rows.PROFILE_COLUMNS, pepper=ctx.settings.pepper(), erased=erased
+    )
     parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         counts = _counts(parsed, rows_in)

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from lakehouse.contracts.tables import BRONZE_POSTS, POSTS
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver import bronze_rows, rows
+from lakehouse.silver.erased import erased_subjects
 from lakehouse.silver.newest import ORDER
 from lakehouse.silver.rejected import SourceCounts, conserved_report, has_rejects, write_rejects
 from lakehouse.silver.seen import Seen
@@ -39,7 +40,10 @@ def build_posts(ctx: StepContext) -> Report:
     rows_in, newest = bronze_rows.counts_in(records)
     if not rows_in and not seen.is_nothing:
         return conserved_report({}, seen=seen)
-    parsed = bronze_rows.parse(records, rows.parse_posts, columns=rows.POST_COLUMNS, pepper=ctx.settings.pepper())
+    erased = erased_subjects(ctx.lake.objects)
+    parsed = bronze_rows.parse(
+        records, rows.parse_posts, columns=rows.POST_COLUMNS, pepper=ctx.settings.pepper(), erased=erased
+    )
     parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK)
     winners = _winners(ctx.lake, parsed, seen=seen, new_rows=sum(rows_in.values())).persist(
         StorageLevel.MEMORY_AND_DISK

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from lakehouse.contracts.fields import FIELDS
 from lakehouse.contracts.tables import OBSERVATIONS, POSTS, TableSpec
+from lakehouse.silver.erased import is_erased
 from lakehouse.silver.post_rows import post_row
 from lakehouse.silver.profile_rows import Row, Scope, profile_row
 from lakehouse.silver.rules import Reading, Reject
@@ -34,7 +35,8 @@ ENVELOPE = (
 RAW_COLUMNS = (*ENVELOPE, "payload")
 REJECTS = pa.list_(pa.struct([("field_name", pa.string()), ("reason_code", pa.string()), ("raw_value", pa.string())]))
 
-Normalise = Callable[[Mapping[str, object], Scope], tuple[Row | None, list[Reject]]]
+Result = tuple[Row | None, list[Reject]]
+Normalise = Callable[[Mapping[str, object], Scope], Result]
 
 
 def _payload_columns(spec: TableSpec, *, derived: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -51,24 +53,34 @@ def parsed_schema(columns: tuple[str, ...]) -> pa.Schema:
     return pa.schema([*known, pa.field("rejects", REJECTS), pa.field("is_refused", pa.bool_())])
 
 
-def parse_profiles(batches: Iterator[pa.RecordBatch], *, pepper: bytes) -> Iterator[pa.RecordBatch]:
-    """Normalised observations of raw profile batches (columns `RAW_COLUMNS`)."""
+def parse_profiles(
+    batches: Iterator[pa.RecordBatch], *, pepper: bytes, erased: frozenset[str] = frozenset()
+) -> Iterator[pa.RecordBatch]:
+    """Normalised observations of raw profile batches (columns `RAW_COLUMNS`); those of `erased` accounts are refused."""
     for batch in batches:
-        yield parse_batch(batch, columns=PROFILE_COLUMNS, normalise=profile_row, pepper=pepper)
+        yield parse_batch(batch, columns=PROFILE_COLUMNS, normalise=profile_row, pepper=pepper, erased=erased)
 
 
-def parse_posts(batches: Iterator[pa.RecordBatch], *, pepper: bytes) -> Iterator[pa.RecordBatch]:
-    """Normalised posts of raw post batches (columns `RAW_COLUMNS`)."""
+def parse_posts(
+    batches: Iterator[pa.RecordBatch], *, pepper: bytes, erased: frozenset[str] = frozenset()
+) -> Iterator[pa.RecordBatch]:
+    """Normalised posts of raw post batches (columns `RAW_COLUMNS`); those of `erased` accounts are refused."""
     for batch in batches:
-        yield parse_batch(batch, columns=POST_COLUMNS, normalise=post_row, pepper=pepper)
+        yield parse_batch(batch, columns=POST_COLUMNS, normalise=post_row, pepper=pepper, erased=erased)
 
 
 def parse_batch(
-    batch: pa.RecordBatch, *, columns: tuple[str, ...], normalise: Normalise, pepper: bytes
+    batch: pa.RecordBatch,
+    *,
+    columns: tuple[str, ...],
+    normalise: Normalise,
+    pepper: bytes,
+    erased: frozenset[str] = frozenset(),
 ) -> pa.RecordBatch:
     """One normalised batch with as many rows, in the same order, as the raw one."""
     inputs = zip(*(batch.column(name).to_pylist() for name in ("payload", "platform", "observed_at")), strict=True)
-    results = [_parse(payload, Scope(platform, seen, pepper), normalise) for payload, platform, seen in inputs]
+    scopes = ((payload, Scope(platform, seen, pepper)) for payload, platform, seen in inputs)
+    results = [_unless_erased(_parse(payload, scope, normalise), scope, erased) for payload, scope in scopes]
     schema = parsed_schema(columns)
     empty: Row = {}
     rows = [row or empty for row, _ in results]
@@ -79,7 +91,15 @@ def parse_batch(
     return pa.RecordBatch.from_arrays(_as(arrays, schema), schema=schema)
 
 
-def _parse(text: str, scope: Scope, normalise: Normalise) -> tuple[Row | None, list[Reject]]:
+def _unless_erased(result: Result, scope: Scope, erased: frozenset[str]) -> Result:
+    """The result, but for an account that is to be forgotten only that something was refused."""
+    row = result[0]
+    if row is None or not is_erased(scope.platform, row["platform_account_id"], pepper=scope.pepper, erased=erased):
+        return result
+    return None, [Reject(None, "erased", "")]
+
+
+def _parse(text: str, scope: Scope, normalise: Normalise) -> Result:
     try:
         payload = json.loads(text)
     except (ValueError, RecursionError):

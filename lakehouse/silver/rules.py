@@ -23,6 +23,7 @@ REASON_TEXTS = {
     "ambiguous_date": "Day and month cannot be told apart.",
     "ambiguous_number": "The number has two readings: a group of thousands, or a fraction.",
     "bad_payload": "The record is not a JSON object, or a rule failed on it.",
+    "erased": "The account's owner asked to be forgotten.",
     "in_future": "The time lies more than a day after the observation.",
     "lossy_id": "The id went through a floating-point number and lost digits.",
     "negative": "A count or rate cannot be negative.",

@@ -222,6 +222,10 @@ class Lake:
         done = DeltaTable.forPath(self.spark, self.layout.table_uri(spec)).optimize().executeCompaction()
         return int(done.select("metrics.numFilesRemoved").collect()[0][0])
 
+    def purge(self, spec: TableSpec) -> None:
+        """Write every file that holds removed rows anew without them; the rows stay as they are."""
+        self.spark.sql(f"REORG TABLE delta.`{self.layout.table_uri(spec)}` APPLY (PURGE)")
+
     def vacuum(self, spec: TableSpec, *, hours: float) -> int:
         """Remove files that no version of the last `hours` names; returns how many were found.
 

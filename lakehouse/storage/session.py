@@ -46,6 +46,8 @@ S3A = {
 }
 
 
+SUBMITTED = "submitted"
+"""Master of a driver that spark-submit started: machines, memory and jars are set already."""
 COLLECTOR = "-XX:+UseParallelGC"
 """G1, the default, marks the heap again for every large buffer; on 2 cores that took a sixth of a run (docs/figures.md)."""
 ZONE = "-Duser.timezone=UTC"
@@ -61,18 +63,9 @@ def spark_config(settings: Settings) -> dict[str, str]:
     Raises:
         SettingsError: the jars are missing, or the extra settings take away the fence.
     """
-    config = {
-        "spark.master": settings.spark_master,
-        "spark.jars": ",".join(str(path) for path in settings.jars()),
-        "spark.driver.memory": settings.spark_driver_memory,
-        "spark.pyspark.python": sys.executable,
-        "spark.pyspark.driver.python": sys.executable,
-        "spark.driver.extraJavaOptions": " ".join(_driver_options()),
-        "spark.executor.extraJavaOptions": ZONE,
-        "spark.ui.showConsoleProgress": "false",
-        **DELTA,
-        **COMMON,
-    }
+    config = {"spark.ui.showConsoleProgress": "false", **DELTA, **COMMON}
+    if settings.spark_master != SUBMITTED:
+        config |= _machines(settings)
     if settings.spark_master.startswith("local"):
         config |= EMBEDDED | {
             "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
@@ -83,6 +76,19 @@ def spark_config(settings: Settings) -> dict[str, str]:
         config |= FENCE | S3A | _s3_endpoint(settings)
     _refuse_without_fence(settings.spark_extra)
     return config | settings.spark_extra
+
+
+def _machines(settings: Settings) -> dict[str, str]:
+    """Where Spark runs and what it starts with."""
+    return {
+        "spark.master": settings.spark_master,
+        "spark.jars": ",".join(str(path) for path in settings.jars()),
+        "spark.driver.memory": settings.spark_driver_memory,
+        "spark.pyspark.python": sys.executable,
+        "spark.pyspark.driver.python": sys.executable,
+        "spark.driver.extraJavaOptions": " ".join(_driver_options()),
+        "spark.executor.extraJavaOptions": ZONE,
+    }
 
 
 def _driver_options() -> list[str]:
@@ -105,7 +111,8 @@ def spark_session(settings: Settings) -> SparkSession:
     """The process's session, started on first use."""
     from pyspark.sql import SparkSession
 
-    os.environ["PYSPARK_PYTHON"] = sys.executable  # the setting spark.pyspark.python only reaches spark-submit
+    if settings.spark_master != SUBMITTED:
+        os.environ["PYSPARK_PYTHON"] = sys.executable  # the setting spark.pyspark.python only reaches spark-submit
     if settings.spark_master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName("creatorlake")

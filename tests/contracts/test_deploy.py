@@ -8,10 +8,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import hcl2
 import pytest
 import yaml
 
+from assets.emr import ENTRY_POINT
+from lakehouse.contracts import layout
 from lakehouse.settings import Settings
+from lakehouse.storage import probe
+from lakehouse.storage.bucket import LIFECYCLE
 from serving.settings import ServingSettings
 
 REPO = Path(__file__).resolve().parents[2]
@@ -83,3 +88,73 @@ def test_the_executors_find_the_driver():
     assert service["spec"]["selector"].items() <= labels.items()
     assert spark["spark.kubernetes.container.image"] == driver["image"]
     assert by_kind["CronJob"]["spec"]["concurrencyPolicy"] == "Forbid"
+
+
+@pytest.fixture(scope="module")
+def terraform() -> dict[str, Any]:
+    """Blocks of the Terraform file by kind, type and name; attributes of data and resources."""
+    with (REPO / "deploy" / "terraform" / "main.tf").open(encoding="utf-8") as file:
+        return plain(hcl2.load(file))
+
+
+def plain(value: Any) -> Any:
+    """The parsed file without the quotes that the parser keeps around strings and labels."""
+    if isinstance(value, dict):
+        return {name.strip('"'): plain(item) for name, item in value.items() if name != "__is_block__"}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value.strip('"') if isinstance(value, str) else value
+
+
+def blocks(terraform: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Address (`type.name`) to attributes."""
+    return {
+        f"{type_}.{name}": body
+        for block in terraform[kind]
+        for type_, named in block.items()
+        for name, body in named.items()
+    }
+
+
+def statements(terraform: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """Statements of a policy by their ids."""
+    return {entry["sid"]: entry for entry in blocks(terraform, "data")[f"aws_iam_policy_document.{name}"]["statement"]}
+
+
+def test_the_bucket_is_closed_encrypted_and_takes_its_rules_from_our_file(terraform):
+    found = blocks(terraform, "resource")
+    closed = found["aws_s3_bucket_public_access_block.lake"]
+    assert {value for name, value in closed.items() if name != "bucket"} == {True}
+    assert str(LIFECYCLE.relative_to(REPO)) in str(terraform["locals"])
+    assert "local.rules" in str(found["aws_s3_bucket_lifecycle_configuration.lake"])
+    assert statements(terraform, "tls_only")["NothingWithoutTls"]["effect"] == "Deny"
+    assert "aws:kms" in str(found["aws_s3_bucket_server_side_encryption_configuration.lake"])
+
+
+def test_roles_may_do_what_the_code_does_and_no_more(terraform):
+    jobs = statements(terraform, "jobs")
+    written = {layout.DELTA, layout.EXPORTS, layout.PROGRESS, layout.ALERTS, layout.HEALTH, probe.PREFIX}
+    folders = re.findall(r"[a-z_]+", str(jobs["WriteTables"]["resources"]).partition(" in ")[2].partition("]")[0])
+    assert set(folders) == written
+    assert all("Put" not in action and "Delete" not in action for action in jobs["Read"]["actions"])
+    serving = statements(terraform, "serving")
+    assert set(serving) == {"See", "Read", "Decrypt"}
+    assert serving["Read"]["actions"] == ["s3:GetObject"]
+    assert layout.SNAPSHOTS in str(serving["Read"]["resources"])
+    started = statements(terraform, "orchestrator")
+    actions = {*started["FollowJobs"]["actions"], *started["FollowAJob"]["actions"]}
+    asked = {"GetApplication", "StartJobRun", "ListJobRuns", "GetJobRun", "CancelJobRun", "GetDashboardForJobRun"}
+    assert actions == {f"emr-serverless:{name}" for name in asked}
+    for name in ("jobs", "orchestrator", "serving"):
+        for statement in statements(terraform, name).values():
+            assert "*" not in statement["actions"]
+            assert statement["resources"] != ["*"]
+
+
+def test_the_outputs_are_settings(terraform):
+    (output,) = terraform["output"]
+    assert set(output["settings"]["value"]) <= OURS
+
+
+def test_a_job_starts_what_the_image_holds():
+    assert (REPO / ENTRY_POINT.removeprefix("local:///opt/creatorlake/")).is_file()

@@ -229,6 +229,17 @@ def test_garbage_is_old_spare_and_never_served(store, make_snapshot):
     assert collect_garbage(store, keep=0, now=NEXT_DAY) == []
 
 
+def test_of_snapshots_that_name_an_erased_account_only_the_current_one_stays(store, make_snapshot):
+    ids = [publish(store, make_snapshot(seed)).snapshot_id for seed in range(3)]
+    made = {info.snapshot_id: info.created_at for info in list_snapshots(store)}
+    assert collect_garbage(store, now=NEXT_DAY, outdated=min(made.values())) == []
+    assert collect_garbage(store, outdated=NEXT_DAY) == []  # somebody may still be loading them
+    assert collect_garbage(store, now=NEXT_DAY, outdated=NEXT_DAY) == sorted(ids[:2])
+    assert [info.snapshot_id for info in list_snapshots(store)] == ids[2:]
+    with pytest.raises(NotFoundError):
+        rollback(store)
+
+
 def test_remains_of_a_crash_go_only_when_old(store, make_snapshot):
     with pytest.raises(KeyboardInterrupt):
         publish(CrashingStore(store, 2), make_snapshot(1))

@@ -13,6 +13,7 @@ import pytest
 
 from lakehouse.contracts.payload import POST_FIELDS, PROFILE_FIELDS
 from lakehouse.silver import rows, rules
+from lakehouse.silver.erased import subject_digest
 from lakehouse.silver.post_rows import post_row
 from lakehouse.silver.profile_rows import Scope, profile_row
 
@@ -251,3 +252,14 @@ def raw_batch(payloads):
     }
     columns["payload"] = pa.array(texts, pa.string())
     return pa.RecordBatch.from_pydict({name: columns[name] for name in rows.RAW_COLUMNS})
+
+
+def test_an_erased_account_is_refused_without_its_values():
+    records = [{"handle": "jane", "bio": "hello"}, {"handle": "john", "followers": "many"}]
+    erased = frozenset({subject_digest("instagram", "@jane", pepper=b"p"), subject_digest("x", "@john", pepper=b"p")})
+    given = {"columns": rows.PROFILE_COLUMNS, "normalise": profile_row, "pepper": b"p", "erased": erased}
+    parsed = rows.parse_batch(raw_batch([json.dumps(record) for record in records]), **given).to_pylist()
+    assert [row["is_refused"] for row in parsed] == [True, False]
+    assert parsed[0]["rejects"] == [{"field_name": None, "reason_code": "erased", "raw_value": ""}]
+    assert {parsed[0][name] for name in rows.PROFILE_COLUMNS} == {None}
+    assert not any("jane" in digest for digest in erased)
