@@ -14,6 +14,7 @@ from typing import Any
 
 from assets.steps import STEPS
 from benchmarks import scale
+from benchmarks.plot import draw
 from benchmarks.report import Figure, publish
 from jobs.memory import PeakMemory
 from tests.support import Home, served
@@ -76,6 +77,7 @@ def main() -> None:
     elif os.environ.get("PART") == SCALE:
         command = f"make bench-pipeline PART={SCALE} SIZES={','.join(map(str, scale.sizes()))}"
         publish("pipeline", scale.measure(scale.sizes()), command=command, replaces=(SCALE,))
+        draw()
     else:
         publish("pipeline", measure(""), command="make bench-pipeline", keeps=(SCALE,))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lakehouse.settings import Settings, load_settings
@@ -14,7 +15,27 @@ from lakehouse.storage.lake import Lake
 from tests.s3_backends import MINISTACK, S3Backend, running
 
 DATA_VARIABLE = "CREATORLAKE_TEST_DATA"
+E2E = Path(__file__).with_name("e2e")
 DEFAULT_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+WORKER_GIB = 6
+"""Memory of one process of tests: a JVM, the encoder, a run of the main job."""
+MOST_WORKERS = 4
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes of tests for `-n auto`: as many as cores and memory carry; 0 runs the tests in this one."""
+    memory = psutil.virtual_memory().total >> 30
+    found = min(len(os.sched_getaffinity(0)), memory // WORKER_GIB, MOST_WORKERS)
+    return found if found > 1 else 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file stay together, and so do those of the main job: they share what is dear to build."""
+    for item in items:
+        group = "e2e" if E2E in item.path.parents else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
