@@ -13,6 +13,7 @@ from lakehouse.ops.steps import Cursor, Report, StepContext
 from lakehouse.settings import Settings
 from lakehouse.silver.erased import last_erasure
 from lakehouse.storage.lake import Lake
+from lakehouse.storage.scratch import own_folder
 
 SPEC = IndexSpec()
 
@@ -22,7 +23,7 @@ def build_snapshot(ctx: StepContext) -> Report:
     export_id = ((ctx.lake.objects.read_json(progress_key(EXPORT)) or {}).get("cursor") or {}).get("version")
     if export_id is None:
         raise NotFoundError("There is no export yet; run the pipeline first.")
-    scratch = ctx.settings.home / "scratch"
+    scratch = own_folder(ctx.settings.home / "scratch")
     outdated = last_erasure(ctx.lake.objects)
     manifest = publish_export(
         ctx.lake.objects,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lakehouse.contracts.layout import Layout
 from lakehouse.errors import SettingsError
 from lakehouse.settings import Settings
+from lakehouse.storage.scratch import own_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -70,7 +71,7 @@ def spark_config(settings: Settings) -> dict[str, str]:
         config |= EMBEDDED | {
             "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
             "spark.sql.warehouse.dir": str(settings.home / "spark-warehouse"),
-            "spark.local.dir": str(settings.home / "spark-local"),
+            "spark.local.dir": str(own_folder(settings.home / "spark-local")),
         }
     if Layout(settings.lake_root).is_s3:
         config |= FENCE | S3A | _s3_endpoint(settings)

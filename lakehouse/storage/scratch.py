@@ -1,0 +1,49 @@
+"""Folders of a process for files that are worth nothing after it, however it ends: the next process removes them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import TextIO
+
+LOCK = "lock"
+BEING_MADE = "."
+"""Begin of the name of a folder whose lock is not taken yet."""
+_own: dict[Path, tuple[Path, TextIO]] = {}
+"""Folders of this process with their locks, which end with it."""
+
+
+def own_folder(parent: Path) -> Path:
+    """This process's folder under `parent`, the same at every call; folders of processes that ended are removed.
+
+    A folder belongs to whoever holds the lock in it, so processes of other machines and containers are told apart as well.
+    """
+    if parent not in _own:
+        for folder in parent.glob("*/"):
+            _remove_if_left(folder)
+        _own[parent] = _made(parent)
+    return _own[parent][0]
+
+
+def _made(parent: Path) -> tuple[Path, TextIO]:
+    """A new folder and its lock; it gets its name once it is locked, so that nobody takes it for one that was left."""
+    name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    draft = parent / f"{BEING_MADE}{name}"
+    draft.mkdir(parents=True)
+    handle = (draft / LOCK).open("w")
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return draft.rename(parent / name), handle
+
+
+def _remove_if_left(folder: Path) -> None:
+    if folder.name.startswith(BEING_MADE):
+        return
+    try:
+        with (folder / LOCK).open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError:  # somebody works there, or has just removed it
+        return

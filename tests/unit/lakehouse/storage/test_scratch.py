@@ -1,0 +1,45 @@
+"""What a killed process leaves is removed by the next one; what a living one uses is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lakehouse.storage.scratch import own_folder
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from lakehouse.storage.scratch import own_folder
+folder = own_folder(Path(sys.argv[1]))
+(folder / "blocks").write_text("much")
+print(folder, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another process with a folder, and that folder."""
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        yield process, tmp_path / process.stdout.readline().strip()
+        process.kill()
+
+
+def test_the_folder_of_a_living_process_stays_and_that_of_a_killed_one_goes(tmp_path, other):
+    process, left = other
+    own = own_folder(tmp_path)
+    assert own == own_folder(tmp_path)
+    assert (left / "blocks").read_text() == "much"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    second = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("60", "0"), str(tmp_path)], check=True, text=True, stdout=subprocess.PIPE
+    )
+    assert not left.exists()
+    assert own.exists()
+    assert second.stdout.strip()
