@@ -50,8 +50,11 @@ def exercise(lake: Lake, folder: Path) -> None:
         "current_timestamp() AS first_seen_at",
         "'1' AS model_version",
     ).select(*CREATOR_IDS.columns)
-    for write in (lake.replace, lake.merge, lake.sync):
-        write(CREATOR_IDS, rows)
+    lake.replace(CREATOR_IDS, rows)
+    lake.upsert(CREATOR_IDS, rows.withColumn("is_anchor", F.lit(False)), of=rows.select("creator_id").distinct())
+    changes = lake.changes(CREATOR_IDS, since=None)
+    if changes is not None:
+        changes.select(*CREATOR_IDS.key).distinct().count()
     lake.append(CREATOR_IDS, rows, batch_seq=1)
     lake.replace_where(CREATOR_IDS, rows, predicate="platform = 'x'")
     table = lake.read(CREATOR_IDS).persist()
