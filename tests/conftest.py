@@ -31,6 +31,7 @@ def pytest_xdist_auto_num_workers() -> int:
     return found if found > 1 else 0
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in a hook of its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file stay together, and so do those of the main job: they share what is dear to build."""
     for item in items:
