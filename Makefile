@@ -38,7 +38,7 @@ dev: setup ## Dagster's web interface over the same lake, by default that of the
 	exec .venv/bin/creatorlake dev "$$@"
 
 test: setup-test check ## Linters, types, import rules and every test
-	@.venv/bin/python -m pytest tests -m "not proof and not faults" -n auto --dist loadgroup --durations=25
+	@.venv/bin/python -m pytest tests -m "not proof and not faults" -n auto --no-loadscope-reorder --durations=25
 
 test-proof: setup-test ## The long proofs: a run after one new file, facts about real files
 	@.venv/bin/python -m pytest tests -m proof
