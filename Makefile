@@ -72,9 +72,10 @@ bench: $(addprefix bench-,$(BENCHMARKS)) ## Every benchmark, one after the other
 bench-%: setup-test ## One benchmark; `make bench-pipeline INPUT=folder` takes real files
 	@.venv/bin/python -m benchmarks.$*
 
-docs: setup ## Render docs/data_dictionary.md and docs/settings.md from the code
+docs: setup ## Render docs/data_dictionary.md, docs/settings.md and docs/faults.md
 	@.venv/bin/python -m lakehouse.contracts.docs
 	@.venv/bin/python -m serving.settings_docs
+	@.venv/bin/python -m benchmarks.faults_page
 
 lock: setup ## Renew deploy/locks from pyproject.toml: [UPGRADE=1 for the newest versions]
 	@deploy/lock.sh $(if $(UPGRADE),--upgrade)

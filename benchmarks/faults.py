@@ -14,8 +14,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import faults_page
 from benchmarks.report import Figure, publish
+from benchmarks.screens import take
 from lakehouse.simulate.world import World
+from tests.browser import installed_browser
 from tests.faults.content import content, duplicate_keys
 from tests.faults.corpus import corpus, fate
 from tests.faults.dagster_home import FINISHED, operated, until
@@ -126,12 +129,16 @@ def kills(folder: Path) -> list[Figure]:
 
 
 def dagster(folder: Path) -> list[Figure]:
-    """A run's worker killed under the real daemon: until it is marked, until its slots are free, until it is told."""
+    """A run's worker killed under the real daemon: until it is marked, until its slots are free, until it is told.
+
+    With a browser at hand the pages of the failed run and of its retry are photographed for the documentation.
+    """
     home = _home(folder / "home", str(folder / "lake"), {})
     with operated(home) as running_dagster:
         first = running_dagster.launch("nightly")
         worker = until(running_dagster.workers, 300)[0]
         until(running_dagster.taken_slots, 120)
+        until(lambda: any(home.objects.list("progress/_silver_core__observations")), RUN_SECONDS)
         started = time.monotonic()
         worker.send_signal(signal.SIGKILL)
         until(lambda: running_dagster.runs()[first]["status"] == "FAILURE", 2 * SLOT_SECONDS)
@@ -143,6 +150,12 @@ def dagster(folder: Path) -> list[Figure]:
         retry = until(lambda: [run for run in running_dagster.runs().values() if run["runId"] != first], 120)[0]
         until(lambda: running_dagster.runs()[retry["runId"]]["status"] in FINISHED, RUN_SECONDS, every=2)
         is_failed = running_dagster.runs()[retry["runId"]]["status"] != "SUCCESS"
+        with installed_browser() as browser:
+            base = running_dagster.base
+            take(browser, f"{base}/asset-groups", "dagster")
+            take(browser, f"{base}/runs/{first}", "dagster_failed")
+            take(browser, f"{base}/runs/{retry['runId']}", "dagster_recovered")
+            take(browser, f"{base}/runs", "dagster_runs")
         return [
             Figure("F2 killed worker: run marked failed", round(failed, 1), "s", SLOT_SECONDS),
             Figure("F2 killed worker: pool slots free", round(free, 1), "s", SLOT_SECONDS),
@@ -218,6 +231,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             figures = measure(Path(folder))
         publish("faults", figures, command="make bench-faults", replaces=numbers)
+        faults_page.write()
         sys.stdout.flush()
 
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from benchmarks import faults_page
 from jobs.cli import _parser
 from lakehouse.contracts.docs import render
 from lakehouse.settings import Settings
@@ -22,6 +23,10 @@ def test_the_data_dictionary_is_current():
 
 def test_the_page_of_settings_is_current():
     assert (REPO / "docs" / "settings.md").read_text(encoding="utf-8") == settings_docs.render(), "run `make docs`"
+
+
+def test_the_page_of_faults_is_current():
+    assert faults_page.PAGE.read_text(encoding="utf-8") == faults_page.render(), "run `make docs`"
 
 
 def test_every_setting_is_described():

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
+from tests.browser import installed_browser
 from tests.support import served
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
 
 
 @pytest.fixture(scope="module")
 def browser():
-    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no browser: install chromium (Debian, Ubuntu) or Google Chrome to run the page's tests")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=OPTIONS)
+    with installed_browser() as running:
+        if running is None:
+            pytest.skip("no browser: install chromium (Debian, Ubuntu) or Google Chrome to run the page's tests")
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
