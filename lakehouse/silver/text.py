@@ -67,7 +67,7 @@ def replace_surrogates(text: str) -> str:
 
 
 def mask(text: str | None) -> str | None:
-    """Text with e-mail addresses as `[email]` and phone numbers as `[phone]`."""
+    """Repaired text with e-mail addresses as `[email]` and phone numbers as `[phone]`."""
     return mask_phones(mask_emails(text)) if text else text
 
 

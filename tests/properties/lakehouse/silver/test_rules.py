@@ -65,6 +65,7 @@ def test_no_rule_raises_and_a_reason_excludes_a_value(raw):
         assert reason is None or reason in rules.REASON_TEXTS
 
 
+@example("\ud800")
 @example("a.co/./")
 @example("a.co?x=.#")
 @example("www.www.a.co")
@@ -80,7 +81,7 @@ def test_text_rules_are_idempotent(raw):
         handles.name_key,
         urls.canonical_url,
         emails.normalise_email,
-        text.mask,
+        lambda value: text.mask(text.repair(value)),
     ):
         once = clean(raw)
         if once:
