@@ -42,6 +42,8 @@ IN_PLACE = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors":
 """Properties of tables whose rows change: a changed row is marked and written anew, its file stays; changes can be read."""
 BROADCAST_MAX_ROWS = 200_000
 """Rows sent to every executor at once: keys are about 20 MB, accounts 200 MB; more are joined by shuffle."""
+IN_PLAN_MAX_MIB = 4
+"""Stored size of a table whose rows may stand in a plan; in memory they are a few times as large, once for each reader."""
 STILL_THREADS = 16
 """Tables asked for at once: each waits for the store, twice."""
 _NEW, _CHANGED, _GONE = "new", "changed", "gone"
@@ -114,9 +116,15 @@ class Lake:
         return self.objects.get(f"{table_key(TABLES[name])}/_delta_log/{version:020d}.json").partition(b"\n")[0]
 
     def read(self, spec: TableSpec, *, version: int | None = None) -> DataFrame:
-        """The table at its newest or a given version; an empty frame of its schema before the first write."""
+        """The table at its newest or a given version; an empty frame of its schema before the first write.
+
+        A table of a few MiB is read here and now, by delta-rs, and goes into the plan as rows: where Spark reads it, each
+        mention of it in a plan costs Delta one or two jobs to list its files, which is most of a small step's time.
+        """
         if self.version(spec.name) is None:
             return self.spark.createDataFrame([], self.spark_schema(spec))
+        if version is None and self._is_up_to(spec, min(self.settings.small_table_mib, IN_PLAN_MAX_MIB)):
+            return self.spark.createDataFrame(self._arrow(spec), self.spark_schema(spec))
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
@@ -245,8 +253,16 @@ class Lake:
 
     def is_small(self, spec: TableSpec) -> bool:
         """Whether writing the whole table costs less than another commit or plan: up to `small_table_mib`."""
-        most = self.settings.small_table_mib * 1024 * 1024
-        return self.version(spec.name) is not None and sum(int(file["size_bytes"]) for file in self.files(spec)) <= most
+        return self.version(spec.name) is not None and self._is_up_to(spec, self.settings.small_table_mib)
+
+    def _is_up_to(self, spec: TableSpec, mib: int) -> bool:
+        return sum(int(file["size_bytes"]) for file in self.files(spec)) <= mib * 1024 * 1024
+
+    def _arrow(self, spec: TableSpec) -> pa.Table:
+        """All rows of the newest version, in the declared types."""
+        found = self.rows(spec)
+        table = found.read_all() if isinstance(found, pa.RecordBatchReader) else found.to_table()
+        return table.select(spec.columns).cast(spec.arrow_schema())
 
     def removed(self, spec: TableSpec) -> int:
         """Rows that stand in the files of the newest version but were changed or removed; OPTIMIZE rewrites such files."""
