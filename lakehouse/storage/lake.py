@@ -121,10 +121,13 @@ class Lake:
         A table of a few MiB is read here and now, by delta-rs, and goes into the plan as rows: where Spark reads it, each
         mention of it in a plan costs Delta one or two jobs to list its files, which is most of a small step's time.
         """
-        if self.version(spec.name) is None:
+        newest = self.version(spec.name)
+        if newest is None:
             return self.spark.createDataFrame([], self.spark_schema(spec))
-        if version is None and self._is_up_to(spec, min(self.settings.small_table_mib, IN_PLAN_MAX_MIB)):
-            return self.spark.createDataFrame(self._arrow(spec), self.spark_schema(spec))
+        is_newest = version in {None, newest}
+        if is_newest and self._is_up_to(spec, min(self.settings.small_table_mib, IN_PLAN_MAX_MIB)):
+            rows = self._arrow(spec)
+            return self.spark.createDataFrame(rows if rows.num_rows else [], self.spark_schema(spec))
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
