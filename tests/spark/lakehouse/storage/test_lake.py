@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
+from lakehouse.contracts.fields import FIELDS
 from lakehouse.contracts.tables import CREATOR_ALIASES as SPEC
+from lakehouse.contracts.tables import TABLES, TableSpec
 from lakehouse.errors import SchemaError
 
 pytestmark = pytest.mark.spark
@@ -28,6 +31,54 @@ def test_a_table_that_was_never_written_is_empty(lake):
     assert lake.version(SPEC.name) is None
     assert lake.read(SPEC).count() == 0
     assert lake.max_value(SPEC, "alias_id") == 0
+
+
+def test_a_small_and_a_large_table_read_alike(lake, monkeypatch):
+    """All types of all tables in one: what goes into the plan as rows is what Spark reads from the files."""
+    by_type = {str(field.type): name for name, field in FIELDS.items()}
+    wide = TableSpec("silver_core__wide", "", columns=tuple(by_type.values()), key=())
+    monkeypatch.setitem(TABLES, wide.name, wide)
+    types = [field.type for field in wide.fields]
+    rows = [tuple(_sample(kind) for kind in types), tuple(None for _ in types)]
+    for frame in (lake.spark.createDataFrame([], lake.spark_schema(wide)), _rows(lake, wide, rows)):
+        lake.replace(wide, frame)
+        read = []
+        for mib in (16, 0):
+            lake.settings = lake.settings.model_copy(update={"small_table_mib": mib})
+            read.append(lake.read(wide))
+        small, large = read
+        assert small.dtypes == large.dtypes
+        assert sorted(map(repr, small.collect())) == sorted(map(repr, large.collect()))
+    assert ["parquet" in _plan(df) for df in (small, large)] == [False, True]
+    assert small.count() == len(rows)
+
+
+def _rows(lake, spec, rows):
+    return lake.spark.createDataFrame(rows, lake.spark_schema(spec))
+
+
+def _plan(df):
+    return df._jdf.queryExecution().analyzed().toString()
+
+
+def _sample(kind):
+    """A value of an Arrow type, as Spark takes it."""
+    if pa.types.is_list(kind):
+        return [_sample(kind.value_type), None]
+    if pa.types.is_map(kind):
+        return {_sample(kind.key_type): _sample(kind.item_type)}
+    if pa.types.is_struct(kind):
+        return tuple(_sample(kind.field(at).type) for at in range(kind.num_fields))
+    samples = {
+        pa.types.is_string: "é\u200d👩",
+        pa.types.is_boolean: True,
+        pa.types.is_integer: 7,
+        pa.types.is_floating: 0.1,
+        pa.types.is_timestamp: NOW,
+        pa.types.is_date: NOW.date(),
+        pa.types.is_binary: b"\x00\xff",
+    }
+    return next(value for is_kind, value in samples.items() if is_kind(kind))
 
 
 def test_append_of_the_same_batch_is_a_no_op(lake):
