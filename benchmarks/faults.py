@@ -179,7 +179,7 @@ def bad_input(folder: Path) -> list[Figure]:
 
 def nights(folder: Path) -> list[Figure]:
     """Nights in a row with random kills: what they cost as the lake grows older, and what is in it at the end."""
-    home = _home(folder / "home", str(folder / "lake"), {"CREATORLAKE_SMALL_TABLE_MIB": "0"})
+    home = _home(folder / "home", str(folder / "lake"), {})
     lived = live_through(home, World(creators_count=60, seed=7), NIGHTS, seed=24)
     kills = sum(night.kills for night in lived.nights)
     return [
