@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lakehouse.ingest.claims import Claim, file_format, observed_rules
 from lakehouse.ingest.entries import Entry, shown, withheld
@@ -18,7 +18,7 @@ from lakehouse.ingest.header import Header
 from lakehouse.ingest.jsonrows import JsonArrayReader, read_jsonl
 from lakehouse.ingest.lines import LineReader
 from lakehouse.ingest.mapping import Mapping
-from lakehouse.ingest.plan import Made, Plan, json_plan, known_positions, tabular_plan, with_rescued
+from lakehouse.ingest.plan import Made, Plan, RecordPlan, json_plan, known_positions, tabular_plan, with_rescued
 from lakehouse.ingest.rows import RawRow
 from lakehouse.ingest.tabular import TabularReader
 from lakehouse.ingest.values import is_satisfied
@@ -26,8 +26,7 @@ from lakehouse.ingest.values import is_satisfied
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
-@dataclass(frozen=True, slots=True)
-class LandedRecord:
+class LandedRecord(NamedTuple):
     """One record of a row, values raw."""
 
     record_type: str
@@ -122,33 +121,27 @@ class SourceFile:
 
     def _convert(
         self, row: RawRow, plan: Plan, header: Sequence[str], seen_keys: set[str]
-    ) -> Iterator[LandedRecord | Entry]:
+    ) -> Sequence[LandedRecord | Entry]:
         if plan.trim is not None and row.cells is not None:
             row.cells = plan.trim(row.cells)
         if problem := _row_problem(row):
-            yield Entry(problem, row.line_number, None, _shown_row(row, plan, header), 1, row.detail)
-            return
+            return (Entry(problem, row.line_number, None, _shown_row(row, plan, header), 1, row.detail),)
         observed_at = plan.observed_at(row.cells)
         if not observed_at:
-            yield Entry("bad_observed_at", row.line_number, "observed_at", _shown_row(row, plan, header), 1)
-            return
-        made = [(record, record.make(row.cells)) for record in plan.records]
-        standing = [one for _, one in made if not one.problem]
+            return (Entry("bad_observed_at", row.line_number, "observed_at", _shown_row(row, plan, header), 1),)
+        made = [record.make(row.cells) for record in plan.records]
+        standing = [one for one in made if not one.problem]
         if not standing:
-            worst = made[0][1]
-            yield Entry(worst.problem, row.line_number, worst.culprit or None, _shown_row(row, plan, header), 1)
-            return
-        for record, one in made:
-            if one.problem and not (record.record.optional and one.problem == "no_account_key"):
-                yield Entry(
-                    "record_without_key", row.line_number, one.culprit or None, detail=f"It is a {one.record_type}."
-                )
+            worst = made[0]
+            return (Entry(worst.problem, row.line_number, worst.culprit or None, _shown_row(row, plan, header), 1),)
         self.counts.rows_in += 1
         self.counts.rows_landed += 1
         rescued = plan.rescue(row.cells)
-        if not header:
-            yield from _new_keys(rescued, seen_keys, row.line_number)
-        yield from _landed_records(standing, rescued, observed_at, row.line_number)
+        records = _landed_records(standing, rescued, observed_at, row.line_number)
+        if len(standing) == len(made) and (header or not rescued):
+            return records
+        new_keys = () if header else _new_keys(rescued, seen_keys, row.line_number)
+        return (*_keyless(plan.records, made, row.line_number), *new_keys, *records)
 
 
 def raw_rows(source: LineReader, name: str, mapping: Mapping) -> Iterator[RawRow]:
@@ -196,8 +189,10 @@ def _row_problem(row: RawRow) -> str:
     if row.problem:
         return row.problem
     cells = row.cells.values() if isinstance(row.cells, dict) else row.cells
-    is_empty = not any(cell.strip() if isinstance(cell, str) else cell not in (None, [], {}) for cell in cells)
-    return "empty_row" if is_empty else ""
+    for cell in cells:
+        if cell.strip() if isinstance(cell, str) else cell not in (None, [], {}):
+            return ""
+    return "empty_row"
 
 
 def _shown_row(row: RawRow, plan: Plan, header: Sequence[str]) -> str:
@@ -212,6 +207,13 @@ def _shown_row(row: RawRow, plan: Plan, header: Sequence[str]) -> str:
     return shown(json.dumps(dict(cell for at, cell in cells if at not in plan.dropped), ensure_ascii=False))
 
 
+def _keyless(plans: Sequence[RecordPlan], made: Sequence[Made], line_number: int) -> Iterator[Entry]:
+    """One entry for each record that the row lacks, unless it may."""
+    for plan, one in zip(plans, made, strict=True):
+        if one.problem and not (plan.record.optional and one.problem == "no_account_key"):
+            yield Entry("record_without_key", line_number, one.culprit or None, detail=f"It is a {one.record_type}.")
+
+
 def _new_keys(rescued: dict[str, Any], seen: set[str], line_number: int) -> Iterator[Entry]:
     """JSON has no header: a key is unknown at the first record that carries it."""
     for name in rescued:
@@ -222,8 +224,9 @@ def _new_keys(rescued: dict[str, Any], seen: set[str], line_number: int) -> Iter
 
 def _landed_records(
     standing: Sequence[Made], rescued: dict[str, Any], observed_at: str, line_number: int
-) -> Iterator[LandedRecord]:
+) -> list[LandedRecord]:
     """The records of a row; the first carries the rescued columns."""
-    for position, one in enumerate(standing):
-        payload = one.payload if position else with_rescued(one.payload, rescued)
-        yield LandedRecord(one.record_type, one.platform, observed_at, line_number, payload)
+    records = [LandedRecord(one.record_type, one.platform, observed_at, line_number, one.payload) for one in standing]
+    if rescued:
+        records[0] = records[0]._replace(payload=with_rescued(records[0].payload, rescued))
+    return records

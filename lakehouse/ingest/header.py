@@ -14,6 +14,8 @@ Row = Any
 Getter = Callable[[Row], Any]
 Lookup = Callable[[str, int], Getter | None]
 """Header and occurrence to a reader of raw values; None when the file has no such column."""
+Place = int | str
+"""Where a row has a cell: its position, or its key."""
 
 
 @lru_cache(maxsize=CACHED_NAMES)
@@ -65,11 +67,16 @@ class JsonPaths:
         """Whether there is any path."""
         return bool(self._paths)
 
+    def are_off(self, keys: Iterable[str]) -> bool:
+        """Whether an object with these keys, itself inside no other, holds nothing that the paths name."""
+        places = set(map(normal, keys))
+        return places.isdisjoint(self._paths) and places.isdisjoint(self._parents)
+
     def without(self, value: Any, above: str = "") -> Any:
         """The value without what the paths name."""
         if isinstance(value, list):
             return [self.without(item, above) for item in value]
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or (not above and self.are_off(value)):
             return value
         kept: dict[str, Any] = {}
         for key, inner in value.items():
@@ -77,6 +84,11 @@ class JsonPaths:
             if place not in self._paths:
                 kept[key] = self.without(inner, f"{place}.") if place in self._parents else inner
         return kept
+
+
+def json_place(name: str, _at: int) -> str | None:
+    """The key of a JSON object that a header means; None where it may be a path."""
+    return None if "." in name else name
 
 
 def json_lookup(name: str, _at: int) -> Getter:

@@ -29,13 +29,15 @@ def read_jsonl(lines: Iterable[Line], encodings: tuple[str, ...]) -> Iterator[Ra
         text, index = decode(line.data, encodings)
         if index < 0:
             yield RawRow(line.number, None, line.data, "bad_encoding")
-        elif text.strip():
-            yield _parsed(line, text, index)
+        elif bare := text.strip():
+            yield _parsed(line, bare, index)
 
 
 def _parsed(line: Line, text: str, encoding_index: int) -> RawRow:
     try:
-        value = DECODER.decode(text.strip())
+        value, end = DECODER.raw_decode(text)
+        if end < len(text):
+            value = DECODER.decode(text)  # says what is wrong with the remainder
     except (JSONDecodeError, RecursionError) as error:
         return RawRow(line.number, None, line.data, "bad_json", f"{error}.")
     return _object_row(value, line.number, line.data, encoding_index)

@@ -10,6 +10,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -81,25 +82,24 @@ class LineReader:
         held: list[bytes] = []
         held_bytes = 0
         for chunk in _chain(first, chunks):
-            start = 0
-            while (end := chunk.find(ending, start)) >= 0:
-                held.append(chunk[start : end + 1])
-                yield self._line(held, held_bytes + end + 1 - start)
-                held, held_bytes, start = [], 0, end + 1
-            rest = chunk[start:]
+            *bodies, rest = chunk.split(ending)
+            for body in bodies:
+                data = body + ending
+                yield self._line(b"".join((*held, data)) if held else data, held_bytes + len(data))
+                held, held_bytes = [], 0
             held_bytes += len(rest)
             if rest and (held_bytes <= self.line_limit or not held):
                 held.append(rest)
         if held and self.damage:
             self.tail = b"".join(held)
         elif held:
-            yield self._line(held, held_bytes)
+            yield self._line(b"".join(held), held_bytes)
 
-    def _line(self, parts: list[bytes], size: int) -> Line:
+    def _line(self, data: bytes, size: int) -> Line:
         self.lines_count += 1
         if size > self.line_limit:
-            return Line(self.lines_count, b"".join(parts)[:SHOWN_BYTES], is_oversize=True, size=size)
-        return Line(self.lines_count, b"".join(parts), size=size)
+            return Line(self.lines_count, data[:SHOWN_BYTES], is_oversize=True, size=size)
+        return Line(self.lines_count, data, size=size)
 
 
 def _read(source: BinaryIO) -> bytes:
@@ -130,7 +130,12 @@ def decode(data: bytes, encodings: tuple[str, ...]) -> tuple[str, int]:
     """
     for index, name in enumerate(encodings):
         try:
-            return data.decode(name, "surrogatepass" if name.lower().startswith("utf") else "strict"), index
+            return data.decode(name, _errors(name)), index
         except UnicodeDecodeError:
             continue
     return data.decode("utf-8", "surrogateescape"), -1
+
+
+@cache
+def _errors(encoding: str) -> str:
+    return "surrogatepass" if encoding.lower().startswith("utf") else "strict"

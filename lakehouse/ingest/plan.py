@@ -1,26 +1,39 @@
 """A layout bound to the header of one file: a row goes in, records come out. Values stay raw.
 
-Columns are looked up once per file, so that a row costs one closure call per field.
+Columns are looked up once per file. A row then costs one call for each of its cells that a field takes as a whole, and one
+for each field that is made of several, or of a path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from lakehouse.contracts.payload import ACCOUNT_KEYS, RECORD_KEYS, RESCUED
 from lakehouse.contracts.taxonomy import PLATFORMS
-from lakehouse.ingest.header import Getter, Header, JsonPaths, Lookup, Row, json_lookup
+from lakehouse.ingest.header import Getter, Header, JsonPaths, Lookup, Place, Row, json_lookup, json_place
 from lakehouse.ingest.mapping import Column, Layout, Link, ObservedAt, Record, Source
 from lakehouse.ingest.times import declared_text, observed_text
-from lakehouse.ingest.values import compile_source, first_getter, plain_column, source_columns
+from lakehouse.ingest.values import (
+    Cells,
+    column_reader,
+    compile_source,
+    first_getter,
+    list_reader,
+    object_reader,
+    plain_column,
+    source_columns,
+)
 
 VERBATIM_FIELDS = frozenset(
     {"platform_account_id", "account_id", "post_id", "handle", "display_name", "other_names", "account_name", "title"}
     | {"caption", "bio"}
 )
 """Fields whose missing value is only the empty one: an account may be called N/A, or nan."""
+CACHED_PLATFORMS = 256
+"""Spellings of platforms remembered for a file: a handful, unless the column holds something else."""
 
 
 def columns_of(layout: Layout) -> set[tuple[str, int]]:
@@ -35,7 +48,18 @@ def columns_of(layout: Layout) -> set[tuple[str, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Format:
+    """How the rows of a file are read: any column by a getter, many whole cells at once."""
+
+    lookup: Lookup
+    place: Callable[[str, int], Place | None]
+    reader: Callable[[Cells], Getter]
+
+
+JSON = Format(json_lookup, json_place, object_reader)
+
+
+class Made(NamedTuple):
     """One record made from a row; `problem` is a reason code where its key is missing, `culprit` the field or value."""
 
     record_type: str
@@ -51,28 +75,41 @@ class RecordPlan:
 
     record: Record
     platform: Getter
+    whole: Getter
+    """Reads the fields that are one cell each, as a dict."""
     fields: tuple[tuple[str, Getter], ...]
+    """The others."""
     links: tuple[Getter, ...]
+    keys: frozenset[str]
+    """Fields of which the record needs one."""
     required: tuple[str, ...]
-    constants: dict[str, str]
+    """Fields of which it needs each."""
 
     def make(self, row: Row) -> Made:
         """The record of a row, with the reason if it cannot stand."""
-        payload = {name: value for name, get in self.fields if (value := get(row)) is not None}
-        platform = self.platform(row)
+        payload = self.whole(row)
+        for name, get in self.fields:
+            if (value := get(row)) is not None:
+                payload[name] = value
+        platform = str(self.platform(row))
         problem, culprit = self._problem(payload, platform)
+        if self.links:
+            self._link(payload, row)
+        constants = self.record.constants
+        return Made(self.record.type, platform, constants | payload if constants else payload, problem, culprit)
+
+    def _problem(self, payload: dict[str, Any], platform: str) -> tuple[str, str]:
+        if self.keys.isdisjoint(payload):
+            return "no_account_key", ""
+        for name in self.required:
+            if name not in payload:
+                return "missing_required_value", name
+        return ("", "") if platform in PLATFORMS else ("unknown_platform", platform)
+
+    def _link(self, payload: dict[str, Any], row: Row) -> None:
         links = [link for get in self.links for link in get(row)]
         if links:
             payload["links"] = [*_as_list(payload.get("links")), *links]
-        return Made(self.record.type, str(platform), self.constants | payload, problem, culprit)
-
-    def _problem(self, payload: Mapping[str, Any], platform: object) -> tuple[str, str]:
-        if not any(name in payload for name in self.record.needs or ACCOUNT_KEYS[self.record.type]):
-            return "no_account_key", ""
-        for name in (*RECORD_KEYS[self.record.type], *self.required):
-            if name not in payload:
-                return "missing_required_value", name
-        return ("", "") if platform in PLATFORMS else ("unknown_platform", str(platform or ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +144,7 @@ def tabular_plan(layout: Layout, rules: Iterable[ObservedAt], header: Header, la
         return {name: row[position] for name, position in extra if row[position].strip()}
 
     return Plan(
-        records=_record_plans(layout, header.lookup, ()),
+        records=_record_plans(layout, Format(header.lookup, header.position, list_reader), ()),
         observed_at=_observed(rules, header.lookup, landed_at),
         rescue=rescue,
         dropped=frozenset(position for name in layout.drop for position in header.spellings(name)),
@@ -122,15 +159,22 @@ def json_plan(layout: Layout, rules: Iterable[ObservedAt], landed_at: str) -> Pl
     parents = {name[:at] for name in known for at, sign in enumerate(name) if sign == "."}
 
     def rescue(row: Row) -> dict[str, Any]:
-        return dict(_unknown_leaves(row, "", known, parents))
+        return {} if known.issuperset(row) else dict(_unknown_leaves(row, "", known, parents))
 
-    dropped = JsonPaths(layout.drop)
     return Plan(
-        records=_record_plans(layout, json_lookup, layout.required),
+        records=_record_plans(layout, JSON, layout.required),
         observed_at=_observed(rules, json_lookup, landed_at),
         rescue=rescue,
-        trim=dropped.without if dropped else None,
+        trim=_trim(JsonPaths(layout.drop), known),
     )
+
+
+def _trim(dropped: JsonPaths, known: Iterable[str]) -> Callable[[Row], Row] | None:
+    """Takes the dropped keys out; a row with none but known keys that are off their paths passes as it is."""
+    if not dropped:
+        return None
+    kept = frozenset(key for key in known if dropped.are_off((key,)))
+    return lambda row: row if kept.issuperset(row) else dropped.without(row)
 
 
 def _unknown_leaves(row: Row, above: str, known: Container[str], parents: Container[str]) -> Iterator[tuple[str, Any]]:
@@ -160,24 +204,36 @@ def _unique_name(header: Header, position: int) -> str:
     return f"{name}#{earlier + 1}" if earlier else name
 
 
-def _record_plans(layout: Layout, lookup: Lookup, required: Sequence[str]) -> tuple[RecordPlan, ...]:
+def _record_plans(layout: Layout, form: Format, required: Sequence[str]) -> tuple[RecordPlan, ...]:
     tokens = frozenset(token.strip().casefold() for token in layout.missing)
-    return tuple(_record_plan(record, lookup, tokens, required) for record in layout.records)
+    return tuple(_record_plan(record, form, tokens, required) for record in layout.records)
 
 
-def _record_plan(record: Record, lookup: Lookup, tokens: frozenset[str], required: Sequence[str]) -> RecordPlan:
-    compiled = {
-        name: compile_source(source, lookup, frozenset() if name in VERBATIM_FIELDS else tokens)
-        for name, source in record.fields.items()
-    }
+def _record_plan(record: Record, form: Format, tokens: frozenset[str], required: Sequence[str]) -> RecordPlan:
+    whole, fields = _bound(record, form, tokens)
     return RecordPlan(
         record=record,
-        platform=_platform(record.platform, lookup),
-        fields=tuple((name, getter) for name, getter in compiled.items() if getter is not None),
-        links=tuple(_link_getter(link, lookup, tokens) for link in record.links),
-        required=tuple(name for name in required if name in record.fields),
-        constants=record.constants,
+        platform=_platform(record.platform, form.lookup),
+        whole=form.reader(whole),
+        fields=fields,
+        links=tuple(_link_getter(link, form.lookup, tokens) for link in record.links),
+        keys=frozenset(record.needs or ACCOUNT_KEYS[record.type]),
+        required=(*RECORD_KEYS[record.type], *(name for name in required if name in record.fields)),
     )
+
+
+def _bound(record: Record, form: Format, tokens: frozenset[str]) -> tuple[Cells, tuple[tuple[str, Getter], ...]]:
+    """The record's fields: those that take a whole cell, each a cell of its own, and getters of all others."""
+    whole: Cells = {}
+    others: dict[str, Getter] = {}
+    for name, source in record.fields.items():
+        missing = frozenset() if name in VERBATIM_FIELDS else tokens
+        place = form.place(source.column, source.at) if isinstance(source, Column) else None
+        if isinstance(source, Column) and place is not None and place not in whole:
+            whole[place] = (name, column_reader(source, missing))
+        elif (getter := compile_source(source, form.lookup, missing)) is not None:
+            others[name] = getter
+    return whole, tuple(others.items())
 
 
 def _platform(platform: str | Column, lookup: Lookup) -> Getter:
@@ -186,11 +242,12 @@ def _platform(platform: str | Column, lookup: Lookup) -> Getter:
     get = lookup(platform.column, platform.at)
     aliases = {alias.casefold(): code for alias, code in platform.values.items()}
 
-    def code_of(row: Row) -> str:
-        text = str((get(row) if get else None) or "").strip().casefold()
-        return aliases.get(text, text)
+    @lru_cache(maxsize=CACHED_PLATFORMS)
+    def code(text: str) -> str:
+        bare = text.strip().casefold()
+        return aliases.get(bare, bare)
 
-    return code_of
+    return lambda row: code(str((get(row) if get else None) or ""))
 
 
 def _link_sources(links: Iterable[Link]) -> list[Source]:

@@ -6,12 +6,16 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lakehouse.ingest.header import Getter, Header, Lookup, Row
+from lakehouse.ingest.header import Getter, Header, Lookup, Place, Row
 from lakehouse.ingest.mapping import Column, First, Gather, Source, Text, Time
 from lakehouse.ingest.times import utc_text
 
 Finisher = Callable[[str, str], Any]
 """What happens to a present value: takes it as read and stripped."""
+Reader = Callable[[Any], Any]
+"""What a column makes of a present value; None where that counts as missing."""
+Cells = dict[Place, tuple[str, Reader | None]]
+"""Places of cells to the field that each fills, and its reader; None instead of one that changes nothing."""
 
 
 def source_columns(source: Source) -> set[tuple[str, int]]:
@@ -42,7 +46,7 @@ def compile_source(source: Source, lookup: Lookup, missing: frozenset[str]) -> G
     """A reader of the source's value: None where it is missing; None instead of a reader where the columns are."""
     if isinstance(source, Column):
         getter = lookup(source.column, source.at)
-        return None if getter is None else _column_getter(source, getter, missing)
+        return None if getter is None else _column_getter(getter, column_reader(source, missing))
     if isinstance(source, Text):
         return _text_getter(source, lookup, missing)
     parts = source.first if isinstance(source, First) else source.all
@@ -52,22 +56,73 @@ def compile_source(source: Source, lookup: Lookup, missing: frozenset[str]) -> G
     return first_getter(getters) if isinstance(source, First) else _gather_getter(getters)
 
 
-def _column_getter(column: Column, get: Getter, missing: frozenset[str]) -> Getter:
+def list_reader(cells: Cells) -> Getter:
+    """Reader of all these cells of a tabular row, which are texts: field to value."""
+    ordered = [(place, name, read) for place, (name, read) in cells.items()]
+
+    def fields_of(row: Row) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for place, name, read in ordered:
+            cell = row[place]
+            if cell.strip() and (value := cell if read is None else read(cell)) is not None:
+                found[name] = value
+        return found
+
+    return fields_of
+
+
+def object_reader(cells: Cells) -> Getter:
+    """Reader of all these cells of a JSON object: it walks the keys that the object has, not all that it might have."""
+    target_at = cells.get
+
+    def fields_of(row: Row) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, cell in row.items():
+            if (target := target_at(key)) is None:
+                continue
+            name, read = target
+            value = cell if type(cell) is str and cell.strip() else present(cell)
+            if value is not None and (read is None or (value := read(value)) is not None):
+                found[name] = value
+        return found
+
+    return fields_of
+
+
+def present(cell: Any) -> Any:
+    """The cell as it was read, a JSON boolean as it was written; None where it is empty."""
+    if type(cell) is str:
+        return cell if cell.strip() else None
+    if cell is None or isinstance(cell, list | dict):
+        return cell or None
+    return str(cell).lower()
+
+
+def column_reader(column: Column, missing: frozenset[str]) -> Reader | None:
+    """The reader of a column; None for the many that keep their values as they are."""
     tokens = missing | {token.casefold() for token in column.missing}
     finish = _finisher(column)
+    if not tokens and finish is None:
+        return None
 
-    def value_of(row: Row) -> Any:
-        value = get(row)
-        if value is None:
-            return None
-        if type(value) is not str:
-            if isinstance(value, list | dict):
-                return value or None
-            value = str(value).lower()
+    def value_of(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
         bare = value.strip()
-        if not bare or (tokens and bare.casefold() in tokens):
+        if tokens and bare.casefold() in tokens:
             return None
         return value if finish is None else finish(value, bare)
+
+    return value_of
+
+
+def _column_getter(get: Getter, read: Reader | None) -> Getter:
+    if read is None:
+        return lambda row: present(get(row))
+
+    def value_of(row: Row) -> Any:
+        value = present(get(row))
+        return None if value is None else read(value)
 
     return value_of
 

@@ -30,6 +30,7 @@ from lakehouse.storage.objects import ObjectStore
 QUARANTINE = f"{LANDING}/_quarantine"
 STEP = "raw_landing"
 """Name of the step in crash points."""
+WRITING = point(STEP, MID_DATA)
 MANY_BYTES = 64 << 20
 """Input from which processes of their own are worth their start of a second or two."""
 
@@ -65,7 +66,7 @@ def write_all(
         return
     spawned = multiprocessing.get_context("spawn")  # a fork would copy the JVM's sockets
     with ProcessPoolExecutor(workers, spawned, _start, (settings,)) as pool:
-        futures: list[Future[Batch | Entry]] = [pool.submit(_write_there, task) for task in tasks]
+        futures = _submitted(pool, tasks)
         try:
             for task, future in zip(tasks, futures, strict=True):
                 yield task, future.result()
@@ -76,6 +77,13 @@ def write_all(
         finally:
             for future in futures:
                 future.cancel()
+
+
+def _submitted(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> list[Future[Batch | Entry]]:
+    """Each task's future. The largest file is begun first: begun last, it would run on alone while the others idle."""
+    by_size = sorted(range(len(tasks)), key=lambda position: tasks[position].found.size, reverse=True)
+    futures = {position: pool.submit(_write_there, tasks[position]) for position in by_size}
+    return [futures[position] for position in range(len(tasks))]
 
 
 def write(objects: ObjectStore, task: Task) -> Batch | Entry:
@@ -125,7 +133,7 @@ def _write(objects: ObjectStore, task: Task) -> Batch:
     )
     entries = QuarantineWriter(objects, QUARANTINE, draft.source_code, draft.key)
     for item in source:
-        crashpoint(point(STEP, MID_DATA))
+        crashpoint(WRITING)
         if isinstance(item, Entry):
             entries.add(item, draft.file_name)
         else:

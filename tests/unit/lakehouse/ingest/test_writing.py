@@ -6,6 +6,8 @@ import datetime as dt
 import hashlib
 import os
 import signal
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,36 @@ def test_processes_write_what_one_writes(settings: Settings, tmp_path: Path, mon
     monkeypatch.setattr(writing, "write", lambda *_: pytest.fail("nothing is written in this process"))
     assert landed(settings, tmp_path / "shared", inbox, shared=True) == alone
     assert sum("/_batches/" in key for key in alone) == 3
+
+
+def test_the_largest_file_is_begun_first_and_the_order_stays(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for number, rows_count in enumerate([2, 1, 3]):
+        rows = "".join(f"user{number}{row},Name,1\n" for row in range(rows_count))
+        (inbox / f"acme_{number}.csv").write_text(f"User,Name,Fans\n{rows}")
+    begun: list[str] = []
+    said: list[str] = []
+
+    class Pool(ThreadPoolExecutor):
+        """Threads in place of processes, of which each would need a second to start."""
+
+        def __init__(self, workers: int, _context: object, start: Callable[..., None], arguments: tuple[Any, ...]):
+            super().__init__(workers, initializer=start, initargs=arguments)
+
+        def submit(self, call: Callable[..., Any], task: writing.Task) -> Future[Any]:  # type: ignore[override]
+            begun.append(task.found.name)
+            return super().submit(call, task)
+
+    monkeypatch.setattr(writing, "MANY_BYTES", 0)
+    monkeypatch.setattr(writing, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1})
+    land(ObjectStore.open(settings), inbox, mappings=[acme()], log=said.append, settings=settings)
+    assert begun == ["acme_2.csv", "acme_0.csv", "acme_1.csv"]
+    assert [line.split(":")[1].strip() for line in said] == ["acme_0.csv", "acme_1.csv", "acme_2.csv"]
 
 
 def die(_task: writing.Task) -> None:
