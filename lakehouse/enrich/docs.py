@@ -11,9 +11,13 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lakehouse.contracts.tables import ACCOUNTS, DOCS, POSTS
 from lakehouse.enrich.conserved import one_for_one
@@ -25,6 +29,7 @@ from lakehouse.silver.emails import mask_emails
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+Item = TypeVar("Item")
 NEWEST_POSTS = 8
 """Posts read per account: enough to name a topic, few enough that one viral theme does not drown the profile."""
 DOC_CHARS = 480
@@ -37,36 +42,54 @@ TITLE_CHARS = 80
 LABEL_SHARE = 0.5
 """A category of posts counts for the account when at least this share of the newest posts carries it."""
 
-_NOISE = re.compile(r"https?://\S+|www\.\S+|\[(?:email|phone)\]|[\x00-\x1f\x7f]", re.IGNORECASE)
+_DOMAIN = re.compile(r"@\s?[\w-]+\.")
+"""In every mail address; a handle has none."""
+_URL = re.compile(r"https?://\S+|www\.\S+", re.IGNORECASE)
+_MASK = re.compile(r"\[(?:email|phone)\]", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HASH = re.compile(r"[#@](?=\w)")
-_SPACE = re.compile(r"\s+")
 
 
 def compose(
     *,
     name: str | None,
+    handle: str | None = None,
     labels: Sequence[str] = (),
     bio: str | None = None,
     tags: Sequence[str] = (),
     titles: Sequence[str] = (),
 ) -> str:
-    """Text of one account, at most `DOC_CHARS` characters: name, label words, bio, hashtags, titles.
+    """Text of one account, at most `DOC_CHARS` characters: name (handle where there is none), label words, bio, tags, titles.
 
     Addresses, mails, `#` and `@` are removed; repeated parts appear once; an empty account gives an empty text.
     """
-    parts = (
-        clean(name),
-        ", ".join(words_of(labels)),
-        cut(clean(bio), BIO_CHARS),
-        ", ".join(list(dict.fromkeys(filter(None, map(clean, tags))))[:TAGS_KEPT]),
-        *(cut(clean(title), TITLE_CHARS) for title in titles),
-    )
-    return cut(SEPARATOR.join(dict.fromkeys(filter(None, (part.strip(" .") for part in parts)))), DOC_CHARS)
+
+    def parts() -> Iterator[str]:
+        yield clean(name) or clean(handle)
+        if labels:
+            yield ", ".join(words_of(labels))
+        yield cut(clean(bio), BIO_CHARS)
+        if tags:
+            yield ", ".join(islice(dict.fromkeys(filter(None, map(clean, tags))), TAGS_KEPT))
+        for title in titles:
+            yield cut(clean(title), TITLE_CHARS)
+
+    return _joined_text(parts())
 
 
 def clean(text: str | None) -> str:
     """Text without addresses, contact data, control characters and runs of spaces."""
-    return _SPACE.sub(" ", _HASH.sub(" ", _NOISE.sub(" ", mask_emails(text or "")))).strip()
+    shown = text or ""
+    if "@" in shown and _DOMAIN.search(shown):
+        shown = mask_emails(shown)
+    if "://" in shown or "w." in shown or "W." in shown:
+        shown = _URL.sub(" ", shown)
+    if "[" in shown:
+        shown = _MASK.sub(" ", shown)
+    if "#" in shown or "@" in shown:
+        shown = _HASH.sub(" ", shown)
+    shown = " ".join(shown.split())
+    return shown if shown.isprintable() else " ".join(_CONTROL.sub(" ", shown).split())
 
 
 def cut(text: str, limit: int) -> str:
@@ -84,31 +107,30 @@ def content_hash(text: str) -> str:
 
 def common_labels(account_labels: Iterable[str] | None, post_labels: Sequence[Sequence[str] | None]) -> list[str]:
     """The account's own labels, then those that at least `LABEL_SHARE` of its newest posts carry, most frequent first."""
+    if not any(post_labels):
+        return list(dict.fromkeys(account_labels or ()))
     counts = Counter(label for labels in post_labels for label in dict.fromkeys(labels or ()))
     needed = LABEL_SHARE * len(post_labels)
     frequent = [label for label, count in counts.most_common() if count >= needed]
     return list(dict.fromkeys([*(account_labels or ()), *frequent]))
 
 
-def compose_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the docs table from a joined account row with `posts` (newest first)."""
-    posts = row["posts"] or []
-    labels = common_labels(row["category_labels"], [post["category_labels"] for post in posts])
-    text = compose(
-        name=row["display_name"] if clean(row["display_name"]) else row["handle"],
-        labels=labels,
-        bio=row["bio"],
-        tags=[tag for tag, _ in Counter(t for post in posts for t in post["tags"] or ()).most_common(TAGS_KEPT)],
-        titles=[post["text"] for post in posts if post["text"]],
-    )
-    return {
-        "platform": row["platform"],
-        "platform_account_id": row["platform_account_id"],
-        "content_hash": content_hash(text),
-        "doc_text": text,
-        "language_code": row["language_code"],
-        "category_labels": labels,
-    }
+def compose_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows of the docs table from account rows joined with `posts` (newest first)."""
+    posts, ends = batch.column("posts").flatten(), _ends(batch.column("posts"))
+    titles = _cut(posts.field("text").to_pylist(), ends)
+    tags = posts.field("tags")
+    frequent = map(_frequent, _cut(tags.flatten().to_pylist(), _ends(tags)[ends]))
+    post_labels = _cut(_lists(posts.field("category_labels")), ends)
+    labels = list(map(common_labels, _lists(batch.column("category_labels")), post_labels))
+    words = (batch.column(name).to_pylist() for name in ("display_name", "handle", "bio"))
+    texts = [
+        compose(name=name, handle=handle, bio=bio, labels=own, tags=top, titles=newest)
+        for name, handle, bio, own, top, newest in zip(*words, labels, frequent, titles, strict=True)
+    ]
+    made = {"content_hash": list(map(content_hash, texts)), "doc_text": texts, "category_labels": labels}
+    kept = {name: batch.column(name) for name in ("platform", "platform_account_id", "language_code")}
+    return pa.RecordBatch.from_pydict(kept | made, schema=DOCS.arrow_schema())
 
 
 def build_account_docs(ctx: StepContext) -> Report:
@@ -142,6 +164,38 @@ def newest_posts(posts: DataFrame) -> DataFrame:
 
 
 def _compose_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    schema = DOCS.arrow_schema()
-    for batch in batches:
-        yield pa.RecordBatch.from_pylist([compose_row(row) for row in batch.to_pylist()], schema=schema)
+    return map(compose_batch, batches)
+
+
+def _joined_text(parts: Iterable[str]) -> str:
+    """Distinct parts in order, no more than a text can hold."""
+    kept: dict[str, None] = {}
+    length = -len(SEPARATOR)
+    for part in parts:
+        bare = part.strip(" .")
+        if bare and bare not in kept:
+            kept[bare] = None
+            length += len(SEPARATOR) + len(bare)
+            if length > DOC_CHARS:
+                break
+    return cut(SEPARATOR.join(kept), DOC_CHARS)
+
+
+def _frequent(tags: list[str]) -> list[str]:
+    """The tags used most, of equals the first."""
+    return [tag for tag, _ in Counter(tags).most_common()[:TAGS_KEPT]] if tags else []
+
+
+def _lists(column: pa.ListArray) -> list[list[str]]:
+    """Texts of each row of a list column, none for null."""
+    return _cut(column.flatten().to_pylist(), _ends(column))
+
+
+def _ends(lists: pa.ListArray) -> npt.NDArray[np.int64]:
+    """Where each row of a list column ends among its flattened items; one number more than rows, the first is 0."""
+    return np.concatenate([[0], np.cumsum(pc.fill_null(pc.list_value_length(lists), 0))])
+
+
+def _cut(items: list[Item], ends: npt.NDArray[np.int64]) -> list[list[Item]]:
+    """Flattened items as the rows that end so."""
+    return [items[start:end] for start, end in pairwise(ends.tolist())]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from itertools import chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,14 @@ def meaning_of(label: str) -> LabelMeaning | None:
 
 def words_of(labels: Iterable[str]) -> list[str]:
     """Search words of labels in order, without repeats; an unknown label that holds a letter stands for itself."""
-    words: dict[str, None] = {}
-    for label in labels:
-        meaning = meaning_of(label)
-        text = meaning.words if meaning else label.strip()
-        words |= dict.fromkeys(word for part in text.split(",") if any(map(str.isalpha, word := part.strip())))
-    return list(words)
+    return list(dict.fromkeys(chain.from_iterable(map(_words, labels))))
+
+
+@lru_cache(maxsize=4096)
+def _words(label: str) -> tuple[str, ...]:
+    meaning = meaning_of(label)
+    text = meaning.words if meaning else label.strip()
+    return tuple(word for part in text.split(",") if any(map(str.isalpha, word := part.strip())))
 
 
 def niches_of(labels: Iterable[str]) -> dict[str, float]:

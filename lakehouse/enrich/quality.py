@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lakehouse.contracts.fields import FIELDS, SCORE_REASON
 from lakehouse.contracts.tables import ACCOUNT_METRICS, ACCOUNTS, ENGAGEMENT, POSTS, SCORES
 from lakehouse.contracts.taxonomy import TIER_EDGES
 from lakehouse.enrich.conserved import one_for_one
@@ -24,12 +25,15 @@ from lakehouse.enrich.quality_rules import (
     MIN_PEERS,
     PEER_METRICS,
     PROBABILITIES,
+    REASONS,
     Column,
     PeerStats,
+    Reasons,
     changed_groups,
     digests,
     on_grid,
-    score_rows,
+    rounded,
+    score_accounts,
 )
 from lakehouse.enrich.sums import fixed_mean
 from lakehouse.ops.derive import touched, write
@@ -86,26 +90,31 @@ def _of_groups(features: DataFrame, names: Sequence[str]) -> DataFrame:
 def score_batch(batch: pa.RecordBatch, stats: PeerStats) -> pa.RecordBatch:
     """Rows of the scores table from rows of keys, `engagement_reason` and `FEATURES`."""
     columns = {name: _floats(batch.column(name)) for name in FEATURES}
-    platforms = batch.column("platform").to_pylist()
-    reasons = batch.column("engagement_reason").to_pylist()
-    ids = batch.column("platform_account_id").to_pylist()
-    rows = []
-    for platform, account, reason, (quality, anomaly) in zip(
-        platforms, ids, reasons, score_rows(platforms, columns, stats), strict=True
-    ):
-        missing = None if quality.value is not None else reason or "too_few_peers"
-        rows.append(
-            {
-                "platform": platform,
-                "platform_account_id": account,
-                "quality_score": quality.value,
-                "anomaly_score": anomaly.value,
-                "score_reasons": [*quality.reasons, *anomaly.reasons],
-                "null_reason_code": missing,
-                "formula_version": FORMULA_VERSION,
-            }
-        )
-    return pa.RecordBatch.from_pylist(rows, schema=SCORES.arrow_schema())
+    scores = score_accounts(batch.column("platform").to_pylist(), columns, stats)
+    quality = pa.array(scores.quality, from_pandas=True)
+    missing = pc.coalesce(batch.column("engagement_reason"), "too_few_peers")
+    filled = {
+        "quality_score": quality,
+        "anomaly_score": pa.array(scores.anomaly, from_pandas=True),
+        "score_reasons": _reasons(scores.reasons, batch.num_rows),
+        "null_reason_code": pc.if_else(quality.is_null(), missing, pa.scalar(None, pa.string())),
+        "formula_version": pa.repeat(FORMULA_VERSION, batch.num_rows),
+    }
+    keys = {name: batch.column(name) for name in KEY}
+    return pa.RecordBatch.from_pydict(keys | filled, schema=SCORES.arrow_schema())
+
+
+def _reasons(reasons: Reasons, rows: int) -> pa.ListArray:
+    """The column `score_reasons` of so many rows."""
+    columns = [
+        pa.array([code for code, _ in REASONS]).take(pa.array(reasons.kinds)),
+        pa.array(reasons.contributions),
+        pa.array(rounded(reasons.values)),
+        pa.array(reasons.texts(), pa.string()),
+    ]
+    entries = pa.StructArray.from_arrays(columns, fields=list(SCORE_REASON))
+    offsets = np.searchsorted(reasons.rows, np.arange(rows + 1)).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), entries, type=FIELDS["score_reasons"].type)
 
 
 def _floats(column: pa.Array) -> Column:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lakehouse.contracts.tables import ACCOUNTS, POSTS, RISKS
 from lakehouse.enrich.conserved import one_for_one
-from lakehouse.enrich.risk_rules import Evidence, Hit, assess, find_hits, may_have_hits
+from lakehouse.enrich.risk_rules import Evidence, Hit, assess, find_hits, suspects
 from lakehouse.ops.derive import Read, derive
 from lakehouse.ops.steps import Report, StepContext
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+Rows = npt.NDArray[np.int64]
+
 VERSION = "lexicon/1"
+SCAN_BYTES = 8 << 20
+"""Size of what is searched at once: small beside a worker's memory, which holds it and a few folded copies."""
 FIELDS = ("bio", "title", "caption", "tags")
 _HIT = pa.struct(
     [
@@ -29,6 +37,7 @@ _HIT = pa.struct(
         ("post_id", pa.string()),
     ]
 )
+"""The fields of `Hit` in their order, then those of `Evidence`."""
 _PARTIAL = pa.schema(
     [
         ("platform", pa.string()),
@@ -38,7 +47,7 @@ _PARTIAL = pa.schema(
         ("hits", pa.list_(_HIT)),
     ]
 )
-"""What one batch says about one account; batches are added up per account."""
+"""What one scan says about one account; scans are added up per account."""
 
 
 def build_risks(ctx: StepContext) -> Report:
@@ -54,33 +63,26 @@ def build_risks(ctx: StepContext) -> Report:
 
 
 def scan_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Text rows (account, post_id or null for the profile, the fields) to one partial row per account and batch."""
-    for batch in batches:
-        accounts: dict[tuple[str, str], dict[str, Any]] = {}
-        keys = batch.select(["platform", "platform_account_id", "post_id"]).to_pylist()
-        for key in keys:
-            row = accounts.setdefault((key["platform"], key["platform_account_id"]), _blank(key))
-            row["is_account"] |= key["post_id"] is None
-            row["posts"] += key["post_id"] is not None
-        for name in FIELDS:
-            for index in _suspects(batch.column(name)):
-                key = keys[index]
-                row = accounts[key["platform"], key["platform_account_id"]]
-                row["hits"] += _hits(batch.column(name)[index].as_py(), name, key["post_id"])
-        yield pa.RecordBatch.from_pylist(list(accounts.values()), schema=_PARTIAL)
+    """Text rows (account, post_id or null for the profile, the fields) to partial rows, one per account and scan."""
+    return map(_scan, _gathered(batches))
 
 
-def assess_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the risks table from an account's added-up hits."""
-    risks = assess([_evidence(hit) for hit in row["hits"]], scanned=row["posts"] + 1)
-    return {
-        "platform": row["platform"],
-        "platform_account_id": row["platform_account_id"],
+def assess_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows of the risks table from accounts with their added-up hits."""
+    posts, hits = batch.column("posts"), batch.column("hits")
+    counts, evidence = pc.list_value_length(hits), _evidence(hits)
+    risks: list[list[dict[str, Any]]] = [[] for _ in range(batch.num_rows)]
+    for row in pc.indices_nonzero(counts).to_pylist():
+        risks[row] = assess(list(islice(evidence, counts[row].as_py())), scanned=posts[row].as_py() + 1)
+    values = {
+        "platform": batch.column("platform"),
+        "platform_account_id": batch.column("platform_account_id"),
         "risks": risks,
-        "risk_codes": [risk["code"] for risk in risks],
-        "posts_scanned_count": row["posts"],
-        "model_version": VERSION,
+        "risk_codes": [[risk["code"] for risk in found] for found in risks],
+        "posts_scanned_count": posts,
+        "model_version": pa.repeat(VERSION, batch.num_rows),
     }
+    return pa.RecordBatch.from_pydict(values, schema=RISKS.arrow_schema())
 
 
 def _texts(read: Read) -> DataFrame:
@@ -119,22 +121,44 @@ def _added_up(partial: DataFrame) -> DataFrame:
 
 
 def _assess_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    return map(assess_batch, batches)
+
+
+def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, small ones joined: each search starts by making its pattern, which costs as much as 2,000 texts."""
+    waiting: list[pa.RecordBatch] = []
     for batch in batches:
-        yield pa.RecordBatch.from_pylist([assess_row(row) for row in batch.to_pylist()], schema=RISKS.arrow_schema())
+        waiting.append(batch)
+        if sum(part.nbytes for part in waiting) >= SCAN_BYTES:
+            yield pa.concat_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_batches(waiting)
 
 
-def _blank(key: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "platform": key["platform"],
-        "platform_account_id": key["platform_account_id"],
-        "is_account": False,
-        "posts": 0,
-        "hits": [],
+def _scan(batch: pa.RecordBatch) -> pa.RecordBatch:
+    account, first = _accounts(batch)
+    is_post = np.asarray(batch.column("post_id").is_valid())
+    hits: list[list[dict[str, Any]]] = [[] for _ in first]
+    texts = pa.concat_arrays([batch.column(field) for field in FIELDS])
+    for place in suspects(texts):
+        field, row = divmod(place, batch.num_rows)
+        hits[account[row]] += _hits(texts[place].as_py(), FIELDS[field], batch.column("post_id")[row].as_py())
+    values = {
+        "platform": batch.column("platform").take(first),
+        "platform_account_id": batch.column("platform_account_id").take(first),
+        "is_account": np.bincount(account[~is_post], minlength=len(first)) > 0,
+        "posts": np.bincount(account[is_post], minlength=len(first)),
+        "hits": hits,
     }
+    return pa.RecordBatch.from_pydict(values, schema=_PARTIAL)
 
 
-def _suspects(column: pa.Array) -> list[int]:
-    return [index for index, is_suspect in enumerate(may_have_hits(column)) if is_suspect]
+def _accounts(batch: pa.RecordBatch) -> tuple[Rows, Rows]:
+    """Which account each row is about, counted from 0 as they appear, and the first row of each."""
+    keys = pc.binary_join_element_wise(batch.column("platform"), batch.column("platform_account_id"), "\0")
+    account = np.asarray(keys.dictionary_encode().indices)
+    return account, np.unique(account, return_index=True)[1]
 
 
 def _hits(text: str, field: str, post_id: str | None) -> list[dict[str, Any]]:
@@ -152,9 +176,10 @@ def _hits(text: str, field: str, post_id: str | None) -> list[dict[str, Any]]:
     ]
 
 
-def _evidence(row: dict[str, Any]) -> Evidence:
-    hit = Hit(row["code"], row["weight"], row["is_softened"], row["start"], row["end"])
-    return Evidence(hit, row["field"], row["post_id"])
+def _evidence(hits: pa.ListArray) -> Iterator[Evidence]:
+    """The hits of all accounts, one account after another."""
+    columns = (column.to_pylist() for column in hits.flatten().flatten())
+    return (Evidence(Hit(*hit), field, post_id) for *hit, field, post_id in zip(*columns, strict=True))
 
 
 def _spark(schema: pa.Schema) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,7 +39,8 @@ HITS_PER_TEXT = 20
 """Hits kept per text, the gravest: a wall of swear words is no more than that."""
 ACCENT_FREE_CHARS = 6
 """Shorter terms must match with their accents: Turkish "gün" (day) is no gun."""
-_WORD_START = re.compile(r"(?<!\w)\S")
+START_CHARS = 3
+"""Characters by which terms are looked up at the start of a word; a shorter term by all of its own."""
 _WORD_TAIL = re.compile(r"\w+")
 _NO_SPACES = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]")
 
@@ -78,8 +80,9 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class _Lexicon:
-    """`by_start` maps the first two characters of a term to the terms that begin so, longest first."""
+    """`by_start` maps the first `START_CHARS` of a term to the terms that begin so, longest first; `start` finds them."""
 
+    start: re.Pattern[str]
     by_start: dict[str, tuple[str, ...]]
     unspaced: tuple[str, ...]
     meanings: dict[str, tuple[tuple[str, int], ...]]
@@ -89,7 +92,7 @@ class _Lexicon:
 
 def fold(text: str) -> str:
     """Case, width and accents folded, same length."""
-    return text.translate(_FOLDING)
+    return text.lower() if text.isascii() else text.translate(_FOLDING)
 
 
 def find_hits(text: str) -> list[Hit]:
@@ -107,10 +110,10 @@ def find_hits(text: str) -> list[Hit]:
     return [hits[index] for index in sorted(gravest[:HITS_PER_TEXT])]
 
 
-def may_have_hits(texts: pa.Array) -> list[bool]:
-    """Fast vectorised superset: False means that `find_hits` would find nothing. Null texts are False."""
+def suspects(texts: pa.Array) -> list[int]:
+    """Places of the texts in which `find_hits` may find something, seen fast: in all others it finds nothing."""
     found = pc.match_substring_regex(_arrow_fold(texts), _lexicon().prefilter)
-    return [bool(value) for value in found.to_pylist()]
+    return list(pc.indices_nonzero(found).to_pylist())
 
 
 def assess(evidence: Sequence[Evidence], *, scanned: int) -> list[dict[str, Any]]:
@@ -163,9 +166,9 @@ def _tag(code: str, items: Sequence[Evidence], scanned: int) -> dict[str, Any]:
 def _matches(text: str, folded: str, lexicon: _Lexicon) -> Iterator[tuple[int, int, str]]:
     """(start, end, term) of each match: the longest term at a word's start, and unspaced terms anywhere."""
     free = 0
-    for word in _WORD_START.finditer(folded):
+    for word in lexicon.start.finditer(folded):
         start = word.start()
-        for term in lexicon.by_start.get(folded[start : start + 2], ()) if start >= free else ():
+        for term in lexicon.by_start[word[1]] if start >= free else ():
             end = _end_of(term, folded, start)
             if end and (len(term) >= ACCENT_FREE_CHARS or _plain(text[start:end]) == folded[start:end]):
                 yield start, end, term
@@ -205,21 +208,24 @@ def _lexicon() -> _Lexicon:
     by_start: dict[str, tuple[str, ...]] = {}
     for term in sorted(meanings, key=lambda term: (-len(term), term)):
         if not _NO_SPACES.search(term):
-            by_start[term[:2]] = (*by_start.get(term[:2], ()), term)
+            by_start[term[:START_CHARS]] = (*by_start.get(term[:START_CHARS], ()), term)
     stems = pa.array([term.rstrip("*") for term in meanings], pa.string())
     return _Lexicon(
+        start=re.compile(rf"(?<!\w)(?=({_branches(by_start)}))"),
         by_start=by_start,
         unspaced=tuple(term for term in meanings if _NO_SPACES.search(term)),
         meanings=meanings,
-        softening=_alternation(map(fold, data["softening"])),
+        softening=re.compile(rf"(?<!\w)(?:{_branches(map(fold, data['softening']))})(?!\w)"),
         prefilter="|".join(sorted(map(re.escape, _arrow_fold(stems).to_pylist()))),
     )
 
 
-def _alternation(terms: Iterable[str]) -> re.Pattern[str]:
-    """One pattern of whole words."""
-    words = sorted(re.escape(term.rstrip("*")) + (r"\w*" if term.endswith("*") else "") for term in terms)
-    return re.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)")
+def _branches(terms: Iterable[str]) -> str:
+    """Pattern of any of the terms. Those of one first letter share a branch: branches are tried one after another."""
+    rests: defaultdict[str, list[str]] = defaultdict(list)
+    for term in sorted(terms):
+        rests[term[0]].append(re.escape(term[1:].rstrip("*")) + (r"\w*" if term.endswith("*") else ""))
+    return "|".join(f"{re.escape(first)}(?:{'|'.join(words)})" for first, words in rests.items())
 
 
 def _arrow_fold(texts: pa.Array) -> pa.Array:

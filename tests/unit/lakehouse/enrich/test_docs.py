@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
-from lakehouse.enrich.docs import DOC_CHARS, clean, common_labels, compose, compose_row, content_hash, cut
+from lakehouse.contracts.tables import DOCS
+from lakehouse.enrich.docs import DOC_CHARS, clean, common_labels, compose, compose_batch, content_hash, cut
+
+STRINGS = pa.list_(pa.string())
+JOINED = pa.schema(
+    [
+        *((name, pa.string()) for name in ("platform", "platform_account_id", "display_name", "handle", "bio")),
+        ("category_labels", STRINGS),
+        ("language_code", pa.string()),
+        ("posts", pa.list_(pa.struct([("text", pa.string()), ("tags", STRINGS), ("category_labels", STRINGS)]))),
+    ]
+)
+
+
+def _rows(*rows):
+    return compose_batch(pa.RecordBatch.from_pylist([{"platform": "x", **row} for row in rows], schema=JOINED))
 
 
 def test_order_is_name_labels_bio_tags_titles():
@@ -50,21 +66,34 @@ def test_labels_of_posts_count_when_common():
 
 
 @pytest.mark.parametrize("name", [None, "", "https://jo.example", "jo@jo.example"])
-def test_a_row_falls_back_to_the_handle(name):
-    row = compose_row(
-        {
-            "platform": "x",
-            "platform_account_id": "1",
-            "display_name": name,
-            "handle": "jo",
-            "bio": None,
-            "category_labels": None,
-            "language_code": None,
-            "posts": [
-                {"text": "First", "tags": ["b", "a"], "category_labels": None},
-                {"text": None, "tags": ["a"], "category_labels": None},
-            ],
-        }
-    )
-    assert row["doc_text"] == "jo. a, b. First"
-    assert row["category_labels"] == []
+def test_an_account_without_a_name_falls_back_to_the_handle(name):
+    assert compose(name=name, handle="jo", bio="Art") == "jo. Art"
+
+
+def test_posts_stay_with_their_account():
+    jo = {
+        "platform_account_id": "1",
+        "handle": "jo",
+        "posts": [
+            {"text": "First", "tags": ["b", "a"], "category_labels": ["Music"]},
+            {"text": None, "tags": ["a"], "category_labels": None},
+        ],
+    }
+    ann = {"platform_account_id": "2", "display_name": "Ann", "category_labels": ["Beauty", "Beauty"]}
+    ben = {"platform_account_id": "3", "posts": [{"text": "Second", "tags": None, "category_labels": ["News"]}]}
+    docs = _rows(ann, jo, {"platform_account_id": "4", "posts": []}, ben)
+    assert docs.schema == DOCS.arrow_schema()
+    assert docs.column("platform_account_id").to_pylist() == ["2", "1", "4", "3"]
+    assert docs.column("doc_text").to_pylist() == [
+        "Ann. beauty, makeup",
+        "jo. music, singer. a, b. First",
+        "",
+        "news. Second",
+    ]
+    assert docs.column("category_labels").to_pylist() == [["Beauty"], ["Music"], [], ["News"]]
+    assert docs.slice(1, 2).equals(_rows(jo, {"platform_account_id": "4"}))
+
+
+def test_titles_beyond_the_cap_change_nothing():
+    titles = [f"title {number} " * 9 for number in range(9)]
+    assert compose(name="Jo", titles=titles) == compose(name="Jo", titles=titles + ["more"] * 99)

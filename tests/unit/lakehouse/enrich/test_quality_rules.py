@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from lakehouse.contracts.tables import SCORES
+from lakehouse.enrich.quality import score_batch
 from lakehouse.enrich.quality_rules import (
     ANOMALY,
     FEATURES,
@@ -17,7 +20,8 @@ from lakehouse.enrich.quality_rules import (
     on_grid,
     peer_stats,
     percentile,
-    score_rows,
+    rounded,
+    score_accounts,
     sigmas,
     tier_of,
 )
@@ -43,13 +47,34 @@ def _normal(count=200):
     )
 
 
+def _batch(features, platforms=None):
+    count = len(features["followers"])
+    keys = {
+        "platform": platforms or ["instagram"] * count,
+        "platform_account_id": [str(row) for row in range(count)],
+        "engagement_reason": pa.nulls(count, pa.string()),
+    }
+    columns = keys | {name: pa.array(column, from_pandas=True) for name, column in features.items()}
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _scores(features, platforms=None, *, rows=slice(None)):
+    """Rows of the scores table; each row holds its quality and its anomaly with their reasons apart."""
+    batch = _batch(features, platforms)
+    stats = peer_stats(batch.column("platform").to_pylist(), features)
+    return score_batch(batch, stats).to_pylist()[rows]
+
+
 def _score(features, row):
-    platforms = ["instagram"] * len(features["followers"])
-    return score_rows(platforms, features, peer_stats(platforms, features))[row]
+    return _scores(features)[row]
 
 
-def _codes(score):
-    return {reason["code"].split(":")[1] for reason in score.reasons}
+def _reasons(row, score):
+    return [reason for reason in row["score_reasons"] if reason["code"].startswith(f"{score}:")]
+
+
+def _codes(row):
+    return {reason["code"].split(":")[1] for reason in _reasons(row, "anomaly")}
 
 
 def test_weights_of_quality_add_up_to_one():
@@ -57,12 +82,18 @@ def test_weights_of_quality_add_up_to_one():
     assert all(0 < part.weight < 1 for part in ANOMALY)
 
 
-def test_contributions_add_up():
+def test_contributions_add_up_and_the_largest_come_first():
     features = _normal()
-    for quality, anomaly in score_rows(["x"] * 200, features, peer_stats(["x"] * 200, features)):
-        for score in (quality, anomaly):
-            assert 0 <= score.value <= 1
-            assert sum(reason["contribution"] for reason in score.reasons) == pytest.approx(score.value, abs=1e-6)
+    features["view_inflation"][:] = np.linspace(0, 1, 200)
+    for row in _scores(features):
+        for score in ("quality", "anomaly"):
+            shares = [reason["contribution"] for reason in _reasons(row, score)]
+            assert 0 <= row[f"{score}_score"] <= 1
+            assert sum(shares) == pytest.approx(row[f"{score}_score"], abs=1e-6)
+            assert shares == sorted(shares, reverse=True)
+        assert [reason["code"].split(":")[0] for reason in row["score_reasons"]] == (
+            ["quality"] * len(_reasons(row, "quality")) + ["anomaly"] * len(_reasons(row, "anomaly"))
+        )
 
 
 @pytest.mark.parametrize(
@@ -80,32 +111,38 @@ def test_contributions_add_up():
 def test_each_signal_fires_alone_and_says_so(column, value, code):
     features = _normal()
     features["er_followers"][0] = np.median(features["er_followers"])
-    calm = _score(features, 0)[1]
+    calm = _score(features, 0)
     features[column][0] = value
-    loud = _score(features, 0)[1]
-    assert loud.value > calm.value
+    loud = _score(features, 0)
+    assert loud["anomaly_score"] > calm["anomaly_score"]
     assert code in _codes(loud) - _codes(calm)
 
 
 def test_quality_falls_only_in_the_lowest_quarter():
     features = _normal() | {"er_views": np.full(200, np.nan)}
     order = np.argsort(features["er_followers"])
-    lowest, middle, upper = (_score(features, int(order[i]))[0].value for i in (1, 100, 150))
+    lowest, middle, upper = (_score(features, int(order[i]))["quality_score"] for i in (1, 100, 150))
     assert middle - lowest > 3 * abs(upper - middle)
 
 
 def test_unknown_engagement_gives_no_quality():
     features = _normal()
     features["er_followers"][0] = np.nan
-    quality, anomaly = _score(features, 0)
-    assert (quality.value, quality.reasons) == (None, ())
-    assert anomaly.value is not None
+    row = _score(features, 0)
+    assert (row["quality_score"], _reasons(row, "quality"), row["null_reason_code"]) == (None, [], "too_few_peers")
+    assert row["anomaly_score"] is not None
 
 
 def test_a_bare_profile_alone_is_no_anomaly_score():
     features = _features(1, completeness=[0.0])
-    ((quality, anomaly),) = score_rows(["x"], features, {})
-    assert (quality.value, anomaly.value) == (None, None)
+    scores = score_accounts(["x"], features, {})
+    assert np.isnan([scores.quality[0], scores.anomaly[0]]).all()
+    assert len(scores.reasons.rows) == 0
+
+
+def test_no_accounts_give_no_scores():
+    scored = score_batch(_batch(_features(0)), {})
+    assert (scored.num_rows, scored.schema) == (0, SCORES.arrow_schema())
 
 
 def test_peers_widen_until_they_are_enough():
@@ -123,9 +160,13 @@ def test_tiers():
 
 def test_percentile_of_ties_is_their_middle():
     grid = np.array([0.0] * 11 + list(np.linspace(0.1, 1, 10)))
-    assert percentile(0.0, grid) == pytest.approx(0.25)
-    assert percentile(2.0, grid) == 1
-    assert sigmas(5.0, np.full(21, 5.0)) == 0
+    assert percentile(np.array([0.0, 2.0]), grid) == pytest.approx([0.25, 1])
+    assert sigmas(np.array([5.0]), np.full(21, 5.0)) == 0
+
+
+def test_numbers_are_rounded_as_python_does():
+    values = [0.0, -0.0, 0.0000005, 0.0000015, 2.5e-7, -1e-9, 1e5 + 5e-7, 1e12, 1e300, np.inf, -np.inf]
+    assert rounded(np.array(values)).tolist() == [round(value, 6) for value in values]
 
 
 def test_peers_are_rounded_by_at_most_half_a_step_and_keep_their_order():

@@ -6,8 +6,18 @@ import pyarrow as pa
 import pytest
 
 from lakehouse.contracts.taxonomy import RISKS
-from lakehouse.enrich.risk import assess_row, scan_batches
-from lakehouse.enrich.risk_rules import HITS_PER_TEXT, Evidence, Hit, _lexicon, assess, find_hits, fold, may_have_hits
+from lakehouse.enrich import risk
+from lakehouse.enrich.risk import assess_batch, scan_batches
+from lakehouse.enrich.risk_rules import (
+    HITS_PER_TEXT,
+    Evidence,
+    Hit,
+    _lexicon,
+    assess,
+    find_hits,
+    fold,
+    suspects,
+)
 
 
 def _codes(text):
@@ -64,9 +74,18 @@ def test_the_gravest_hits_are_kept_however_late_they_come():
 
 def test_prefilter_is_a_superset():
     texts = ["Casino", "ÇASINO", "카지노", "ＦＵＣＫ", "heroína", "nothing here", "сигареты"]
-    flags = may_have_hits(pa.array([*texts, None]))
-    assert flags[-1] is False
-    assert all(flag for text, flag in zip(texts, flags, strict=False) if find_hits(text))
+    assert set(suspects(pa.array([None, *texts]))) == {1, 2, 3, 4, 5, 7}
+
+
+def test_every_term_is_found():
+    texts = [f"so {term.rstrip('*')}." for term in _lexicon().meanings]
+    assert suspects(pa.array(texts)) == [place for place, text in enumerate(texts) if find_hits(text)]
+    assert len(suspects(pa.array(texts))) == len(texts)
+
+
+def test_no_start_of_a_term_hides_another():
+    starts = list(_lexicon().by_start)
+    assert not [(a, b) for a in starts for b in starts if a != b and b.startswith(a)]
 
 
 def test_reporting_lowers_the_level():
@@ -126,7 +145,7 @@ def test_a_batch_is_added_up_per_account():
     ]
     schema = pa.schema([(name, pa.string()) for name in rows[0]])
     (out,) = scan_batches(iter([pa.RecordBatch.from_pylist(rows, schema=schema)]))
-    first, second = (assess_row(row) for row in out.to_pylist())
+    first, second = assess_batch(out).to_pylist()
     assert first["risk_codes"] == ["gambling"]
     assert first["posts_scanned_count"] == 1
     assert [(e["field"], e["post_id"], e["start"], e["end"]) for e in first["risks"][0]["evidence"]] == [
@@ -134,3 +153,15 @@ def test_a_batch_is_added_up_per_account():
         ("caption", "p", 0, 6),
     ]
     assert (second["risks"], second["posts_scanned_count"]) == ([], 0)
+
+
+def test_small_batches_are_searched_together_and_large_ones_apart(monkeypatch):
+    row = dict.fromkeys(("post_id", "title", "caption", "tags")) | {"platform": "x", "bio": "wine"}
+    schema = pa.schema([(name, pa.string()) for name in ("platform", "platform_account_id", "post_id", *risk.FIELDS)])
+    batches = [pa.RecordBatch.from_pylist([row | {"platform_account_id": str(i)}], schema=schema) for i in range(3)]
+    (together,) = scan_batches(iter(batches))
+    monkeypatch.setattr(risk, "SCAN_BYTES", 1)
+    apart = list(scan_batches(iter(batches)))
+    assert len(apart) == 3
+    assert pa.Table.from_batches(apart).to_pylist() == together.to_pylist()
+    assert list(scan_batches(iter([]))) == []
