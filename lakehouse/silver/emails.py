@@ -28,8 +28,10 @@ ROLE_NAMES = frozenset(
 """Mailboxes of a function, not of a person."""
 
 _ADDRESS = re.compile(
-    r"(?<![\w.+%-])([\w.+%'-]{1,64})\s?@\s?((?:[\w-]{1,63}\.){1,8})([^\W\d_]{2,24}|xn--[a-z0-9-]{2,59})"
+    r"(?<![\w.+%-])([\w.+%'-]{1,64}+)\s?@\s?((?:[\w-]{1,63}\.){1,8})([^\W\d_]{2,24}|xn--[a-z0-9-]{2,59})"
 )
+_REACH = 65
+"""Characters before its sign in which an address begins: 64 of the local part and a space."""
 _CASE_BREAK = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -37,16 +39,22 @@ def find_emails(text: str) -> list[str]:
     """Distinct normalised addresses in order of appearance, at most `MAX_ADDRESSES`."""
     if "@" not in text:
         return []
-    found = (_checked(match) for match in _ADDRESS.finditer(text))
+    found = [_checked(match) for match in _matches(text)]
     return list(dict.fromkeys(address for address in found if address))[:MAX_ADDRESSES]
 
 
 def mask_emails(text: str) -> str:
     """Text with everything that looks like an address replaced by `[email]`; idempotent."""
-    return _ADDRESS.sub(_masked, text) if "@" in text else text
+    if "@" not in text:
+        return text
+    masked, done = "", 0
+    for match in _matches(text):
+        masked += text[done : match.start()] + _masked(match)
+        done = match.end()
+    return masked + text[done:]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 9)
 def normalise_email(address: str) -> str | None:
     """Trimmed, NFKC, lower case, domain in IDNA; None where it is no address under a public suffix.
 
@@ -79,6 +87,12 @@ def is_role_address(normalised: str) -> bool:
 def _keyed(pepper: bytes) -> hmac.HMAC:
     """The hash that has taken in the key and the context: copying it costs a twentieth of starting one."""
     return hmac.new(pepper, _CONTEXT, "sha256")
+
+
+@lru_cache(maxsize=4)
+def _matches(text: str) -> tuple[re.Match[str], ...]:
+    """Whatever looks like an address. Remembered for the text at hand, which is masked and searched."""
+    return tuple(_ADDRESS.finditer(text, max(0, text.find("@") - _REACH)))
 
 
 def _checked(match: re.Match[str]) -> str | None:

@@ -27,6 +27,7 @@ EXACT_FLOAT_MAX = 2**53
 _IGNORED = re.compile(f"[\x00-\x1f\x7f-\x9f{INVISIBLE}{JOINERS}]")
 _HANDLE = re.compile(r"[\w.·\-]*\w[\w.·\-]*")
 _YOUTUBE_ID = re.compile(r"UC[\w-]{22}", re.ASCII)
+_PLAIN_ID = re.compile(rf"[\w-]{{1,{MAX_ID_CHARS}}}", re.ASCII)
 _FLOAT_ID = re.compile(r"[0-9]+(?:\.[0-9]+e\+?|e\+)[0-9]+", re.IGNORECASE)
 _WHOLE_FLOAT = re.compile(r"([0-9]+)\.0+")
 _MOJIBAKE = re.compile("ï¿½?")
@@ -34,11 +35,13 @@ _DAMAGE = re.compile("ý{2,}|\ufffd+")
 _NOT_LETTERS = re.compile(r"[\W_]+")
 
 
-@lru_cache(maxsize=1 << 14)
 def fold(text: str) -> str:
     """Compatibility-folded, case-folded text without invisible characters; idempotent (NFKC_Casefold)."""
-    if text.isascii() and text.isprintable():
-        return text.lower()
+    return text.lower() if text.isascii() and text.isprintable() else _fold(text)
+
+
+@lru_cache(maxsize=1 << 14)
+def _fold(text: str) -> str:
     folded = replace_surrogates(text)
     for _ in range(FOLD_ROUNDS):
         again = _IGNORED.sub("", unicodedata.normalize("NFKC", folded).casefold())
@@ -76,7 +79,9 @@ def is_opaque_id(platform: str, text: str) -> bool:
 
 def platform_id(raw: object) -> tuple[str | None, Reason]:
     """The platform's own id as text; refused when it has spaces or went through a float and lost digits."""
-    if raw is None or isinstance(raw, bool) or not isinstance(raw, str | int | float):
+    if type(raw) is str and _PLAIN_ID.fullmatch(raw):
+        return None if is_missing_number(raw) else raw, None  # nearly all ids; what follows gives the same
+    if raw is None or isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
         return None, None if raw is None else "not_an_id"
     text = replace_surrogates(str(raw)).strip()
     if whole := _WHOLE_FLOAT.fullmatch(text):

@@ -76,7 +76,9 @@ TENANT_HOSTS = frozenset(
 """Each subdomain belongs to somebody else: `jane.house.gov` is a site of its own, `house.gov` is not."""
 
 
-_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
+HOST_PATTERN = r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]"
+"""A dotted name in lower-case ASCII (regex)."""
+_HOST = re.compile(HOST_PATTERN)
 
 
 def ascii_host(host: str) -> str | None:
@@ -90,13 +92,12 @@ def ascii_host(host: str) -> str | None:
     return text if _HOST.fullmatch(text) else None
 
 
-@lru_cache(maxsize=1 << 15)
 def registrable_domain(host: str) -> str | None:
     """Domain that one owner registered: `shop.example.co.uk` -> `example.co.uk`; None for an unknown suffix.
 
     Under a tenant host the subdomain is the site: `jane.house.gov`; the bare host then gives None.
     """
-    domain = _suffixes().privatesuffix(host)
+    domain = _owned_domain(host)
     if domain in TENANT_HOSTS:
         owner = host.removesuffix(domain).strip(".").rpartition(".")[2]
         return f"{owner}.{domain}" if owner and owner != "www" else None
@@ -111,13 +112,22 @@ def is_public_suffix(suffix: str) -> bool:
 
 def is_shared_host(host: str) -> bool:
     """Whether many creators use the host, or the domain it belongs to."""
-    domain = _suffixes().privatesuffix(host) or host
-    return host in SHARED_HOSTS or (domain in SHARED_HOSTS and domain not in TENANT_HOSTS)
+    if host in SHARED_HOSTS:
+        return True
+    domain = _owned_domain(host)
+    return domain in SHARED_HOSTS and domain not in TENANT_HOSTS
 
 
 def is_place(host: str) -> bool:
     """Whether the host, or the domain it belongs to, has pages and no mailboxes."""
-    return host in PLACE_HOSTS or (_suffixes().privatesuffix(host) or host) in PLACE_HOSTS
+    return host in PLACE_HOSTS or _owned_domain(host) in PLACE_HOSTS
+
+
+@lru_cache(maxsize=1 << 15)
+def _owned_domain(host: str) -> str | None:
+    """Public suffix of a host and the label before it; None where there is no such label."""
+    domain: str | None = _suffixes().privatesuffix(host)
+    return domain
 
 
 @cache

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
@@ -25,6 +24,8 @@ MIN_SIGNS = 6
 """Signs of a script that one language writes, or of Han, Kana, Hangul: each carries a syllable or a word."""
 MIN_CONFIDENCE = 0.5
 """The model's own probability below which no language is stated."""
+MIN_SCORE = 0.1
+"""Less likely guesses are not even asked for."""
 MAX_DETECT_CHARS = 600
 """Text that is read: more adds cost, not certainty."""
 MAX_CANDIDATES = 3
@@ -98,7 +99,10 @@ ALIASES = {"iw": "he", "in": "id", "ji": "yi", "fil": "tl", "filipino": "tl", "m
            "greek": "el", "malay": "ms"}  # fmt: skip
 MODEL_CODES = {"iw": "he", "nn": "no", "nb": "no", "wuu": "zh", "yue": "zh", "arz": "ar", "azb": "az", "ckb": "ku"}
 
+_NOISY_WORD = re.compile(r"(?<!\S)[^\s@#./\[]*+[@#./\[]\S*")
+"""A word with a sign that all noise has: a quick look, since most words have none."""
 _NOISE = re.compile(r"https?://\S+|www\.\S+|[@#][\w.]+|\S+@\S+|\[(?:email|phone)\]|[\w.-]+\.(?:com|net|org|tv)\S*")
+_ASCII = re.compile(r"[\x00-\x7f]+")
 _NOT_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
 _DIRECT = frozenset(SOLE_SCRIPTS)
 _DENSE = frozenset({"HIRAGANA", "KATAKANA", "HANGUL", "CJK", "THAI", "LAO", "KHMER", "MYANMAR"})
@@ -132,7 +136,7 @@ def detect_language(text: str | None) -> str | None:
     """
     if not text:
         return None
-    words = _NOISE.sub(" ", text[:MAX_DETECT_CHARS])
+    words = _without_noise(text[:MAX_DETECT_CHARS])
     scripts = _scripts(words)
     if not scripts:
         return None
@@ -140,6 +144,11 @@ def detect_language(text: str | None) -> str | None:
     if letters < (MIN_SIGNS if script in _DENSE or script in _DIRECT else MIN_LETTERS):
         return None
     return SOLE_SCRIPTS.get(script) or _choose(words, script)
+
+
+def _without_noise(text: str) -> str:
+    """Text without addresses, handles, hashtags and masks: none of them spans white space."""
+    return _NOISY_WORD.sub(lambda word: _NOISE.sub(" ", word.group()), text)
 
 
 def _choose(words: str, script: str) -> str | None:
@@ -154,28 +163,27 @@ def _choose(words: str, script: str) -> str | None:
 
 def _guesses(line: str) -> list[tuple[str, float]]:
     """Codes with confidence, best first; fastText reads lower-cased lines better than shouted ones."""
-    labels, scores = _model().predict(line.lower(), k=MAX_CANDIDATES, threshold=0.1)
-    codes = (str(label).removeprefix("__label__") for label in labels)
-    return [(MODEL_CODES.get(code, code), float(score)) for code, score in zip(codes, scores, strict=True)]
+    found = _model().f.predict(f"{line.lower()}\n", MAX_CANDIDATES, MIN_SCORE, "strict")
+    codes = ((label.removeprefix("__label__"), score) for score, label in found)
+    return [(MODEL_CODES.get(code, code), score) for code, score in codes]
 
 
-def _scripts(text: str) -> Counter[str]:
+def _scripts(text: str) -> dict[str, int]:
     """Letters per script."""
-    if text.isascii():
-        letters = len(text.encode("ascii").translate(None, _NOT_LETTERS))
-        return Counter(LATIN=letters) if letters else Counter()
-    totals: Counter[str] = Counter()
-    for char, count in Counter(text).items():
-        if char.isalpha():
-            totals[_script(char)] += count
+    letters = len(text.encode("ascii", "ignore").translate(None, _NOT_LETTERS))
+    totals = {"LATIN": letters} if letters else {}
+    others = "" if text.isascii() else _ASCII.sub("", text)
+    for script in map(_script, filter(str.isalpha, others)):
+        totals[script] = totals.get(script, 0) + 1
     return totals
 
 
-def _dominant(scripts: Counter[str]) -> tuple[str, int]:
+def _dominant(scripts: dict[str, int]) -> tuple[str, int]:
     """Script of most letters; Kana decides for Japanese even where Han signs are more."""
-    kana = scripts["HIRAGANA"] + scripts["KATAKANA"]
-    if kana >= MIN_SIGNS // 2 and kana + scripts["CJK"] > scripts["LATIN"]:
-        return "HIRAGANA", kana + scripts["CJK"]
+    kana = scripts.get("HIRAGANA", 0) + scripts.get("KATAKANA", 0)
+    signs = kana + scripts.get("CJK", 0)
+    if kana >= MIN_SIGNS // 2 and signs > scripts.get("LATIN", 0):
+        return "HIRAGANA", signs
     return max(scripts.items(), key=lambda item: (item[1], item[0]))
 
 

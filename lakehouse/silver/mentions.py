@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lakehouse.silver.hosts import is_shared_host, registrable_domain
 from lakehouse.silver.platforms import Target, account_of, parse_target, platform_code
@@ -27,8 +27,7 @@ STRENGTH = (DECLARED, BIO, POST)
 """Evidence codes, strongest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A declared account or site. `platform` is `web` for sites, whose `target` is the registrable domain."""
 
     platform: str
@@ -37,10 +36,12 @@ class Link:
     evidence: str
 
 
-_SOCIAL = (
-    r"(?:instagram\.com|instagr\.am|facebook\.com|twitter\.com|youtube\.com|youtu\.be|tiktok\.com|twitch\.tv|snapchat\.com"
-    r"|soundcloud\.com|patreon\.com|linktr\.ee|vk\.com|pinterest\.com|plus\.google\.com|open\.spotify\.com|discord\.gg|bit\.ly)"
-)
+_SOCIAL_HOSTS = (
+    "instagram.com", "instagr.am", "facebook.com", "twitter.com", "youtube.com", "youtu.be", "tiktok.com", "twitch.tv",
+    "snapchat.com", "soundcloud.com", "patreon.com", "linktr.ee", "vk.com", "pinterest.com", "plus.google.com",
+    "open.spotify.com", "discord.gg", "bit.ly",
+)  # fmt: skip
+_SOCIAL = f"(?:{'|'.join(map(re.escape, _SOCIAL_HOSTS))})"
 _LABELS = (
     r"(?:F(?:acebook|ACEBOOK)|FB|T(?:witter|WITTER)|I(?:nstagram|NSTAGRAM)|Insta|IG|Y(?:ou[Tt]ube|OUTUBE)|Twitch|TWITCH|Tik[Tt]ok"
     r"|TIKTOK|S(?:nap[Cc]hat|NAPCHAT)|Snap|Tumblr|TUMBLR|Sound[Cc]loud|SOUNDCLOUD|Spotify|SPOTIFY|Web[Ss]ite|WEBSITE|Web"
@@ -55,23 +56,31 @@ _SEPARATOR = r"\s*\+?\s*(?:page\s*)?(?:[:|»►➜→~–—=@]|-\s|https?:|www\
 _BEFORE_SCHEME = re.compile(r"(?<=[^\s=])(?=https?://)", re.IGNORECASE)
 _BARE_SCHEME = re.compile(rf"(?<=\w)https?:?/{{0,2}}(?=(?:www\.)?{_SOCIAL})", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?<![\w.-])[\w.-]++/[\w.@/!-]+", re.ASCII)
-_ENDS_WITH_HOST = re.compile(rf"(?:.*[\W_]|.*?){_SOCIAL}", re.IGNORECASE)
 _INNER_HOST = re.compile(rf"(?<=[\w.])(?:www\.)?{_SOCIAL}(?=/)", re.IGNORECASE)
 _TAIL = re.compile(rf"(?<=[A-Za-z0-9_.!])(?:(?P<label>{_LABELS})|(?<=[a-z0-9_])(?P<verb>{_VERBS}))[-.!]*$")
+_SMALL_TAIL = "mail"
+"""The only one of the labels and verbs without a capital."""
 _AFTER_LABEL = re.compile(_SEPARATOR)
 _AFTER_VERB = re.compile(r"[\s:,]|$")
 
 _URL_CHARS = r"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%]"
+_SITE = r"(?:com|net|org|info|tv|gov|edu)\b(?![\w@-])/?"
 _URL = re.compile(
     rf"(?i:https?://|(?<![\w.@/-])www\.){_URL_CHARS}{{3,}}"
-    rf"|(?<![\w@./-])(?i:(?:[a-z0-9-]{{1,63}}\.)*(?:{_SOCIAL}|t\.me|x\.com|threads\.net|bsky\.app|fb\.com)/){_URL_CHARS}+"
-    rf"|(?<![\w@./-])(?:[a-z0-9-]{{2,63}}\.){{1,3}}(?:[a-z]{{2,24}}/{_URL_CHARS}+|(?:com|net|org|info|tv|gov|edu)\b(?![\w@-])/?)"
+    rf"|(?<![\w@./-])(?i:(?:[a-z0-9-]{{1,63}}+\.)*(?:{_SOCIAL}|t\.me|x\.com|threads\.net|bsky\.app|fb\.com)/){_URL_CHARS}+"
+    rf"|(?<![\w@./-])(?:[a-z0-9-]{{2,63}}+\.){{1,3}}(?:[a-z]{{2,24}}/{_URL_CHARS}+|{_SITE})"
 )
+_URL_WITHOUT_SLASH = re.compile(
+    rf"(?i:(?<![\w.@/-])www\.){_URL_CHARS}{{3,}}|(?<![\w@./-])(?:[a-z0-9-]{{2,63}}+\.){{1,3}}{_SITE}"
+)
+"""What `_URL` finds in text without a slash."""
 _TRAILING = ".,;:!?)('*~_-&=+$#@"
 _LABELLED = re.compile(
-    r"(?i)(?<![\w@])(?P<label>instagram|insta|ig|twitter|tik ?tok|snap(?:chat)?|twitch|youtube|yt|threads|facebook|fb)"
-    r"\s{0,2}[:\-–—|►➜→»=]{0,3}\s{0,2}@(?P<name>[A-Za-z0-9_.]{2,30})(?![\w@])"
+    r"(?<![\w@])(?i:(?P<label>instagram|insta|ig|twitter|tik ?tok|snap(?:chat)?|twitch|youtube|yt|threads|facebook|fb)"
+    r"\s{0,2}[:\-–—|►➜→»=]{0,3}\s{0,2}@(?P<name>[A-Za-z0-9_.]{2,30}))(?![\w@])"
 )
+_LABEL_REACH, _NAME_REACH = 16, 32
+"""Characters before the sign of a handle in which its label begins, and from there to the one after the longest name."""
 
 
 def find_links(text: str, *, evidence: str) -> list[Link]:
@@ -85,11 +94,26 @@ def find_links(text: str, *, evidence: str) -> list[Link]:
     if "/" not in scanned and "." not in scanned and "@" not in scanned:
         return []
     apart = unglue(scanned) if "/" in scanned else scanned
-    urls = _URL.finditer(apart) if "." in apart or "://" in apart else ()
-    labels = _LABELLED.finditer(apart) if "@" in apart else ()
-    found = [link for match in urls if (link := link_of_url(match.group().rstrip(_TRAILING), evidence))]
-    found += [link for match in labels if (link := _labelled(match, evidence))]
-    return distinct(found)
+    found = [link for address in _addresses(apart) if (link := link_of_url(address, evidence))]
+    found += [link for match in _labels(apart) if (link := _labelled(match, evidence))]
+    return distinct(found) if found else found
+
+
+def _addresses(text: str) -> list[str]:
+    """Web addresses of a text. None spans white space, and each has a dot before its last sign or a scheme."""
+    if "." not in text and "://" not in text:
+        return []
+    words = " ".join([word for word in text.split() if "." in word[:-1] or "://" in word])
+    found = (_URL if "/" in words else _URL_WITHOUT_SLASH).finditer(words)
+    return [match.group().rstrip(_TRAILING) for match in found]
+
+
+def _labels(text: str) -> Iterable[re.Match[str]]:
+    """Labelled handles of a text; all are near a sign."""
+    sign = text.find("@")
+    if sign < 0:
+        return ()
+    return _LABELLED.finditer(text, max(0, sign - _LABEL_REACH), text.rfind("@") + _NAME_REACH)
 
 
 def unglue(text: str) -> str:
@@ -104,10 +128,11 @@ def _cut(match: re.Match[str]) -> str:
     """An address without scheme, cut before further hosts in its path and before a glued word at its end."""
     address = match.group()
     host, _, path = address.partition("/")
-    if _ENDS_WITH_HOST.fullmatch(host) is None:
+    if not host.lower().endswith(_SOCIAL_HOSTS):
         return address
-    path = _INNER_HOST.sub(lambda inner: f" {inner.group()}", path)
-    tail = _TAIL.search(path)
+    if "/" in path:
+        path = _INNER_HOST.sub(lambda inner: f" {inner.group()}", path)
+    tail = _TAIL.search(path) if _SMALL_TAIL in path or path != path.lower() else None
     if tail is None:
         return f"{host}/{path}"
     after = _AFTER_LABEL if tail["label"] else _AFTER_VERB
@@ -136,7 +161,7 @@ def distinct(links: Iterable[Link]) -> list[Link]:
     """First link to each target, at most `MAX_LINKS`."""
     seen: dict[tuple[str, str], Link] = {}
     for link in links:
-        seen.setdefault((link.platform, link.target), link)
+        seen.setdefault(link[:2], link)
     return list(seen.values())[:MAX_LINKS]
 
 

@@ -39,12 +39,15 @@ PLACEHOLDERS = {
 }
 """Button labels that a page shows instead of a count, by payload field."""
 
+_MAX_TOKEN_CHARS = max(map(len, NUMBER_TOKENS | TEXT_TOKENS | EXACT_TEXT_TOKENS))
+"""Folding never shortens, so longer text is no token."""
+
 
 def is_missing_number(text: str) -> bool:
     """Whether stripped text in a number, code or time field means "no value"."""
-    return text.casefold() in NUMBER_TOKENS
+    return len(text) <= _MAX_TOKEN_CHARS and text.casefold() in NUMBER_TOKENS
 
 
 def is_missing_text(text: str) -> bool:
     """Whether stripped text in a free-text field means "no value"."""
-    return text in EXACT_TEXT_TOKENS or text.casefold() in TEXT_TOKENS
+    return len(text) <= _MAX_TOKEN_CHARS and (text in EXACT_TEXT_TOKENS or text.casefold() in TEXT_TOKENS)

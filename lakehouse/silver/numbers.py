@@ -128,7 +128,7 @@ def _number(
 ) -> tuple[Decimal | None, Reason]:
     if raw is None:
         return None, None
-    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+    if isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
         return None, "not_a_number"
     if isinstance(raw, float):
         return (Decimal(repr(raw)), None) if math.isfinite(raw) else (None, "not_finite")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from lakehouse.silver.handles import fold, is_opaque_id
 from lakehouse.silver.hosts import LINK_IN_BIO_HOSTS
@@ -22,8 +23,7 @@ PLATFORM_ALIASES = {
 """Other names of platforms as sources write them, case-folded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What a link points at: platform code and the account's id or handle key there."""
 
     platform: str
@@ -188,8 +188,11 @@ def profile_url(platform: str, account_id: str | None, handle: str | None) -> st
 
 
 def _by_rules(url: Url) -> Target | None:
+    rules = _BY_HOST.get(url.host) or _BY_HOST.get(url.site)
+    if rules is None:
+        return None
     path = "/".join(url.segments) or (f"#{url.fragment}" if url.fragment.startswith("!/") else "")
-    for rule in _BY_HOST.get(url.host) or _BY_HOST.get(url.site, ()):
+    for rule in rules:
         if (match := rule.path.fullmatch(path)) and (target := _target(rule, match)):
             return target
     return _by_parameters(url)
@@ -197,6 +200,8 @@ def _by_rules(url: Url) -> Target | None:
 
 def _by_parameters(url: Url) -> Target | None:
     """Accounts named in a parameter: `profile.php?id=`, `intent/user?screen_name=`."""
+    if not url.parameters:
+        return None
     values = dict(url.parameters)
     if url.site == "facebook.com" and url.segments == ("profile.php",) and values.get("id", "").isdecimal():
         return Target("facebook", values["id"])
@@ -219,8 +224,7 @@ def _mastodon(url: Url) -> Target | None:
 
 
 def _target(rule: AccountRule, match: re.Match[str]) -> Target | None:
-    groups = match.groupdict()
-    if groups.get("id"):
-        return Target(rule.platform, groups["id"])
-    name = fold(groups["name"]).rstrip(_TRAILING if rule.platform not in {"x", "instagram"} else ".-")
+    if "id" in match.re.groupindex:
+        return Target(rule.platform, match["id"])
+    name = fold(match["name"]).rstrip(_TRAILING if rule.platform not in {"x", "instagram"} else ".-")
     return Target(rule.platform, name) if name and name not in rule.reserved else None

@@ -7,10 +7,9 @@ before both are masked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
-from lakehouse.silver import handles, languages, mentions, numbers, rules, times, vocabulary
-from lakehouse.silver.profile_rows import Row, Scope, email_hashes, link_rows, read_identity
+from lakehouse.silver import handles, languages, mentions, numbers, rules, vocabulary
+from lakehouse.silver.profile_rows import Row, Scope, email_hashes, link_rows, read_identity, with_language
 from lakehouse.silver.rules import Reading, Reject
 from lakehouse.silver.text import CAPTION_MAX_CHARS, NAME_MAX_CHARS, mask
 
@@ -20,6 +19,12 @@ SWITCHES = {"comments_disabled": ("comments_count",), "ratings_disabled": ("like
 
 def post_row(payload: Mapping[str, object], scope: Scope) -> tuple[Row | None, list[Reject]]:
     """Columns of a post without its envelope, and what was refused; no row without post id or account."""
+    row, rejects = stated_post(payload, scope)
+    return with_language(row), rejects
+
+
+def stated_post(payload: Mapping[str, object], scope: Scope) -> tuple[Row | None, list[Reject]]:
+    """Like `post_row`, but with the language only where the payload states it."""
     reading = Reading(payload)
     post_id = reading.take("post_id", handles.platform_id)
     identity = read_identity(reading, scope.platform, id_field="account_id", name_field="account_name")
@@ -32,7 +37,7 @@ def post_row(payload: Mapping[str, object], scope: Scope) -> tuple[Row | None, l
         "post_id": post_id,
         "platform_account_id": identity.account_id,
         "handle_key": identity.handle_key,
-        "published_at": reading.take("published_at", partial(times.parse_time, observed_at=scope.observed_at)),
+        "published_at": reading.take("published_at", scope.time),
         "title": mask(title),
         "caption": rules.display(caption, max_chars=CAPTION_MAX_CHARS),
         "tags": vocabulary.tags(payload.get("tags"), caption),
@@ -41,13 +46,8 @@ def post_row(payload: Mapping[str, object], scope: Scope) -> tuple[Row | None, l
         "email_hashes": email_hashes([caption], scope.pepper) or None,
         **reading.apply(rules.POST_RULES),
     }
-    row["language_code"] = _language(reading, row)
+    row["language_code"] = reading.take("language", languages.parse_language)
     for switch, hidden in SWITCHES.items():
         if reading.take(switch, numbers.parse_flag):
             row.update(dict.fromkeys(hidden))
     return row, reading.rejects
-
-
-def _language(reading: Reading, row: Row) -> object:
-    text = " ".join(part for part in (row["title"], row["caption"]) if isinstance(part, str))
-    return reading.take("language", languages.parse_language) or languages.detect_language(text)

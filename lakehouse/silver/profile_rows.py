@@ -6,18 +6,22 @@ its name; a handle with spaces is a name, an opaque id in the handle field is an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 from lakehouse.silver import handles, languages, mentions, numbers, platforms, rules, times, urls, vocabulary
 from lakehouse.silver.emails import find_emails, hash_email
 from lakehouse.silver.mentions import Link
+from lakehouse.silver.missing import Reason
 from lakehouse.silver.rules import Reading, Reject
 from lakehouse.silver.text import BIO_MAX_CHARS, mask
 
 Row = dict[str, object]
+SPOKEN = ("title", "caption", "bio")
+"""Columns in the language of a post or a profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,12 @@ class Scope:
     observed_at: datetime
     pepper: bytes
 
+    def time(self, raw: object) -> tuple[datetime | None, Reason]:
+        """Point in time that a payload states, by `parse_time`."""
+        return times.parse_time(raw, observed_at=self.observed_at)
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+
+class Identity(NamedTuple):
     """How a record names its account. `account_id` is None when it does not."""
 
     account_id: str | None
@@ -46,6 +53,12 @@ class Identity:
 
 def profile_row(payload: Mapping[str, object], scope: Scope) -> tuple[Row | None, list[Reject]]:
     """Columns of an observation without its envelope, and what was refused; no row when it names no account."""
+    row, rejects = stated_profile(payload, scope)
+    return with_language(row), rejects
+
+
+def stated_profile(payload: Mapping[str, object], scope: Scope) -> tuple[Row | None, list[Reject]]:
+    """Like `profile_row`, but with the language only where the payload states it."""
     reading = Reading(payload)
     identity = read_identity(reading, scope.platform, id_field="platform_account_id", name_field="display_name")
     if identity.account_id is None:
@@ -65,19 +78,28 @@ def profile_row(payload: Mapping[str, object], scope: Scope) -> tuple[Row | None
         "website_url": website_url,
         "website_domain": urls.website_domain(website_url),
         "category_labels": vocabulary.labels(payload.get("categories")),
-        "account_created_at": reading.take(
-            "account_created_at", partial(times.parse_time, observed_at=scope.observed_at)
-        ),
-        "stated_er_ratio": reading.take("stated_er", _ratio_rule(payload)),
+        "account_created_at": reading.take("account_created_at", scope.time),
+        "declared_links": None,
+        "stated_er_ratio": reading.take("stated_er", _ratio_rule(payload)) if "stated_er" in payload else None,
         **reading.apply(rules.PROFILE_RULES),
         **_contacts(reading, bio_text, scope.pepper),
     }
-    row["language_code"] = reading.take("language", languages.parse_language) or languages.detect_language(
-        _text(row["bio"])
-    )
+    row["language_code"] = reading.take("language", languages.parse_language)
     if bio_text is not None or website_url or payload.get("links"):
         row["declared_links"] = link_rows(_links(payload, bio_text, website_url), identity, scope.platform)
     return row, reading.rejects
+
+
+def with_language(row: Row | None) -> Row | None:
+    """The row with the language that its text shows, unless it has one."""
+    if row and row["language_code"] is None:
+        row["language_code"] = languages.detect_language(spoken_text(map(row.get, SPOKEN)))
+    return row
+
+
+def spoken_text(parts: Iterable[object]) -> str:
+    """Text that shows the language of a row, from its columns `SPOKEN`."""
+    return " ".join(part for part in parts if isinstance(part, str))
 
 
 def read_identity(reading: Reading, platform: str, *, id_field: str, name_field: str) -> Identity:
@@ -96,16 +118,14 @@ def read_identity(reading: Reading, platform: str, *, id_field: str, name_field:
     if not given and not key:
         given, key = _from_profile_url(reading, platform)
         written = key
-    name_key = handles.name_key(name) if name else None
+    name_key = handles.name_key(name) if name and not given and not key else None
     account_id = handles.account_id(given=given, handle=key, name=name_key)
     return Identity(account_id, given, written, key, name)
 
 
 def link_rows(links: list[Link], identity: Identity, platform: str) -> list[dict[str, object]]:
     """Links as rows of `declared_links`, without links to the account itself."""
-    kept = [link for link in mentions.distinct(links) if not identity.is_own(platform, link)]
-    fields = ("platform", "target", "url", "evidence")
-    return [{name: getattr(link, name) for name in fields} for link in kept]
+    return [link._asdict() for link in mentions.distinct(links) if not identity.is_own(platform, link)] if links else []
 
 
 def email_hashes(texts: list[str | None], pepper: bytes) -> list[str]:
@@ -154,6 +174,8 @@ def _ratio_rule(payload: Mapping[str, object]) -> partial[tuple[float | None, st
 
 
 def _other_names(raw: object) -> list[str] | None:
+    if raw is None:
+        return None
     return vocabulary.labels([mask(item) for item in raw if isinstance(item, str)] if isinstance(raw, list) else raw)
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 from lakehouse.silver import countries, numbers, vocabulary
 from lakehouse.silver.missing import PLACEHOLDERS, Reason
@@ -47,8 +47,7 @@ REASON_TEXTS = {
 """Every reason code of the silver layer with its sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(NamedTuple):
     """A refused value; `field_name` is None when the whole row is refused. `raw_value` is masked ASCII JSON."""
 
     field_name: str | None
@@ -56,13 +55,21 @@ class Reject:
     raw_value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+Parse = Callable[[object], tuple[object, Reason]]
+
+
+class Rule(NamedTuple):
     """Payload field, silver column, and the function between them."""
 
     source: str
     column: str
-    parse: Callable[[object], tuple[object, Reason]]
+    parse: Parse
+
+
+def _remembered(parse: Parse) -> Parse:
+    """The same rule for a field of few distinct texts, which are read once each."""
+    of_text = lru_cache(maxsize=1 << 10)(parse)
+    return lambda raw: of_text(raw) if type(raw) is str else parse(raw)
 
 
 def _count(source: str, column: str) -> Rule:
@@ -70,11 +77,11 @@ def _count(source: str, column: str) -> Rule:
 
 
 PROFILE_RULES: tuple[Rule, ...] = (
-    Rule("country", "country_code", countries.parse_country),
-    Rule("audience_country", "audience_country_code", countries.parse_country),
-    Rule("account_type", "account_type_code", vocabulary.parse_account_type),
-    Rule("is_verified", "is_verified", numbers.parse_flag),
-    Rule("is_private", "is_private", numbers.parse_flag),
+    Rule("country", "country_code", _remembered(countries.parse_country)),
+    Rule("audience_country", "audience_country_code", _remembered(countries.parse_country)),
+    Rule("account_type", "account_type_code", _remembered(vocabulary.parse_account_type)),
+    Rule("is_verified", "is_verified", _remembered(numbers.parse_flag)),
+    Rule("is_private", "is_private", _remembered(numbers.parse_flag)),
     _count("followers", "followers_count"),
     _count("following", "following_count"),
     _count("content_count", "content_count"),
@@ -101,12 +108,14 @@ POST_RULES: tuple[Rule, ...] = (
 class Reading:
     """One payload being read: hands out values and collects what was refused."""
 
+    __slots__ = ("payload", "rejects")
+
     def __init__(self, payload: Mapping[str, object]) -> None:
         """Start reading a payload (canonical field name to raw value)."""
         self.payload = payload
         self.rejects: list[Reject] = []
 
-    def take(self, field: str, parse: Callable[[object], tuple[object, Reason]]) -> object:
+    def take(self, field: str, parse: Parse) -> object:
         """Value of a field by a rule; a refusal is noted and gives None."""
         raw = self.payload.get(field)
         if raw is None:
@@ -119,17 +128,14 @@ class Reading:
     def apply(self, rules: tuple[Rule, ...]) -> dict[str, object]:
         """Columns of several rules."""
         given = self.payload
-        return {
-            rule.column: None if given.get(rule.source) is None else self.take(rule.source, rule.parse)
-            for rule in rules
-        }
+        return {column: self.take(source, parse) if source in given else None for source, column, parse in rules}
 
     def raw_text(self, field: str) -> str | None:
         """Text of a field before any repair; numbers count as text, other values are refused."""
         raw = self.payload.get(field)
         if raw is None or isinstance(raw, bool):
             return None
-        if isinstance(raw, str | int | float):
+        if isinstance(raw, (str, int, float)):
             return str(raw)[:MAX_TEXT_INPUT_CHARS]
         self.refuse(field, "not_text", raw)
         return None
@@ -150,8 +156,8 @@ def display(raw: str | None, *, max_chars: int) -> str | None:
         return None
     cleaned = clean_text(raw, max_chars=MAX_TEXT_INPUT_CHARS)
     masked = mask(cleaned)
-    if masked is None or (masked == cleaned and len(masked) <= max_chars):
-        return masked
+    if masked is None or len(masked) <= max_chars:
+        return masked  # masks bring in nothing that would have to be cleaned
     return clean_text(masked, max_chars=max_chars)
 
 

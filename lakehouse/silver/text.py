@@ -29,9 +29,6 @@ JOINERS = "\u200c\u200d\u034f\ufe00-\ufe0f\U000e0000-\U000e01ef\u115f\u1160\u316
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(f"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f{INVISIBLE}]")
-_LINE_BREAKS = re.compile(r"[^\S\n]*[\n\r\v\f\x85\u2028\u2029]\s*")
-_SPACES = re.compile(r"[^\S\n]+")
-_ANY_SPACE = re.compile(r"\s+")
 
 
 def clean_text(raw: str, *, max_chars: int) -> str | None:
@@ -40,28 +37,28 @@ def clean_text(raw: str, *, max_chars: int) -> str | None:
     Idempotent: cleaning its own output changes nothing.
     """
     text = repair(raw)
-    if not text.isascii() or not text.isprintable():
-        text = _LINE_BREAKS.sub("\n", text)
-    return _capped(_single_spaced(text, _SPACES), max_chars)
+    if text.isprintable():  # as no line break is
+        return _capped(" ".join(text.split()), max_chars)
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    return _capped("\n".join(filter(None, lines)), max_chars)
 
 
 def clean_line(raw: str, *, max_chars: int = NAME_MAX_CHARS) -> str | None:
     """One-line text, repaired and capped; None when it is empty or spells "missing"."""
-    text = _single_spaced(repair(raw), _ANY_SPACE)
+    text = " ".join(repair(raw).split())
     return None if is_missing_text(text) else _capped(text, max_chars)
 
 
 def repair(raw: str) -> str:
     """Storable NFC text without NUL, control, zero-width and direction characters; white space as it was."""
-    text = replace_surrogates(raw)
-    if text.isascii() and text.isprintable():
-        return text
-    return unicodedata.normalize("NFC", _CONTROL.sub("", text))
+    if raw.replace("\n", " ").isprintable():  # holds nothing to replace or to remove, only letters to compose
+        return raw if raw.isascii() else unicodedata.normalize("NFC", raw)
+    return unicodedata.normalize("NFC", _CONTROL.sub("", replace_surrogates(raw)))
 
 
 def replace_surrogates(text: str) -> str:
     """Text with split surrogate pairs joined and lone ones replaced by U+FFFD."""
-    if _SURROGATE.search(text) is None:
+    if text.isascii() or _SURROGATE.search(text) is None:
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
@@ -69,13 +66,6 @@ def replace_surrogates(text: str) -> str:
 def mask(text: str | None) -> str | None:
     """Repaired text with e-mail addresses as `[email]` and phone numbers as `[phone]`."""
     return mask_phones(mask_emails(text)) if text else text
-
-
-def _single_spaced(text: str, spaces: re.Pattern[str]) -> str:
-    """Text with each run of spaces as one; printable ASCII has no other white space than the blank."""
-    if text.isascii() and text.isprintable() and "  " not in text:
-        return text.strip()
-    return spaces.sub(" ", text).strip()
 
 
 def _capped(text: str, max_chars: int) -> str | None:

@@ -52,11 +52,13 @@ def parse_time(raw: object, *, observed_at: datetime) -> tuple[datetime | None, 
 def _read(raw: object) -> tuple[datetime | None, Reason]:
     if raw is None:
         return None, None
-    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+    if isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
         return None, "not_a_time"
-    if isinstance(raw, int | float):
+    if isinstance(raw, (int, float)):
         return _unix(float(raw)) if abs(raw) >= 10**8 else (None, "not_a_time")
     text = raw.strip()
+    if text[4:5] == "-" == text[7:8]:
+        return _iso(text)  # nearly all times; nothing else has hyphens in these places
     if is_missing_number(text):
         return None, None
     return _unix(float(text)) if _UNIX.fullmatch(text) else _text(text)
@@ -78,6 +80,10 @@ def _text(text: str) -> tuple[datetime | None, Reason]:
         return _date(2000 + year, month, day)
     if match := _SLASHES.fullmatch(text):
         return _slashed(match)
+    return _iso(text)
+
+
+def _iso(text: str) -> tuple[datetime | None, Reason]:
     try:
         return _utc(datetime.fromisoformat(text)), None
     except (ValueError, OverflowError):

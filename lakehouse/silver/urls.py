@@ -7,16 +7,18 @@ remaining parameters sorted. Which account a URL names: `platforms.py`. Which ho
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-from lakehouse.silver.hosts import ascii_host, is_shared_host, registrable_domain
+from lakehouse.silver.hosts import HOST_PATTERN, ascii_host, is_shared_host, registrable_domain
 from lakehouse.silver.missing import Reason, is_missing_number
 from lakehouse.silver.text import repair
 
 MAX_URL_CHARS = 2_048
 """Longest URL kept; browsers and the platforms' own fields stop there."""
+CACHE_SIZE = 1 << 9
+"""Addresses remembered: those of one account stand close together, and what is never asked for again costs more."""
 TRACKING_PREFIXES = ("utm_", "mc_", "pk_", "hsa_", "_hs")
 TRACKING_PARAMETERS = frozenset(
     {
@@ -32,14 +34,15 @@ _AROUND = "<>()[]{}\"'`.,;!|"
 """Signs around an address in running text; at its end they are no part of it."""
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):/*", re.IGNORECASE)
 _PARTS = re.compile(r"([^/?#\s]*)([^?#\s]*)(?:\?([^#\s]*))?(?:#(\S*))?")
+_PLAIN = re.compile(rf"(?:https?://)?({HOST_PATTERN})((?:/[\w@.~-]*[\w@~-])*)/?", re.ASCII)
+"""An address that needs no decoding, quoting or trimming: only a host and a path of simple signs."""
 _SAFE_PATH = "/%:@!$&'()*+,;=~-._"
 _PLAIN_PATH = re.compile(r"[\w/%:@!$&'()*+,;=~.-]*", re.ASCII)
 _MIRRORS = ("www.", "m.", "mobile.", "web.", "www2.")
 """Host prefixes that show the same site in another shape. Only the first one is the same for every site."""
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(NamedTuple):
     """A parsed web address: ASCII host without `www.`, decoded path segments, parameters, the canonical text."""
 
     host: str
@@ -57,9 +60,20 @@ class Url:
         return self.host
 
 
-@lru_cache(maxsize=1 << 13)
+@lru_cache(maxsize=CACHE_SIZE)
 def parse_url(raw: str) -> Url | None:
     """Parts of a web address; a missing scheme is allowed. None for anything that is no http(s) address of a name."""
+    plain = _PLAIN.fullmatch(raw) if len(raw) <= MAX_URL_CHARS else None
+    return _read_plain(*plain.groups()) if plain else _read(raw)
+
+
+def _read_plain(place: str, path: str) -> Url:
+    """Parts of an address that `_read` would take apart in the same way."""
+    host = _without_www(place)
+    return Url(host, tuple(path.split("/")[1:]), (), "", f"https://{host}{path}")
+
+
+def _read(raw: str) -> Url | None:
     text = repair(raw).strip().strip(_AROUND)
     if not text or len(text) > MAX_URL_CHARS:
         return None
@@ -105,7 +119,11 @@ def website_domain(url: str | None) -> str | None:
 
 def _site_host(place: str) -> str | None:
     host = ascii_host(place.strip("."))
-    while host and host.startswith("www.") and host.count(".") > 1:
+    return _without_www(host) if host else None
+
+
+def _without_www(host: str) -> str:
+    while host.startswith("www.") and host.count(".") > 1:
         host = host.removeprefix("www.")
     return host
 

@@ -24,6 +24,7 @@ ACCOUNT_TYPES = {
 """Words of sources to our four account types."""
 
 _HASHTAG = re.compile(r"(?<![\w&/#])#([\w\u200c\u200d]{1,80})")
+_SPLIT_LABELS = re.compile(r"[|;\n]")
 _SPLIT = re.compile(r"[|;,\n]")
 _HAS_LETTER = re.compile(r"[^\W\d_]")
 
@@ -41,13 +42,17 @@ def parse_account_type(raw: object) -> tuple[str | None, Reason]:
 
 def labels(raw: object) -> list[str] | None:
     """Category labels as stated, in order, distinct; a string may hold several parted by `|`, `;` or line breaks."""
-    items = raw if isinstance(raw, list) else re.split(r"[|;\n]", raw) if isinstance(raw, str) else []
+    if raw is None:
+        return None
+    items = raw if isinstance(raw, list) else _SPLIT_LABELS.split(raw) if isinstance(raw, str) else []
     cleaned = (_label(item) for item in items if isinstance(item, str))
     return list(dict.fromkeys(label for label in cleaned if label))[:MAX_LABELS] or None
 
 
 def tags(raw: object, caption: str | None) -> list[str] | None:
     """Stated tags and the caption's hashtags: folded, without #, distinct, stated ones first."""
+    if raw is None and (not caption or "#" not in caption):
+        return None
     stated = raw if isinstance(raw, list) else _SPLIT.split(raw) if isinstance(raw, str) else []
     words = [item for item in stated if isinstance(item, str)]
     keys = (_tag(word) for word in (*words, *hashtags(caption)))
