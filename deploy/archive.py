@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lakehouse.contracts.tables import CREATOR_IDS
 from lakehouse.settings import load_settings
+from lakehouse.storage.keys import Keys
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.session import spark_config
 
@@ -51,7 +52,7 @@ def exercise(lake: Lake, folder: Path) -> None:
         "'1' AS model_version",
     ).select(*CREATOR_IDS.columns)
     lake.replace(CREATOR_IDS, rows)
-    lake.upsert(CREATOR_IDS, rows.withColumn("is_anchor", F.lit(False)), of=rows.select("creator_id").distinct())
+    lake.upsert(CREATOR_IDS, rows.withColumn("is_anchor", F.lit(False)), of=Keys.of_frame(rows.select("creator_id")))
     changes = lake.changes(CREATOR_IDS, since=None)
     if changes is not None:
         changes.select(*CREATOR_IDS.key).distinct().count()

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     simulate_seed: int = Field(7, description="Seed of the synthetic world")
     vacuum_hours: int = Field(168, ge=0, description="Age in hours from which files that no version names are removed")
     small_table_mib: int = Field(
-        16,
+        4,
         ge=0,
         description="Tables up to this size (MiB) are derived whole each night: cheaper than finding what changed",
     )

@@ -16,8 +16,5 @@ def one_for_one(lake: Lake, source: TableSpec, target: TableSpec, **marked: str)
         target: what it wrote.
         marked: SQL conditions on `target`; the rows that satisfy one are metadata under its name.
     """
-    counts = [f"count_if({condition}) AS {name}" for name, condition in marked.items()]
-    row = lake.read(target).selectExpr("count(*) AS rows_out", *counts).first()
-    found = row.asDict() if row is not None else {"rows_out": 0}
-    rows_out = found.pop("rows_out")
-    return Report(rows_in=lake.read(source).count(), rows_out=rows_out, conserves=True, metadata=found)
+    found = {name: lake.count(target, where=condition) for name, condition in marked.items()}
+    return Report(rows_in=lake.count(source), rows_out=lake.count(target), conserves=True, metadata=found)

@@ -30,12 +30,12 @@ def build_embeddings(ctx: StepContext) -> Report:
     model_id = model_id_of(ctx.settings.encoder_model)
     missing = _missing_texts(ctx, model_id).persist()
     try:
-        count, before = missing.count(), ctx.lake.read(EMBEDDINGS).count()
+        count, before = missing.count(), ctx.lake.count(EMBEDDINGS)
         if count or ctx.lake.version(EMBEDDINGS.name) is None:
             ctx.lake.upsert(EMBEDDINGS, _embedded(ctx, missing, count=count))
     finally:
         missing.unpersist()
-    added = ctx.lake.read(EMBEDDINGS).count() - before
+    added = ctx.lake.count(EMBEDDINGS) - before
     return Report(rows_in=count, rows_out=added, conserves=True, metadata={"model_id": model_id})
 
 

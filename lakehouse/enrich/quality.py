@@ -38,6 +38,7 @@ from lakehouse.enrich.quality_rules import (
 from lakehouse.enrich.sums import fixed_mean
 from lakehouse.ops.derive import touched, write
 from lakehouse.ops.steps import Report, StepContext
+from lakehouse.storage.keys import Keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -72,19 +73,27 @@ def build_scores(ctx: StepContext) -> Report:
         peers = digests(stats)
         keys = touched(ctx, SCORES, INPUTS)
         if keys is not None:
-            keys = keys.unionByName(_of_groups(features, changed_groups(ctx.cursor["peers"], peers))).distinct()
-        write(ctx, SCORES, lambda only: only(features).mapInArrow(_scorer(stats), schema), keys=keys)
+            keys = _with_groups(keys, features, changed_groups(ctx.cursor["peers"], peers))
+
+        def fold(chosen: Keys | None) -> DataFrame:
+            rows = features if chosen is None else chosen.rows_of(features)
+            return rows.mapInArrow(_scorer(stats), schema)
+
+        write(ctx, SCORES, fold, keys=keys)
     finally:
         features.unpersist()
     report = one_for_one(ctx.lake, ACCOUNTS, SCORES, scored_count="quality_score IS NOT NULL")
     return replace(report, cursor={"peers": peers})
 
 
-def _of_groups(features: DataFrame, names: Sequence[str]) -> DataFrame:
-    """Keys of the accounts of some groups, named as `digests` names them."""
+def _with_groups(keys: Keys, features: DataFrame, names: Sequence[str]) -> Keys:
+    """The keys and those of all accounts of some groups, named as `digests` names them."""
     from pyspark.sql import functions as F
 
-    return features.where(F.expr(f"concat(platform, '/', coalesce({_TIER}, -1))").isin(*names)).select(*KEY)
+    if not names:
+        return keys
+    others = features.where(F.expr(f"concat(platform, '/', coalesce({_TIER}, -1))").isin(*names)).select(*KEY)
+    return keys.with_keys(others)
 
 
 def score_batch(batch: pa.RecordBatch, stats: PeerStats) -> pa.RecordBatch:

@@ -59,7 +59,7 @@ def build_risks(ctx: StepContext) -> Report:
         return _added_up(partial).mapInArrow(_assess_batches, schema)
 
     derive(ctx, RISKS, fold, inputs=(ACCOUNTS, POSTS))
-    return one_for_one(ctx.lake, ACCOUNTS, RISKS, tagged_count="size(risks) > 0")
+    return one_for_one(ctx.lake, ACCOUNTS, RISKS, tagged_count="cardinality(risks) > 0")
 
 
 def scan_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyspark.sql import functions as F
-
 from lakehouse.contracts.tables import (
     ACCOUNT_METRICS,
     ACCOUNTS,
@@ -19,6 +17,7 @@ from lakehouse.contracts.tables import (
     SCORES,
     TableSpec,
 )
+from lakehouse.enrich.conserved import one_for_one
 from lakehouse.ops.derive import Read, derive
 from lakehouse.ops.steps import Report, StepContext
 
@@ -55,13 +54,13 @@ TAKEN: tuple[tuple[TableSpec, tuple[str, ...]], ...] = (
 def build_gold_accounts(ctx: StepContext) -> Report:
     """Join everything known about each account into `gold_creator__accounts`."""
     derive(ctx, GOLD_ACCOUNTS, _joined, inputs=(ACCOUNTS, *(spec for spec, _ in TAKEN)))
-    return _report(ctx.lake.read(ACCOUNTS), ctx.lake.read(GOLD_ACCOUNTS))
+    return one_for_one(ctx.lake, ACCOUNTS, GOLD_ACCOUNTS)
 
 
 def build_gold_metrics(ctx: StepContext) -> Report:
     """Daily metrics with the creator of each account into `gold_creator__metrics_daily`."""
     derive(ctx, GOLD_METRICS, _with_creators, inputs=(ACCOUNT_METRICS, CREATOR_IDS))
-    return _report(ctx.lake.read(ACCOUNT_METRICS), ctx.lake.read(GOLD_METRICS))
+    return one_for_one(ctx.lake, ACCOUNT_METRICS, GOLD_METRICS)
 
 
 def _joined(read: Read) -> DataFrame:
@@ -75,8 +74,3 @@ def _joined(read: Read) -> DataFrame:
 def _with_creators(read: Read) -> DataFrame:
     creators = read(CREATOR_IDS).select(*KEY, "creator_id")
     return read(ACCOUNT_METRICS).join(creators, KEY).select(*GOLD_METRICS.columns)
-
-
-def _report(before: DataFrame, after: DataFrame) -> Report:
-    counted = before.agg(F.count(F.lit(1)).alias("n")).union(after.agg(F.count(F.lit(1)).alias("n"))).collect()
-    return Report(rows_in=counted[0]["n"], rows_out=counted[1]["n"], conserves=True)

@@ -65,7 +65,7 @@ def build_export(ctx: StepContext) -> Report:
     if done is None:
         done = _write(ctx, export, versions)
     return Report(
-        rows_in=ctx.lake.read(SEARCH_DOCS).count(),
+        rows_in=ctx.lake.count(SEARCH_DOCS),
         rows_out=done["rows"]["docs"],
         conserves=True,
         metadata={"export_id": export, **{f"{name}_rows": count for name, count in done["rows"].items()}},

@@ -70,8 +70,8 @@ def build_gold_profiles(ctx: StepContext) -> Report:
 
     derive(ctx, GOLD_PROFILES, fold, inputs=(GOLD_ACCOUNTS,), key=("creator_id",))
     return Report(
-        rows_in=ctx.lake.read(GOLD_ACCOUNTS).count(),
-        rows_out=ctx.lake.read(GOLD_PROFILES).count(),
+        rows_in=ctx.lake.count(GOLD_ACCOUNTS),
+        rows_out=ctx.lake.count(GOLD_PROFILES),
         metadata={"note": "rows in are accounts, rows out are creators"},
     )
 

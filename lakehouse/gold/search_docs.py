@@ -32,7 +32,7 @@ def build_search_docs(ctx: StepContext) -> Report:
         return read(GOLD_PROFILES).join(_documents(ctx, read), "creator_id").select(*SEARCH_DOCS.columns)
 
     derive(ctx, SEARCH_DOCS, fold, inputs=(GOLD_PROFILES, GOLD_ACCOUNTS), key=("creator_id",))
-    rows_in, rows_out = ctx.lake.read(GOLD_PROFILES).count(), ctx.lake.read(SEARCH_DOCS).count()
+    rows_in, rows_out = ctx.lake.count(GOLD_PROFILES), ctx.lake.count(SEARCH_DOCS)
     return Report(rows_in=rows_in, rows_out=rows_out, metadata={"creators_without_text": rows_in - rows_out})
 
 

@@ -27,6 +27,7 @@ from lakehouse.identity.pairs import KEYED, SORTED_BY, edges, explode, prepare
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.links import ACCOUNT_LINK, EMAIL_LINK, WEBSITE_LINK
 from lakehouse.silver.mentions import BIO, DECLARED, POST
+from lakehouse.storage.keys import Keys
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -57,7 +58,7 @@ def build_edges(ctx: StepContext) -> Report:
         ctx.lake.replace(EDGES, score_edges(raw, counts, model))
     finally:
         raw.unpersist()
-    written = ctx.lake.read(EDGES).count()
+    written = ctx.lake.count(EDGES)
     oversized = int((counts.table > model.blocking.key_size_max).sum())
     ctx.log(f"{written:,} edges between {accounts:,} accounts; {oversized:,} oversized keys compared in windows")
     return Report(rows_in=accounts, rows_out=written, metadata={"keys_oversized": oversized, "model": model.version})
@@ -173,8 +174,8 @@ def _write(lake: Lake, spec: TableSpec, rows: pa.Table, old: pa.Table) -> None:
         keys = session.sql("FROM keys").to_arrow_table()
         changed = session.sql(f"SELECT n.* FROM new_rows n SEMI JOIN keys USING ({key})").to_arrow_table()  # noqa: S608
     if keys.num_rows:
-        frames = [lake.spark.createDataFrame(table) for table in (changed.cast(rows.schema), keys)]
-        lake.upsert(spec, frames[0], of=frames[1])
+        frame = lake.spark.createDataFrame(changed.cast(rows.schema))
+        lake.upsert(spec, frame, of=Keys.of_frame(lake.spark.createDataFrame(keys)))
 
 
 def _kept(value: Column, condition: Column, most: int) -> Column:

@@ -7,19 +7,17 @@ changed, everything is derived and the table replaced. Both ways end at the same
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
 from typing import TYPE_CHECKING
 
 from lakehouse.contracts.tables import TableSpec
 from lakehouse.ops.steps import StepContext
-from lakehouse.storage.lake import BROADCAST_MAX_ROWS, kept, matching
+from lakehouse.storage.keys import FEW, Keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 ACCOUNT_KEY = ("platform", "platform_account_id")
 Read = Callable[[TableSpec], "DataFrame"]
-Only = Callable[["DataFrame"], "DataFrame"]
 
 
 def derive(
@@ -44,51 +42,50 @@ def derive(
         key: what rows are derived by.
     """
     keys = touched(ctx, spec, inputs, key)
-    return write(ctx, spec, lambda only: fold(lambda table: only(ctx.lake.read(table))), keys=keys)
+    return write(ctx, spec, lambda chosen: fold(_reader(ctx, chosen)), keys=keys)
 
 
 def write(
-    ctx: StepContext, spec: TableSpec, fold: Callable[[Only], DataFrame], *, keys: DataFrame | None
+    ctx: StepContext, spec: TableSpec, fold: Callable[[Keys | None], DataFrame], *, keys: Keys | None
 ) -> int | None:
     """Derive the rows of some keys and write them; with `keys` None all rows, which replace the table.
 
     Args:
         ctx: the step's context.
         spec: table to write.
-        fold: makes rows of `spec`; it passes what it reads through the function it is given, which keeps rows of `keys`.
-        keys: distinct keys whose rows are to be derived anew.
+        fold: makes the rows of `spec` that belong to some keys, or with None all.
+        keys: whose rows are to be derived anew.
 
     Returns:
         Number of `keys`; None where all rows were derived.
     """
-    keys = kept(keys) if keys is not None else None
-    count = int(keys.count()) if keys is not None else 0
-    if keys is None or _are_most(count, ctx.lake.read(spec)):
-        ctx.lake.replace(spec, fold(lambda df: df))
+    if keys is None or _are_most(keys.count, ctx, spec):
+        ctx.lake.replace(spec, fold(None))
         return None
-    if count:
-        ctx.lake.upsert(spec, fold(lambda df: kept(matching(df, keys, most=count))), of=keys)
-    return count
-
-
-def _are_most(count: int, table: DataFrame) -> bool:
-    """Whether so many keys changed that deriving everything costs less: an input that was built anew changes all of them."""
-    return count > BROADCAST_MAX_ROWS and 2 * count > table.count()
+    if keys.count:
+        ctx.lake.upsert(spec, fold(keys), of=keys)
+    return keys.count
 
 
 def touched(
     ctx: StepContext, spec: TableSpec, inputs: Sequence[TableSpec], key: Sequence[str] = ACCOUNT_KEY
-) -> DataFrame | None:
+) -> Keys | None:
     """Keys of `spec` whose rows came, went or changed in an input since the step's last success.
 
     None means all: where nobody can tell, and where the table is so small that finding out costs more.
     """
     if ctx.before is None or ctx.lake.is_small(spec):
         return None
-    changes = []
-    for table in inputs:
-        rows = ctx.lake.changes(table, since=ctx.before[table.name])
-        if rows is None:
-            return None
-        changes.append(rows.select(*key))
-    return reduce(lambda left, right: left.unionByName(right), changes).distinct()
+    return ctx.lake.changed_keys({table: ctx.before[table.name] for table in inputs}, key)
+
+
+def _reader(ctx: StepContext, keys: Keys | None) -> Read:
+    """Reads a table, of some keys or whole."""
+    if keys is None:
+        return ctx.lake.read
+    return lambda table: ctx.lake.read_of(table, keys)
+
+
+def _are_most(count: int, ctx: StepContext, spec: TableSpec) -> bool:
+    """Whether so many keys changed that deriving everything costs less: an input that was built anew changes all of them."""
+    return count > FEW and 2 * count > ctx.lake.count(spec)

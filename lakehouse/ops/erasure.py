@@ -43,6 +43,7 @@ from lakehouse.silver.bronze_rows import parse
 from lakehouse.silver.erased import erased_subjects, is_erased, subject_digest
 from lakehouse.silver.handles import handle_key
 from lakehouse.silver.rows import POST_COLUMNS, PROFILE_COLUMNS, RAW_COLUMNS, parse_posts, parse_profiles
+from lakehouse.storage.keys import Keys
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.objects import ObjectStore
 
@@ -210,7 +211,7 @@ def _texts_of(lake: Lake, keys: DataFrame) -> DataFrame:
 
 
 def _remove(lake: Lake, spec: TableSpec, keys: DataFrame) -> None:
-    lake.upsert(spec, lake.spark.createDataFrame([], lake.spark_schema(spec)), of=keys)
+    lake.upsert(spec, lake.spark.createDataFrame([], lake.spark_schema(spec)), of=Keys.of_frame(keys))
 
 
 def _take_out_of_landing(objects: ObjectStore, raw: _Raw) -> None:

@@ -31,19 +31,21 @@ def build_account_metrics(ctx: StepContext) -> Report:
     Returns:
         Observations new since the cursor, day rows written; cursor `batches`; `oldest_day` where days expire.
     """
-    days = stated_days(ctx.lake.read(OBSERVATIONS))
-    oldest = _oldest_day(days, keep_days=ctx.settings.metrics_days)
+    keep_days = ctx.settings.metrics_days
+    oldest = _oldest_day(stated_days(ctx.lake.read(OBSERVATIONS)), keep_days=keep_days) if keep_days else None
     if oldest is None:
-        return write_keyed(ctx, ACCOUNT_METRICS, source=days, fold=fold_metrics)
-    report = write_keyed(ctx, ACCOUNT_METRICS, source=days.where(F.col("metric_date") >= oldest), fold=fold_metrics)
+        return write_keyed(ctx, ACCOUNT_METRICS, fold=fold_metrics, chosen=stated_days)
+
+    def kept_days(observations: DataFrame) -> DataFrame:
+        return stated_days(observations).where(F.col("metric_date") >= oldest)
+
+    report = write_keyed(ctx, ACCOUNT_METRICS, fold=fold_metrics, chosen=kept_days)
     ctx.lake.delete_where(ACCOUNT_METRICS, f"metric_date < DATE'{oldest}'")
     return replace(report, metadata=report.metadata | {"oldest_day": str(oldest)})
 
 
 def _oldest_day(days: DataFrame, *, keep_days: int) -> date | None:
-    """First day that is kept, counted from the newest one; None where all are, or there are none."""
-    if not keep_days:
-        return None
+    """First day that is kept, counted from the newest one; None where there are none."""
     newest = days.agg(F.max("metric_date")).collect()[0][0]
     return newest - timedelta(days=keep_days - 1) if newest else None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lakehouse.contracts.tables import ACCOUNTS, OBSERVATIONS
+from lakehouse.contracts.tables import ACCOUNTS
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.mentions import STRENGTH
 from lakehouse.silver.newest import newest_known
@@ -35,7 +35,7 @@ def build_accounts(ctx: StepContext) -> Report:
     Returns:
         Observations new since the cursor, accounts written; cursor `batches`.
     """
-    return write_keyed(ctx, ACCOUNTS, source=ctx.lake.read(OBSERVATIONS), fold=fold_accounts)
+    return write_keyed(ctx, ACCOUNTS, fold=fold_accounts)
 
 
 def fold_accounts(observations: DataFrame) -> DataFrame:

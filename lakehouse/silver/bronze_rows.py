@@ -7,30 +7,34 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial, reduce
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from lakehouse.silver.rows import RAW_COLUMNS, parsed_schema
-from lakehouse.storage.lake import BROADCAST_MAX_ROWS, kept
+from lakehouse.storage.keys import FEW, frame_of, kept
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from lakehouse.contracts.tables import TableSpec
     from lakehouse.silver.seen import Seen
     from lakehouse.storage.lake import Lake
 
-Parser = Callable[..., Iterator["pa.RecordBatch"]]
+Parser = Callable[..., Iterator[pa.RecordBatch]]
 _FIRST = {"batch_seq": "first_batch", "record_seq": "first_record"}
 
 
 def new_records(lake: Lake, specs: Mapping[str, TableSpec], seen: Seen) -> DataFrame:
     """Raw records of every platform's table not yet taken in (columns `RAW_COLUMNS`).
 
-    A night's few are kept while they are used: each reading of a table asks Delta for its files again.
+    A night's few are read now and once: each reading of a table by Spark asks Delta for its files again.
     """
     written = [spec for spec in specs.values() if lake.version(spec.name) is not None] or list(specs.values())[:1]
+    if not seen.is_nothing:
+        found = [lake.pick(spec, where=seen.predicate(), columns=RAW_COLUMNS) for spec in written]
+        if all(rows is not None for rows in found):
+            return frame_of(lake.spark, pa.concat_tables(found))
     frames = [lake.read(spec).where(seen.predicate()).select(*RAW_COLUMNS) for spec in written]
     records = reduce(lambda left, right: left.unionByName(right), frames)
     return records if seen.is_nothing else kept(records)
@@ -44,10 +48,10 @@ def first_of_each(records: DataFrame) -> DataFrame:
     place = F.struct("batch_seq", "record_seq")
     seen = records.groupBy("record_id").agg(F.count(F.lit(1)).alias("n"), F.min(place).alias("first"))
     repeated = seen.where("n > 1").select("record_id", "first.*").withColumnsRenamed(_FIRST)
-    known = repeated.limit(BROADCAST_MAX_ROWS + 1).toArrow()
+    known = repeated.limit(FEW + 1).toArrow()
     if not known.num_rows:
         return records
-    is_few = known.num_rows <= BROADCAST_MAX_ROWS
+    is_few = known.num_rows <= FEW
     right = F.broadcast(records.sparkSession.createDataFrame(known)) if is_few else repeated
     marked = records.join(right, "record_id", "left")
     is_first = F.struct(*_FIRST.values()) == place

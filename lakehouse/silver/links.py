@@ -31,8 +31,8 @@ def build_links(ctx: StepContext) -> Report:
         Accounts recomputed, links in the table.
     """
     count = derive(ctx, LINKS, lambda read: fold_links(read(ACCOUNTS), read(POSTS)), inputs=(ACCOUNTS, POSTS))
-    accounts = ctx.lake.read(ACCOUNTS).count() if count is None else count
-    return Report(rows_in=accounts, rows_out=ctx.lake.read(LINKS).count())
+    accounts = ctx.lake.count(ACCOUNTS) if count is None else count
+    return Report(rows_in=accounts, rows_out=ctx.lake.count(LINKS))
 
 
 def fold_links(accounts: DataFrame, posts: DataFrame) -> DataFrame:

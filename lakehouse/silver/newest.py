@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lakehouse.storage.lake import matching
-
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
@@ -34,19 +32,16 @@ def newest_known(columns: Sequence[str], *, parts_of: Mapping[str, str] | None =
     return [F.max_by(F.col(name), F.when(F.col(leads[name]).isNotNull(), order)).alias(name) for name in columns]
 
 
-def changed(df: DataFrame, *, keys: Sequence[str], seen: Seen, new_rows: int) -> DataFrame:
-    """Rows of every key that occurs in a batch not yet seen; the frame itself on a rebuild.
+def changed(df: DataFrame, *, keys: Sequence[str], seen: Seen) -> DataFrame:
+    """Rows of every key that occurs in a batch not yet seen.
 
     Args:
-        df: rows with `platform` and `batch_seq`.
+        df: rows with `platform` and `batch_seq`, few.
         keys: key columns.
         seen: batches taken in before.
-        new_rows: rows not yet seen, an upper bound of the touched keys.
     """
-    if seen.is_nothing:
-        return df
     touched = df.where(seen.predicate()).select(*keys).distinct()
-    return matching(df, touched, most=new_rows)
+    return df.join(touched, list(keys), "left_semi")
 
 
 def news(df: DataFrame, seen: Seen) -> tuple[int, Seen]:

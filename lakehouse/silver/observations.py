@@ -17,6 +17,7 @@ from lakehouse.silver import bronze_rows, rows
 from lakehouse.silver.erased import erased_subjects
 from lakehouse.silver.rejected import SourceCounts, conserved_report, has_rejects, write_rejects
 from lakehouse.silver.seen import Seen
+from lakehouse.storage.keys import Keys, frame_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -61,10 +62,15 @@ def _unknown(lake: Lake, records: DataFrame, seen: Seen) -> DataFrame:
     """
     if seen.is_nothing:
         return records
-    span = records.agg(F.unix_micros(F.min("observed_at")), F.unix_micros(F.max("observed_at"))).collect()[0]
-    known = lake.read(OBSERVATIONS).where(f"NOT ({seen.predicate()})")
-    known = known.where(F.col("observed_at").between(*(F.timestamp_micros(F.lit(micros)) for micros in span)))
-    return records.join(known.select("record_id"), "record_id", "left_anti")
+    ids = Keys.of_frame(records.select("record_id"))
+    times = records.agg(F.min("observed_at").cast("string"), F.max("observed_at").cast("string")).collect()[0]
+    span = "observed_at BETWEEN TIMESTAMP '{}Z' AND TIMESTAMP '{}Z'".format(*times)
+    where = f"NOT ({seen.predicate()}) AND {span}"
+    found = lake.pick(OBSERVATIONS, where=where, keys=ids, columns=("record_id",))
+    if found is not None and not found.num_rows:
+        return records
+    known = lake.read(OBSERVATIONS).where(where).select("record_id") if found is None else frame_of(lake.spark, found)
+    return records.join(known, "record_id", "left_anti")
 
 
 def _counts(parsed: DataFrame, rows_in: dict[str, int]) -> dict[str, SourceCounts]:

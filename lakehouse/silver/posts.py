@@ -18,7 +18,7 @@ from lakehouse.silver.erased import erased_subjects
 from lakehouse.silver.newest import ORDER
 from lakehouse.silver.rejected import SourceCounts, conserved_report, has_rejects, write_rejects
 from lakehouse.silver.seen import Seen
-from lakehouse.storage.lake import matching
+from lakehouse.storage.keys import Keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -45,9 +45,7 @@ def build_posts(ctx: StepContext) -> Report:
         records, rows.parse_posts, columns=rows.POST_COLUMNS, pepper=ctx.settings.pepper(), erased=erased
     )
     parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK)
-    winners = _winners(ctx.lake, parsed, seen=seen, new_rows=sum(rows_in.values())).persist(
-        StorageLevel.MEMORY_AND_DISK
-    )
+    winners = _winners(ctx.lake, parsed, seen=seen).persist(StorageLevel.MEMORY_AND_DISK)
     try:
         counts = _counts(parsed, winners, rows_in)
         if seen.is_nothing or has_rejects(counts):
@@ -69,13 +67,12 @@ def fold_posts(records: DataFrame) -> DataFrame:
     return folded.select(*POSTS.key, "newest.*", "first_seen_at")
 
 
-def _winners(lake: Lake, parsed: DataFrame, *, seen: Seen, new_rows: int) -> DataFrame:
+def _winners(lake: Lake, parsed: DataFrame, *, seen: Seen) -> DataFrame:
     new = parsed.where(~F.col("is_refused")).withColumn("first_seen_at", F.col("landed_at"))
     new = new.select(*POSTS.columns, "record_seq", F.lit(True).alias("is_new"))
     if seen.is_nothing:
         return fold_posts(new)
-    touched = new.select(*POSTS.key).distinct()
-    old = matching(lake.read(POSTS), touched, most=new_rows)
+    old = lake.read_of(POSTS, Keys.of_frame(new.select(*POSTS.key)))
     # Rows that an interrupted run wrote lose against the same records read again.
     old = old.select(*POSTS.columns, F.lit(-1).cast("long").alias("record_seq"), F.lit(False).alias("is_new"))
     return fold_posts(new.unionByName(old))

@@ -11,10 +11,10 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -25,7 +25,10 @@ from lakehouse.contracts.tables import TABLES, TableSpec
 from lakehouse.crash import arm
 from lakehouse.errors import NotFoundError, SchemaError
 from lakehouse.settings import Settings
+from lakehouse.storage import picking
+from lakehouse.storage.keys import FEW, Keys, few, frame_of, kept
 from lakehouse.storage.objects import ObjectStore
+from lakehouse.storage.picking import CHANGED, GONE, KIND, NEW
 from lakehouse.storage.session import spark_session
 
 if TYPE_CHECKING:
@@ -40,13 +43,13 @@ _CHECKPOINT = re.compile(r"_delta_log/(\d{20})\.checkpoint.*\.parquet$")
 _IS_UPKEEP = re.compile(rb'"operation":"(?:OPTIMIZE|VACUUM START|VACUUM END)"')
 IN_PLACE = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
 """Properties of tables whose rows change: a changed row is marked and written anew, its file stays; changes can be read."""
-BROADCAST_MAX_ROWS = 200_000
-"""Rows sent to every executor at once: keys are about 20 MB, accounts 200 MB; more are joined by shuffle."""
 IN_PLAN_MAX_MIB = 4
 """Stored size of a table whose rows may stand in a plan; in memory they are a few times as large, once for each reader."""
+HERE_MAX_MIB = 1024
+"""Stored size of a table of which this process picks few rows: some eight million accounts, half a minute on two cores. Of larger
+tables Spark does."""
 STILL_THREADS = 16
 """Tables asked for at once: each waits for the store, twice."""
-_NEW, _CHANGED, _GONE = "new", "changed", "gone"
 _RAISED = re.compile(r"\[USER_RAISED_EXCEPTION\] (\S+ is null)")
 
 
@@ -123,15 +126,56 @@ class Lake:
         """
         newest = self.version(spec.name)
         if newest is None:
-            return self.spark.createDataFrame([], self.spark_schema(spec))
+            return self._frame(spec, spec.arrow_schema().empty_table())
         is_newest = version in {None, newest}
         if is_newest and self._is_up_to(spec, min(self.settings.small_table_mib, IN_PLAN_MAX_MIB)):
-            rows = self._arrow(spec)
-            return self.spark.createDataFrame(rows if rows.num_rows else [], self.spark_schema(spec))
+            return self._frame(spec, self._arrow(spec))
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
         return reader.load(self.layout.table_uri(spec)).select(*spec.columns)
+
+    def read_of(self, spec: TableSpec, keys: Keys) -> DataFrame:
+        """Rows of the newest version whose values in the columns of the keys occur among them, read now."""
+        rows = self.pick(spec, keys=keys)
+        return kept(keys.rows_of(self.read(spec))) if rows is None else self._frame(spec, rows)
+
+    def pick(
+        self, spec: TableSpec, *, where: str = "", keys: Keys | None = None, columns: Sequence[str] = ()
+    ) -> pa.Table | None:
+        """Few rows of the newest version, without Spark.
+
+        Args:
+            spec: the table.
+            where: SQL condition that the rows satisfy, in words that DataFusion reads.
+            keys: only rows whose values occur among them.
+            columns: those to read; all without.
+
+        Returns:
+            The rows. None where that is work for Spark: in a large table, by many keys, with more rows than `FEW`.
+        """
+        schema = _nullable(spec, columns or spec.columns)
+        if self.version(spec.name) is None:
+            return schema.empty_table()
+        if (keys is not None and keys.few is None) or not self._is_up_to(spec, HERE_MAX_MIB):
+            return None
+        few_keys = keys.few if keys is not None else None
+        return picking.pick(self._delta_table(spec), schema, where=where, keys=few_keys, most=FEW)
+
+    def count(self, spec: TableSpec, *, where: str = "") -> int:
+        """Rows of the newest version, all as its log counts them or those that satisfy a condition; needs no Spark.
+
+        Args:
+            spec: the table.
+            where: SQL condition in words that DataFusion reads; only the columns that it names are read.
+        """
+        if self.version(spec.name) is None:
+            return 0
+        table = self._delta_table(spec)
+        if not where:
+            return int(table.count()) - self.removed(spec)
+        found = pa.RecordBatchReader.from_stream(table.scan(columns=[spec.key[0]], predicate=where))
+        return sum(batch.num_rows for batch in found)
 
     def append(self, spec: TableSpec, df: DataFrame, *, batch_seq: int) -> None:
         """Add rows; the same `batch_seq` again (or an older one) is a no-op.
@@ -143,7 +187,7 @@ class Lake:
         with _nulls_named():
             writer.option("txnAppId", spec.name).option("txnVersion", batch_seq).save(self.layout.table_uri(spec))
 
-    def upsert(self, spec: TableSpec, df: DataFrame, *, of: DataFrame | None = None) -> int:
+    def upsert(self, spec: TableSpec, df: DataFrame, *, of: Keys | None = None) -> int:
         """Make the table hold the rows of `df`; equal rows are left alone.
 
         In a large table newcomers are committed first, then rows that differ or go: as one MERGE Delta would shuffle the
@@ -163,19 +207,17 @@ class Lake:
         if self.version(spec.name) is None:
             with _nulls_named():
                 self._writer(spec, df).mode("append").save(self.layout.table_uri(spec))
-            return int(self.read(spec).count())
+            return self.count(spec)
         self._adopt(spec)
         with _nulls_named():
             rows = kept(self.conform(spec, df))
-            keys = rows.select(*spec.key) if of is None else of
             count = int(rows.count())
-            differing = kept(self._differing(spec, rows, matching(self.read(spec), keys, most=count)))
-            counts = {row["_kind"]: row["count"] for row in differing.groupBy("_kind").count().collect()}
-            if _NEW in counts and not self.is_small(spec):
-                new = differing.where(f"_kind = '{_NEW}'").select(*spec.columns)
+            differing, counts = self._differing(spec, rows, count, of)
+            if NEW in counts and not self.is_small(spec):
+                new = differing.where(f"{KIND} = '{NEW}'").select(*spec.columns)
                 self._writer(spec, new).mode("append").save(self.layout.table_uri(spec))
-                differing = differing.where(f"_kind <> '{_NEW}'")
-                del counts[_NEW]
+                differing = differing.where(f"{KIND} <> '{NEW}'")
+                del counts[NEW]
             if counts:
                 self._change(spec, few(differing, sum(counts.values())), counts.keys())
         return count
@@ -186,17 +228,26 @@ class Lake:
         `since` None means a table without rows. The answer is None where the table cannot tell: it was built anew, keeps
         no feed of changes, or the feed may be vacuumed.
         """
-        newest = self.version(spec.name)
-        first = int(since.partition("-")[0]) + 1 if since else 0
-        if newest is None or (since and not self.holds(spec.name, since)):
-            return self.read(spec) if since is None else None
-        if first > newest:
-            return self.read(spec).limit(0)
-        if not self._is_followed(spec, first):
-            return None
-        feed = self.spark.read.format("delta").option("readChangeFeed", "true")
-        feed = feed.option("startingVersion", first).option("endingVersion", newest)
-        return feed.load(self.layout.table_uri(spec)).select(*spec.columns)
+        versions = self._versions_since(spec, since)
+        return None if versions is None else self._feed(spec, versions)
+
+    def changed_keys(self, since: Mapping[TableSpec, str | None], columns: Sequence[str]) -> Keys | None:
+        """Values of some columns over the changes of several tables, each after a state of its own.
+
+        Returns:
+            The keys; None where one of the tables cannot tell (see `changes`).
+        """
+        versions: dict[TableSpec, range] = {}
+        for spec, state in since.items():
+            told = self._versions_since(spec, state)
+            if told is None:
+                return None
+            versions[spec] = told
+        few_of_each = [self._changed_few(spec, told, columns) for spec, told in versions.items()]
+        if all(found is not None for found in few_of_each):
+            return Keys.of_table(self.spark, pa.concat_tables(few_of_each))
+        feeds = [self._feed(spec, told).select(*columns) for spec, told in versions.items()]
+        return Keys.of_frame(reduce(lambda left, right: left.unionByName(right), feeds))
 
     def delete_where(self, spec: TableSpec, predicate: str) -> None:
         """Remove the rows that satisfy an SQL predicate; without any, nothing is committed."""
@@ -211,7 +262,12 @@ class Lake:
         Raises:
             SchemaError: columns differ from the declaration, or a required column holds a null.
         """
-        writer = self._writer(spec, df).mode("overwrite").option("replaceWhere", predicate)
+        there = self.pick(spec, where=predicate, columns=spec.key)
+        writer = self._writer(spec, df)
+        if there is not None and not there.num_rows and self.version(spec.name) is not None:
+            writer = writer.mode("append")  # nothing to replace: Delta would look for it in every file
+        else:
+            writer = writer.mode("overwrite").option("replaceWhere", predicate)
         with _nulls_named():
             writer.save(self.layout.table_uri(spec))
 
@@ -357,20 +413,43 @@ class Lake:
             writer = writer.options(**IN_PLACE)
         return writer.partitionBy(*spec.partition_by) if spec.partition_by else writer
 
+    def _frame(self, spec: TableSpec, rows: pa.Table) -> DataFrame:
+        """Rows of this process as a frame whose plan holds them."""
+        return self.spark.createDataFrame(rows if rows.num_rows else [], self.spark_schema(spec))
+
+    def _differing(
+        self, spec: TableSpec, rows: DataFrame, count: int, of: Keys | None
+    ) -> tuple[DataFrame, dict[str, int]]:
+        """Rows that the table does not hold as they are, and keys that it is to lose, with their `_kind`; how many of each."""
+        here = rows.toArrow().cast(_nullable(spec, spec.columns)) if count <= FEW else None
+        if of is None:
+            of = (
+                Keys.of_frame(rows.select(*spec.key))
+                if here is None
+                else Keys.of_table(self.spark, here.select(spec.key))
+            )
+        old = self.pick(spec, keys=of) if here is not None else None
+        if here is not None and old is not None:
+            found = picking.differing(here, old, key=spec.key)
+            kinds = found.group_by(KIND).aggregate([(KIND, "count")]).to_pylist()
+            return frame_of(self.spark, found), {kind[KIND]: kind[f"{KIND}_count"] for kind in kinds}
+        differing = kept(self._differing_frame(spec, rows, self.read_of(spec, of)))
+        return differing, {row[KIND]: row["count"] for row in differing.groupBy(KIND).count().collect()}
+
     @staticmethod
-    def _differing(spec: TableSpec, rows: DataFrame, old: DataFrame) -> DataFrame:
-        """Rows that are not in `old` as they are, and keys of `old` that `rows` lacks, with their `_kind`."""
+    def _differing_frame(spec: TableSpec, rows: DataFrame, old: DataFrame) -> DataFrame:
+        """The same by Spark, for many rows."""
         from pyspark.sql import functions as F
 
         others = [name for name in spec.columns if name not in spec.key]
         before = old.select(*spec.key, F.struct(*others).alias("_before"))
         joined = rows.withColumn("_after", F.struct(*others)).join(before, list(spec.key), "full")
         kind = (
-            F.when(F.col("_before").isNull(), _NEW)
-            .when(F.col("_after").isNull(), _GONE)
-            .when(~F.col("_before").eqNullSafe(F.col("_after")), _CHANGED)
+            F.when(F.col("_before").isNull(), NEW)
+            .when(F.col("_after").isNull(), GONE)
+            .when(~F.col("_before").eqNullSafe(F.col("_after")), CHANGED)
         )
-        return joined.withColumn("_kind", kind).where("_kind IS NOT NULL").select(*spec.columns, "_kind")
+        return joined.withColumn(KIND, kind).where(f"{KIND} IS NOT NULL").select(*spec.columns, KIND)
 
     def _change(self, spec: TableSpec, differing: DataFrame, kinds: Collection[str]) -> None:
         """Write rows that are new or changed and remove those that are gone, in one commit."""
@@ -379,13 +458,40 @@ class Lake:
         same_key = " AND ".join(f"t.`{name}` = s.`{name}`" for name in spec.key)
         table = DeltaTable.forPath(self.spark, self.layout.table_uri(spec))
         merge = table.alias("t").merge(differing.alias("s"), same_key)
-        if _GONE in kinds:
-            merge = merge.whenMatchedDelete(condition=f"s._kind = '{_GONE}'")
-        if _CHANGED in kinds:
+        if GONE in kinds:
+            merge = merge.whenMatchedDelete(condition=f"s.{KIND} = '{GONE}'")
+        if CHANGED in kinds:
             merge = merge.whenMatchedUpdate(set={f"`{name}`": f"s.`{name}`" for name in spec.columns})
-        if _NEW in kinds:
+        if NEW in kinds:
             merge = merge.whenNotMatchedInsert(values={f"`{name}`": f"s.`{name}`" for name in spec.columns})
         merge.execute()
+
+    def _versions_since(self, spec: TableSpec, since: str | None) -> range | None:
+        """Versions after a state, None being the state of a table without any; None where the feed cannot tell of them."""
+        newest = self.version(spec.name)
+        if newest is None:
+            return range(0) if since is None else None
+        if since is not None and not self.holds(spec.name, since):
+            return None
+        first = int(since.partition("-")[0]) + 1 if since is not None else 0
+        if first > newest:
+            return range(0)
+        return range(first, newest + 1) if self._is_followed(spec, first) else None
+
+    def _feed(self, spec: TableSpec, versions: range) -> DataFrame:
+        """Rows before and after each change of some versions."""
+        if not versions:
+            return self._frame(spec, spec.arrow_schema().empty_table())
+        feed = self.spark.read.format("delta").option("readChangeFeed", "true")
+        feed = feed.option("startingVersion", versions.start).option("endingVersion", versions.stop - 1)
+        return feed.load(self.layout.table_uri(spec)).select(*spec.columns)
+
+    def _changed_few(self, spec: TableSpec, versions: range, columns: Sequence[str]) -> pa.Table | None:
+        """Values of some columns over the feed of some versions, without Spark; None if they are more than `FEW`."""
+        schema = _nullable(spec, columns)
+        if not versions:
+            return schema.empty_table()
+        return picking.changed_keys(self._delta_table(spec), schema, versions=versions, most=FEW)
 
     def _is_followed(self, spec: TableSpec, first: int) -> bool:
         """Whether the feed of changes holds everything from a version on, and nobody vacuums it while it is read."""
@@ -412,25 +518,10 @@ class Lake:
         return DeltaTable(self.layout.uri(table_key(spec)), version=version, storage_options=self._delta_options())
 
 
-def kept(df: DataFrame) -> DataFrame:
-    """The rows, computed now and once, without the plan that made them: for a night's few rows, which are used often.
-
-    The plans that read them stay small; with `persist` each would carry the whole plan along, seconds of planning a use.
-    They live with the executors: losing one fails the step, which is then run again.
-    """
-    return df.localCheckpoint()
-
-
-def matching(df: DataFrame, keys: DataFrame, *, most: int) -> DataFrame:
-    """Rows of `df` whose values in the columns of `keys` occur there; few keys are sent to the rows, `most` of them."""
-    return df.join(few(keys, most), keys.columns, "left_semi")
-
-
-def few(df: DataFrame, rows: int) -> DataFrame:
-    """The frame, with the hint to send it to every executor if it has no more rows than that is good for."""
-    from pyspark.sql import functions as F
-
-    return F.broadcast(df) if rows <= BROADCAST_MAX_ROWS else df
+def _nullable(spec: TableSpec, columns: Sequence[str]) -> pa.Schema:
+    """Some columns in their declared types."""
+    schema = spec.arrow_schema()
+    return pa.schema([schema.field(name).with_nullable(True) for name in columns])
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from assets.steps import STEPS
 from lakehouse.contracts.layout import progress_key, table_key
 from lakehouse.contracts.tables import ACCOUNTS, DOCS, POSTS
 from lakehouse.ops.steps import run_step
+from lakehouse.storage.keys import Keys
 
 pytestmark = pytest.mark.spark
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -57,7 +58,9 @@ def test_night_by_night_only_accounts_that_changed_in_an_input_are_written(built
     built.upsert(ACCOUNTS, _accounts(built, b="Bea", c="Cid", d="Dan"))
     assert _run(built) == ({"a": "Ann", "b": "Bea", "c": "Cid", "d": "Dan"}, {"b", "d"})
     built.append(POSTS, _posts(built, a="Cooking", c=None), batch_seq=1)  # an input written for the first time
-    built.upsert(ACCOUNTS, _accounts(built), of=_accounts(built, b="").select("platform", "platform_account_id"))
+    built.upsert(
+        ACCOUNTS, _accounts(built), of=Keys.of_frame(_accounts(built, b="").select("platform", "platform_account_id"))
+    )
     assert _run(built) == ({"a": "Ann. Cooking", "c": "Cid", "d": "Dan"}, {"a", "b"})
 
 
@@ -87,7 +90,7 @@ def test_a_small_table_is_derived_whole(built):
 
 
 def test_where_most_keys_changed_the_table_is_replaced(built, monkeypatch):
-    monkeypatch.setattr("lakehouse.ops.derive.BROADCAST_MAX_ROWS", 1)
+    monkeypatch.setattr("lakehouse.ops.derive.FEW", 1)
     built.upsert(ACCOUNTS, _accounts(built, b="Bea", c="Cat"))
     assert _run(built) == ({"a": "Ann", "b": "Bea", "c": "Cat"}, {"a", "b", "c"})
     built.upsert(ACCOUNTS, _accounts(built, b="Bob"))

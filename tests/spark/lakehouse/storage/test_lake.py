@@ -12,6 +12,7 @@ from lakehouse.contracts.fields import FIELDS
 from lakehouse.contracts.tables import CREATOR_ALIASES as SPEC
 from lakehouse.contracts.tables import TABLES, TableSpec
 from lakehouse.errors import SchemaError
+from lakehouse.storage.keys import Keys
 
 pytestmark = pytest.mark.spark
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -102,7 +103,7 @@ def test_upsert_updates_inserts_and_keeps(lake, small_table_mib, commits):
 
 def test_upsert_of_given_values_removes_what_the_frame_lacks_of_them_and_nothing_else(lake):
     lake.upsert(SPEC, _frame(lake, ("a", "1"), ("b", "1"), ("c", "2"), ("d", "3")))
-    of = lake.spark.createDataFrame([("1",), ("2",)], "creator_id string")
+    of = Keys.of_frame(lake.spark.createDataFrame([("1",), ("2",)], "creator_id string"))
     lake.upsert(SPEC, _frame(lake, ("b", "1"), ("e", "2")), of=of)
     assert _content(lake) == [("b", "1"), ("d", "3"), ("e", "2")]
     lake.upsert(SPEC, _frame(lake), of=of)
@@ -131,7 +132,11 @@ def test_changes_are_rows_as_they_were_and_as_they_are(lake):
     since = lake.state(SPEC.name)
     assert _changed(lake, None) == [("a", "1"), ("b", "2"), ("c", "3")]
     assert _changed(lake, since) == []
-    lake.upsert(SPEC, _frame(lake, ("b", "9"), ("d", "4")), of=_frame(lake, ("a", ""), ("b", "")).select("alias_id"))
+    lake.upsert(
+        SPEC,
+        _frame(lake, ("b", "9"), ("d", "4")),
+        of=Keys.of_frame(_frame(lake, ("a", ""), ("b", "")).select("alias_id")),
+    )
     assert _changed(lake, since) == [("a", "1"), ("b", "2"), ("b", "9"), ("d", "4")]
     lake.compact(SPEC)
     assert _changed(lake, since) == [("a", "1"), ("b", "2"), ("b", "9"), ("d", "4")]
@@ -139,6 +144,46 @@ def test_changes_are_rows_as_they_were_and_as_they_are(lake):
     assert _changed(lake, "7-000000000000") is None
     lake.settings = lake.settings.model_copy(update={"vacuum_hours": 0})
     assert _changed(lake, since) is None, "changes that may be vacuumed"
+
+
+def test_keys_that_changed_are_found_without_spark_as_with_it(lake):
+    """After every kind of write: the feed that delta-rs reads names no key less than the one that Spark reads."""
+    lake.settings = lake.settings.model_copy(update={"small_table_mib": 0})
+    lake.replace(SPEC, _frame(lake, *((f"a{i}", "1") for i in range(50))))
+    writes = (
+        lambda: lake.upsert(SPEC, _frame(lake, ("a1", "2"), ("b", "1"))),
+        lambda: lake.delete_where(SPEC, "alias_id = 'a7'"),
+        lambda: lake.upsert(SPEC, _frame(lake), of=Keys.of_frame(_frame(lake, ("a2", "")).select("alias_id"))),
+        lambda: lake.replace_where(SPEC, _frame(lake, ("a3", "9")), predicate="alias_id = 'a3'"),
+        lambda: lake.append(SPEC, _frame(lake, ("c", "1")), batch_seq=1),
+        lambda: lake.compact(SPEC),
+        lambda: lake.replace(SPEC, _frame(lake, ("z", "1"))),
+    )
+    for write in writes:
+        since = lake.state(SPEC.name)
+        write()
+        told = {alias for alias, _ in _changed(lake, since)}
+        found = lake.changed_keys({SPEC: since}, ("alias_id",))
+        assert set(found.few["alias_id"].to_pylist()) >= told
+        assert lake.count(SPEC) == lake.read(SPEC).count()
+    assert lake.count(SPEC, where="creator_id = '1'") == 1
+
+
+def test_many_keys_are_read_and_compared_by_spark_to_the_same_end(lake, monkeypatch):
+    def outcome(few):
+        monkeypatch.setattr("lakehouse.storage.keys.FEW", few)
+        monkeypatch.setattr("lakehouse.storage.lake.FEW", few)
+        lake.settings = lake.settings.model_copy(update={"small_table_mib": 0})
+        lake.replace(SPEC, _frame(lake, ("a", "1"), ("b", "2"), ("c", "3")))
+        since = lake.state(SPEC.name)
+        gone = Keys.of_frame(_frame(lake, ("a", ""), ("b", ""), ("d", "")).select("alias_id"))
+        read = sorted(row.alias_id for row in lake.read_of(SPEC, gone).collect())
+        lake.upsert(SPEC, _frame(lake, ("b", "9"), ("d", "4")), of=gone)
+        keys = lake.changed_keys({SPEC: since}, ("alias_id",))
+        return read, _content(lake), sorted(row.alias_id for row in keys.frame.collect()), gone.few is None
+
+    assert outcome(100) == (["a", "b"], [("b", "9"), ("c", "3"), ("d", "4")], ["a", "b", "d"], False)
+    assert outcome(1) == (["a", "b"], [("b", "9"), ("c", "3"), ("d", "4")], ["a", "b", "d"], True)
 
 
 def test_a_table_made_without_a_feed_keeps_one_once_it_is_rebuilt(lake):

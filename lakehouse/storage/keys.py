@@ -1,0 +1,77 @@
+"""Distinct keys whose rows are to be read, derived or removed: few are held by this process, many stay with Spark."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+FEW = 100_000
+"""Keys or rows that this process holds and sends to every executor: keys are about 10 MB, accounts or vectors 100 MB. More stay
+with Spark and are joined by shuffle."""
+
+
+class Keys:
+    """Distinct values of some columns; `few` holds them where they are at most `FEW`."""
+
+    def __init__(self, spark: SparkSession, few: pa.Table | None, many: DataFrame | None, count: int) -> None:
+        """Made by `of_table` and `of_frame`."""
+        self._spark = spark
+        self._many = many
+        self.few = few
+        self.count = count
+
+    @classmethod
+    def of_table(cls, spark: SparkSession, table: pa.Table) -> Keys:
+        """The distinct rows of a table of few rows."""
+        few = table.group_by(table.column_names).aggregate([])
+        return cls(spark, few, None, few.num_rows)
+
+    @classmethod
+    def of_frame(cls, df: DataFrame) -> Keys:
+        """The distinct rows of a frame, computed now."""
+        many = kept(df.distinct())
+        count = int(many.count())
+        return cls(df.sparkSession, many.toArrow() if count <= FEW else None, many, count)
+
+    @cached_property
+    def frame(self) -> DataFrame:
+        """The keys for Spark."""
+        if self._many is not None:
+            return self._many
+        return frame_of(self._spark, self.few)
+
+    def rows_of(self, df: DataFrame) -> DataFrame:
+        """Rows of a frame whose values in the columns of the keys occur among them."""
+        return df.join(few(self.frame, self.count), self.frame.columns, "left_semi")
+
+    def with_keys(self, df: DataFrame) -> Keys:
+        """These keys and those of a frame."""
+        return Keys.of_frame(self.frame.unionByName(df))
+
+
+def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:
+    """A table of few rows as a frame whose plan holds the rows."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    return spark.createDataFrame(table if table.num_rows else [], from_arrow_schema(table.schema))
+
+
+def kept(df: DataFrame) -> DataFrame:
+    """The rows, computed now and once, without the plan that made them: for a night's few rows, which are used often.
+
+    The plans that read them stay small; with `persist` each would carry the whole plan along, seconds of planning a use.
+    They live with the executors: losing one fails the step, which is then run again.
+    """
+    return df.localCheckpoint()
+
+
+def few(df: DataFrame, rows: int) -> DataFrame:
+    """The frame, with the hint to send it to every executor if it has no more rows than that is good for."""
+    from pyspark.sql import functions as F
+
+    return F.broadcast(df) if rows <= FEW else df
