@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ DEFAULT_HOME = ".creatorlake"
 PEPPER_FILE = "email_pepper"
 JARS_POINTER = "creatorlake-jars"
 """File in the virtual environment that names the jar folder; written by the set-up."""
+PLAIN_PLACE = re.compile(r"[A-Za-z0-9._=/-]+")
+"""Bucket and prefix that every engine here spells alike: others are encoded once by one and twice by another."""
 AUTO_MODEL = "use-multilingual"
 
 
@@ -78,7 +81,10 @@ class Settings(BaseSettings):
     def lake_root(self) -> str:
         """Absolute local path or `s3://bucket/prefix`, no trailing slash."""
         if self.lake.startswith(("s3://", "s3a://")):
-            return "s3://" + self.lake.split("://", 1)[1].rstrip("/")
+            place = self.lake.split("://", 1)[1].rstrip("/")
+            if not PLAIN_PLACE.fullmatch(place):
+                raise SettingsError("Bucket and prefix of the lake may hold letters, digits and . _ - = / only.")
+            return f"s3://{place}"
         if "://" in self.lake:
             raise SettingsError(f"The lake must be a folder or an s3:// URI, not {self.lake!r}.")
         return str(Path(self.lake).expanduser().resolve()) if self.lake else str(self.home / "lake")

@@ -239,7 +239,8 @@ def _numbers(table: pa.Table, name: str) -> Column:
         numbers = table.column(name).cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SchemaError(f"The column {name} must hold numbers.") from error
-    return np.asarray(pc.fill_null(numbers, np.nan).to_numpy())
+    values = np.asarray(pc.fill_null(numbers, np.nan).to_numpy())
+    return np.where(np.isfinite(values), values, np.nan)  # an infinite one would spoil the percentiles of its peers
 
 
 def _stated_interactions(table: pa.Table, number: dict[str, Column]) -> Column:

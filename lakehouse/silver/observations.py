@@ -6,6 +6,7 @@ one that did not end at the same rows and the same counts.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pyspark import StorageLevel
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
 STAGE = "silver_profiles"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def build_observations(ctx: StepContext) -> Report:
@@ -63,14 +65,19 @@ def _unknown(lake: Lake, records: DataFrame, seen: Seen) -> DataFrame:
     if seen.is_nothing:
         return records
     ids = Keys.of_frame(records.select("record_id"))
-    times = records.agg(F.min("observed_at").cast("string"), F.max("observed_at").cast("string")).collect()[0]
-    span = "observed_at BETWEEN TIMESTAMP '{}Z' AND TIMESTAMP '{}Z'".format(*times)
+    micros = records.agg(F.unix_micros(F.min("observed_at")), F.unix_micros(F.max("observed_at"))).collect()[0]
+    span = "observed_at BETWEEN TIMESTAMP '{}' AND TIMESTAMP '{}'".format(*(_literal(moment) for moment in micros))
     where = f"NOT ({seen.predicate()}) AND {span}"
     found = lake.pick(OBSERVATIONS, where=where, keys=ids, columns=("record_id",))
     if found is not None and not found.num_rows:
         return records
     known = lake.read(OBSERVATIONS).where(where).select("record_id") if found is None else frame_of(lake.spark, found)
     return records.join(known, "record_id", "left_anti")
+
+
+def _literal(micros: int) -> str:
+    """A point in time, in microseconds since 1970, as SQL writes it whatever the session's time zone."""
+    return (EPOCH + timedelta(microseconds=micros)).isoformat(sep=" ")
 
 
 def _counts(parsed: DataFrame, rows_in: dict[str, int]) -> dict[str, SourceCounts]:

@@ -243,9 +243,9 @@ class Lake:
             if told is None:
                 return None
             versions[spec] = told
-        few_of_each = [self._changed_few(spec, told, columns) for spec, told in versions.items()]
-        if all(found is not None for found in few_of_each):
-            return Keys.of_table(self.spark, pa.concat_tables(few_of_each))
+        found = self._changed_few(versions, columns)
+        if found is not None:
+            return Keys.of_table(self.spark, found)
         feeds = [self._feed(spec, told).select(*columns) for spec, told in versions.items()]
         return Keys.of_frame(reduce(lambda left, right: left.unionByName(right), feeds))
 
@@ -429,8 +429,8 @@ class Lake:
                 else Keys.of_table(self.spark, here.select(spec.key))
             )
         old = self.pick(spec, keys=of) if here is not None else None
-        if here is not None and old is not None:
-            found = picking.differing(here, old, key=spec.key)
+        found = picking.differing(here, old, key=spec.key) if here is not None and old is not None else None
+        if found is not None:
             kinds = found.group_by(KIND).aggregate([(KIND, "count")]).to_pylist()
             return frame_of(self.spark, found), {kind[KIND]: kind[f"{KIND}_count"] for kind in kinds}
         differing = kept(self._differing_frame(spec, rows, self.read_of(spec, of)))
@@ -486,16 +486,38 @@ class Lake:
         feed = feed.option("startingVersion", versions.start).option("endingVersion", versions.stop - 1)
         return feed.load(self.layout.table_uri(spec)).select(*spec.columns)
 
-    def _changed_few(self, spec: TableSpec, versions: range, columns: Sequence[str]) -> pa.Table | None:
-        """Values of some columns over the feed of some versions, without Spark; None if they are more than `FEW`."""
-        schema = _nullable(spec, columns)
-        if not versions:
-            return schema.empty_table()
-        return picking.changed_keys(self._delta_table(spec), schema, versions=versions, most=FEW)
+    def _changed_few(self, versions: Mapping[TableSpec, range], columns: Sequence[str]) -> pa.Table | None:
+        """Values of some columns over the feeds of some tables, without Spark; None if they are more than `FEW`."""
+        parts: list[pa.Table] = []
+        for spec, told in versions.items():
+            schema = _nullable(spec, columns)
+            if not told:
+                continue
+            if not all(self._is_told_by_rows(spec, version) for version in told):
+                return None
+            part = picking.changed_keys(self._delta_table(spec), schema, versions=told, most=FEW)
+            if part is None or sum(found.num_rows for found in (*parts, part)) > FEW:
+                return None
+            parts.append(part)
+        return pa.concat_tables(parts) if parts else _nullable(next(iter(versions)), columns).empty_table()
+
+    def _is_told_by_rows(self, spec: TableSpec, version: int) -> bool:
+        """Whether delta-rs reads a commit's changes right: from rows of change, or from files that were added or removed whole.
+
+        Of a file with a deletion vector that comes or goes it gives the marked rows instead of the others.
+        """
+        try:
+            body = self.objects.get(f"{table_key(spec)}/_delta_log/{version:020d}.json")
+        except NotFoundError:  # cleaned up
+            return False
+        return b'"deletionVector"' not in body or b'{"cdc":' in body
 
     def _is_followed(self, spec: TableSpec, first: int) -> bool:
         """Whether the feed of changes holds everything from a version on, and nobody vacuums it while it is read."""
-        said = json.loads(self._said(spec.name, first))["commitInfo"]
+        try:
+            said = json.loads(self._said(spec.name, first))["commitInfo"]
+        except NotFoundError:  # cleaned up
+            return False
         hours = (time.time() - said["timestamp"] / 1000) / 3600
         return hours < self.settings.vacuum_hours / 2 and self._properties(spec, first).items() >= IN_PLACE.items()
 

@@ -1,4 +1,4 @@
-"""What a failure inside Spark (or a full disk under anything) means: can a retry help, and one sentence for the user.
+"""What a failure inside an engine (or a full disk under anything) means: can a retry help, and one sentence for the user.
 
 The list is read top to bottom.
 """
@@ -28,7 +28,7 @@ MEANINGS: tuple[tuple[str, type[CreatorlakeError], str], ...] = (
         "the store refuses requests because this machine's clock is wrong; set it by NTP",
     ),
     (
-        r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|Status Code: 40[13]\b",
+        r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|(?i:status(?: code)?:? )40[13]\b",
         PermanentError,
         "the store refuses these credentials",
     ),
@@ -38,7 +38,8 @@ MEANINGS: tuple[tuple[str, type[CreatorlakeError], str], ...] = (
         "another writer changed the table meanwhile",
     ),
     (
-        r"SlowDown|Status Code: (?:409|429|5\d\d)\b|AWSStatus500|AWSServiceThrottled|NoHttpResponse|SocketException|"
+        r"SlowDown|(?i:status(?: code)?:? )(?:409|429|5\d\d)\b|Generic S3 error|"
+        r"AWSStatus500|AWSServiceThrottled|NoHttpResponse|SocketException|"
         r"SocketTimeout|ConnectException|ConnectTimeout|Connection (?:reset|refused|pool shut down)|"
         r"Unable to execute HTTP request|AWSApiCallTimeout|ApiCallAttemptTimeout",
         TransientError,
@@ -55,17 +56,19 @@ MEANINGS: tuple[tuple[str, type[CreatorlakeError], str], ...] = (
 
 @contextmanager
 def told(what: str) -> Iterator[None]:
-    """Turn a failure of Spark that has a known meaning into one of ours; others pass.
+    """Turn a failure of Spark, delta-rs or DuckDB that has a known meaning into one of ours; others pass.
 
     Args:
         what: the step, which begins the sentence.
     """
+    import duckdb
+    from deltalake.exceptions import DeltaError
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
     try:
         yield
-    except (PySparkException, Py4JError, ConnectionError) as error:
+    except (PySparkException, Py4JError, DeltaError, duckdb.Error, OSError) as error:
         if meaning := meaning_of(f"{type(error).__name__}: {error}"):
             kind, sentence = meaning
             raise kind(f"{what}: {sentence}.") from error

@@ -45,7 +45,12 @@ def table_hash(settings: Settings, name: str) -> str:
     opened = open_table(settings, name)
     if opened is None:
         return "none"
-    return rows_hash(opened.to_pyarrow_table())
+    return rows_hash(_rows(opened))
+
+
+def _rows(table: DeltaTable, columns: list[str] | None = None) -> pa.Table:
+    """Rows without those that deletion vectors mark: `to_pyarrow_table` refuses tables that have any."""
+    return pa.RecordBatchReader.from_stream(table.scan(columns=columns)).read_all()
 
 
 def rows_hash(table: pa.Table) -> str:
@@ -73,5 +78,5 @@ def duplicate_keys(settings: Settings, name: str) -> int:
     opened = open_table(settings, name)
     if opened is None:
         return 0
-    rows = opened.to_pyarrow_table(columns=list(TABLES[name].key))
+    rows = _rows(opened, list(TABLES[name].key))
     return int(rows.num_rows - rows.group_by(list(TABLES[name].key)).aggregate([]).num_rows)

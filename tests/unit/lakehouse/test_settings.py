@@ -12,6 +12,9 @@ def test_lake_root_of_a_folder_and_of_buckets(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_settings(lake="here").lake_root == str(tmp_path / "here")
     assert load_settings(lake="s3a://bucket/a/").lake_root == "s3://bucket/a"
+    for prefix in ("a b", "a%20b", "ä", "a[1]"):
+        with pytest.raises(SettingsError, match="may hold letters"):
+            _ = load_settings(lake=f"s3://bucket/{prefix}").lake_root
     assert load_settings(lake="", home=tmp_path / "h").lake_root == str(tmp_path / "h" / "lake")
     with pytest.raises(SettingsError, match="gs://"):
         _ = load_settings(lake="gs://bucket").lake_root

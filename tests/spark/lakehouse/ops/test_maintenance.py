@@ -76,7 +76,9 @@ def test_vacuum_removes_only_what_no_version_of_the_time_names(full):
 
 
 def test_f21_a_reader_of_a_vacuumed_version_gets_an_error_that_names_the_file(full, unchecked):
-    full.settings = unchecked.model_copy(update={"small_table_mib": 0})  # a large table's reader comes back for its files
+    full.settings = unchecked.model_copy(
+        update={"small_table_mib": 0}
+    )  # a large table's reader comes back for its files
     old = full.read(SPEC, version=full.version(SPEC.name))
     health = maintain(full, SPEC)
     assert health["vacuumed"] == WRITES

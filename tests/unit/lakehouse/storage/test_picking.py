@@ -7,9 +7,10 @@ import math
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lakehouse.storage import picking
 from lakehouse.storage.picking import CHANGED, GONE, KIND, NEW, changed_keys, differing, pick
 
 SCHEMA = pa.schema(
@@ -43,6 +44,7 @@ def _by_key(table):
     return {tuple(row[name] for name in KEY): row for row in table.to_pylist()}
 
 
+@settings(deadline=None)
 @given(new=ROWS, old=ROWS)
 def test_what_differs_is_new_changed_or_gone(new, old):
     tables = _table(new), _table(old)
@@ -85,3 +87,23 @@ def test_changed_keys_are_those_of_the_versions_asked_for(tmp_path):
     found = changed_keys(table, schema, versions=range(1, 3), most=3)
     assert {tuple(row.values()) for row in found.to_pylist()} == {("x", "1"), ("x", "2"), ("y", "same")}
     assert changed_keys(table, schema, versions=range(3), most=3) is None
+
+
+def test_more_bytes_than_fit_are_none(stored, monkeypatch):
+    monkeypatch.setattr("lakehouse.storage.picking.MAX_BYTES", 100)
+    assert pick(stored, SCHEMA, where="", keys=None, most=1000) is None
+    assert pick(stored, SCHEMA, where="", keys=pa.table({"account": list("0123456789")}), most=1000) is None
+
+
+def test_keys_are_looked_up_row_by_row_however_many_rows_there_are(tmp_path):
+    """With the table as the side that is gathered, these rows would not fit into the memory."""
+    rows = pa.table({"platform": ["x"] * 20_000, "account": [str(at) for at in range(20_000)]})
+    wide = rows.append_column("names", pa.array([["n" * 2_000]] * 20_000))
+    schema = pa.schema([SCHEMA.field(name) for name in ("platform", "account", "names")])
+    write_deltalake(tmp_path / "t", wide.cast(schema))
+    picking.CONFIG["memory_limit"], before = "20MB", picking.CONFIG["memory_limit"]
+    try:
+        keys = pa.table({"account": [str(at) for at in range(0, 2_000, 2)]})
+        assert pick(DeltaTable(tmp_path / "t"), schema, where="", keys=keys, most=1_000).num_rows == 1_000
+    finally:
+        picking.CONFIG["memory_limit"] = before

@@ -1,4 +1,4 @@
-"""What a failure inside Spark means to whoever has to act on it."""
+"""What a failure inside an engine means to whoever has to act on it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ CASES = [
     ("software.amazon.awssdk...S3Exception: null (Service: S3, Status Code: 403)", PermanentError, "credentials"),
     ("io.delta.exceptions.ConcurrentAppendException: Files were added", TransientError, "another writer"),
     ("AWSServiceThrottledException: (Service: S3, Status Code: 503, Request ID: 1): SlowDown", TransientError, "busy"),
+    ("OSError: Generic S3 error: Error performing GET: non-2xx status code: 503", TransientError, "does not answer"),
+    ("OSError: Kernel error: status code: 403 Forbidden: <Code>AccessDenied</Code>", PermanentError, "credentials"),
     ("java.net.SocketException: Connection reset", TransientError, "does not answer"),
     ("Py4JNetworkError: Answer from Java side is empty", PermanentError, "Java process ended"),
 ]
