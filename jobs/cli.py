@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lakehouse.errors import CreatorlakeError, PermanentError
-from lakehouse.storage.spark_errors import meaning_of
+from lakehouse.storage.engine_errors import meaning_of
 
 Handler = Callable[[argparse.Namespace], int]
 DEFAULT_PORT = 8000

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -27,7 +27,8 @@ from lakehouse.identity.pairs import KEYED, SORTED_BY, edges, explode, prepare
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.links import ACCOUNT_LINK, EMAIL_LINK, WEBSITE_LINK
 from lakehouse.silver.mentions import BIO, DECLARED, POST
-from lakehouse.storage.keys import Keys
+from lakehouse.storage.keys import Keys, frame_of
+from lakehouse.storage.picking import GONE, KIND, differing
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -160,22 +161,13 @@ def build_creator_ids(ctx: StepContext) -> Report:
 
 def _write(lake: Lake, spec: TableSpec, rows: pa.Table, old: pa.Table) -> None:
     """Make the table hold `rows`, writing only what is not in `old`; without a difference nothing is committed."""
-    if lake.version(spec.name) is None:
+    found = differing(rows, old.cast(rows.schema), key=spec.key) if lake.version(spec.name) is not None else None
+    if found is None:
         lake.replace(spec, lake.spark.createDataFrame(rows))
-        return
-    key = ", ".join(spec.key)
-    with duckdb.connect() as session:
-        session.register("new_rows", rows)
-        session.register("old_rows", old.cast(rows.schema))
-        session.execute(
-            f"CREATE TABLE keys AS SELECT {key} FROM (SELECT * FROM new_rows EXCEPT SELECT * FROM old_rows) "  # noqa: S608
-            f"UNION SELECT {key} FROM (SELECT * FROM old_rows EXCEPT SELECT * FROM new_rows)"
-        )
-        keys = session.sql("FROM keys").to_arrow_table()
-        changed = session.sql(f"SELECT n.* FROM new_rows n SEMI JOIN keys USING ({key})").to_arrow_table()  # noqa: S608
-    if keys.num_rows:
-        frame = lake.spark.createDataFrame(changed.cast(rows.schema))
-        lake.upsert(spec, frame, of=Keys.of_frame(lake.spark.createDataFrame(keys)))
+    elif found.num_rows:
+        changed = found.filter(pc.field(KIND) != GONE).select(rows.column_names)
+        keys = Keys.of_frame(lake.spark.createDataFrame(found.select(spec.key)))
+        lake.upsert(spec, frame_of(lake.spark, changed), of=keys)
 
 
 def _kept(value: Column, condition: Column, most: int) -> Column:

@@ -17,8 +17,8 @@ from lakehouse.contracts.layout import progress_key
 from lakehouse.contracts.tables import TABLES
 from lakehouse.crash import AFTER_COMMIT, BEFORE_DATA, crashpoint, point
 from lakehouse.settings import Settings
+from lakehouse.storage.engine_errors import told
 from lakehouse.storage.lake import Lake
-from lakehouse.storage.spark_errors import told
 
 Cursor = dict[str, Any]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from lakehouse.silver.rows import RAW_COLUMNS, parsed_schema
 from lakehouse.storage.keys import FEW, frame_of, kept
+from lakehouse.storage.picking import MAX_BYTES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -31,13 +32,23 @@ def new_records(lake: Lake, specs: Mapping[str, TableSpec], seen: Seen) -> DataF
     A night's few are read now and once: each reading of a table by Spark asks Delta for its files again.
     """
     written = [spec for spec in specs.values() if lake.version(spec.name) is not None] or list(specs.values())[:1]
-    if not seen.is_nothing:
-        found = [lake.pick(spec, where=seen.predicate(), columns=RAW_COLUMNS) for spec in written]
-        if all(rows is not None for rows in found):
-            return frame_of(lake.spark, pa.concat_tables(found))
+    found = None if seen.is_nothing else _few(lake, written, seen)
+    if found is not None:
+        return frame_of(lake.spark, found)
     frames = [lake.read(spec).where(seen.predicate()).select(*RAW_COLUMNS) for spec in written]
     records = reduce(lambda left, right: left.unionByName(right), frames)
     return records if seen.is_nothing else kept(records)
+
+
+def _few(lake: Lake, specs: Sequence[TableSpec], seen: Seen) -> pa.Table | None:
+    """The new records of several tables; None where they are work for Spark."""
+    parts: list[pa.Table] = []
+    for spec in specs:
+        part = lake.pick(spec, where=seen.predicate(), columns=RAW_COLUMNS)
+        if part is None or sum(table.nbytes for table in (*parts, part)) > MAX_BYTES:
+            return None
+        parts.append(part)
+    return pa.concat_tables(parts)
 
 
 def first_of_each(records: DataFrame) -> DataFrame:

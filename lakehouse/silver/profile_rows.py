@@ -6,7 +6,7 @@ its name; a handle with spaces is a name, an opaque id in the handle field is an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -93,13 +93,9 @@ def stated_profile(payload: Mapping[str, object], scope: Scope) -> tuple[Row | N
 def with_language(row: Row | None) -> Row | None:
     """The row with the language that its text shows, unless it has one."""
     if row and row["language_code"] is None:
-        row["language_code"] = languages.detect_language(spoken_text(map(row.get, SPOKEN)))
+        texts = (row.get(name) for name in SPOKEN)
+        row["language_code"] = languages.detect_language(" ".join(text for text in texts if isinstance(text, str)))
     return row
-
-
-def spoken_text(parts: Iterable[object]) -> str:
-    """Text that shows the language of a row, from its columns `SPOKEN`."""
-    return " ".join(part for part in parts if isinstance(part, str))
 
 
 def read_identity(reading: Reading, platform: str, *, id_field: str, name_field: str) -> Identity:

@@ -8,7 +8,7 @@ names the error and the fields, never a value.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC
 from functools import cache
 from typing import Any
@@ -18,9 +18,8 @@ import pyarrow as pa
 from lakehouse.contracts.fields import FIELDS
 from lakehouse.contracts.tables import OBSERVATIONS, POSTS, TableSpec
 from lakehouse.silver.erased import is_erased
-from lakehouse.silver.languages import detect_language
 from lakehouse.silver.post_rows import stated_post
-from lakehouse.silver.profile_rows import SPOKEN, Row, Scope, spoken_text, stated_profile
+from lakehouse.silver.profile_rows import Row, Scope, stated_profile, with_language
 from lakehouse.silver.rules import Reading, Reject
 
 ENVELOPE = (
@@ -91,8 +90,7 @@ def parse_batch(
         part = slice(start, start + ROWS_AT_ONCE)
         given = zip(payloads[part], scopes[part], strict=True)
         results = [_unless_erased(_parse(payload, scope, normalise), scope, erased) for payload, scope in given]
-        _add(values, columns, results)
-    values["language_code"] = _languages(values)
+        _add(values, columns, [_spoken(result) for result in results])
     arrays = [batch.column(name) for name in ENVELOPE]
     arrays += [pa.array(values[name], schema.field(name).type) for name in values]
     return pa.RecordBatch.from_arrays(_as(arrays, schema), schema=schema)
@@ -117,16 +115,16 @@ def _add(values: Mapping[str, list[object]], columns: tuple[str, ...], results: 
     values["is_refused"] += [row is None for row, _ in results]
 
 
-def _languages(values: Mapping[str, list[object]]) -> list[object]:
-    """Stated languages, and where there is none that of a row's text.
+def _spoken(result: Result) -> Result:
+    """The result with the language that its text shows.
 
-    A step of its own: the model reads twice as fast while nothing else takes its place in the processor's cache. It fails
-    on no text that Arrow can hold.
+    A pass of its own: the model reads twice as fast while nothing else takes its place in the processor's cache.
     """
-    texts = zip(*(values[name] for name in SPOKEN if name in values), strict=True)
-    return [
-        code or detect_language(spoken_text(parts)) for code, parts in zip(values["language_code"], texts, strict=True)
-    ]
+    row, rejects = result
+    try:
+        return with_language(row), rejects
+    except Exception as error:  # noqa: BLE001  (as in `_parse`)
+        return _failed(error, ("language_code",))
 
 
 def _unless_erased(result: Result, scope: Scope, erased: frozenset[str]) -> Result:
@@ -147,7 +145,12 @@ def _parse(text: str, scope: Scope, normalise: Normalise) -> Result:
     try:
         return normalise(payload, scope)
     except Exception as error:  # noqa: BLE001  (bronze only grows: a row that stops one run would stop every later one)
-        return _bad_payload({"error": type(error).__name__, "fields": sorted(payload)})
+        return _failed(error, payload)
+
+
+def _failed(error: Exception, fields: Iterable[str]) -> tuple[None, list[Reject]]:
+    """What becomes of a row that a rule fails on."""
+    return _bad_payload({"error": type(error).__name__, "fields": sorted(fields)})
 
 
 def _bad_payload(raw: object) -> tuple[None, list[Reject]]:

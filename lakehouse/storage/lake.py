@@ -126,10 +126,10 @@ class Lake:
         """
         newest = self.version(spec.name)
         if newest is None:
-            return self._frame(spec, spec.arrow_schema().empty_table())
+            return frame_of(self.spark, spec.arrow_schema().empty_table())
         is_newest = version in {None, newest}
         if is_newest and self._is_up_to(spec, min(self.settings.small_table_mib, IN_PLAN_MAX_MIB)):
-            return self._frame(spec, self._arrow(spec))
+            return frame_of(self.spark, self._arrow(spec))
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
@@ -138,7 +138,7 @@ class Lake:
     def read_of(self, spec: TableSpec, keys: Keys) -> DataFrame:
         """Rows of the newest version whose values in the columns of the keys occur among them, read now."""
         rows = self.pick(spec, keys=keys)
-        return kept(keys.rows_of(self.read(spec))) if rows is None else self._frame(spec, rows)
+        return kept(keys.rows_of(self.read(spec))) if rows is None else frame_of(self.spark, rows)
 
     def pick(
         self, spec: TableSpec, *, where: str = "", keys: Keys | None = None, columns: Sequence[str] = ()
@@ -413,10 +413,6 @@ class Lake:
             writer = writer.options(**IN_PLACE)
         return writer.partitionBy(*spec.partition_by) if spec.partition_by else writer
 
-    def _frame(self, spec: TableSpec, rows: pa.Table) -> DataFrame:
-        """Rows of this process as a frame whose plan holds them."""
-        return self.spark.createDataFrame(rows if rows.num_rows else [], self.spark_schema(spec))
-
     def _differing(
         self, spec: TableSpec, rows: DataFrame, count: int, of: Keys | None
     ) -> tuple[DataFrame, dict[str, int]]:
@@ -481,7 +477,7 @@ class Lake:
     def _feed(self, spec: TableSpec, versions: range) -> DataFrame:
         """Rows before and after each change of some versions."""
         if not versions:
-            return self._frame(spec, spec.arrow_schema().empty_table())
+            return frame_of(self.spark, spec.arrow_schema().empty_table())
         feed = self.spark.read.format("delta").option("readChangeFeed", "true")
         feed = feed.option("startingVersion", versions.start).option("endingVersion", versions.stop - 1)
         return feed.load(self.layout.table_uri(spec)).select(*spec.columns)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from lakehouse.contracts.payload import POST_FIELDS, PROFILE_FIELDS
-from lakehouse.silver import rows, rules
+from lakehouse.silver import languages, rows, rules
 from lakehouse.silver.erased import subject_digest
 from lakehouse.silver.post_rows import post_row
 from lakehouse.silver.profile_rows import Scope, profile_row
@@ -263,3 +263,20 @@ def test_an_erased_account_is_refused_without_its_values():
     assert parsed[0]["rejects"] == [{"field_name": None, "reason_code": "erased", "raw_value": ""}]
     assert {parsed[0][name] for name in rows.PROFILE_COLUMNS} == {None}
     assert not any("jane" in digest for digest in erased)
+
+
+def test_a_text_that_the_language_model_fails_on_stops_its_row_alone(monkeypatch):
+    def fails(text):
+        if text == "odd":
+            raise RuntimeError("secret odd text")
+        return "es"
+
+    monkeypatch.setattr(languages, "detect_language", fails)
+    payloads = [{"handle": "a", "bio": "hola"}, {"handle": "b", "bio": "odd"}, {"handle": "c", "language": "en"}]
+    (parsed,) = rows.parse_profiles([raw_batch(payloads)], pepper=b"p")
+    assert parsed["language_code"].to_pylist() == ["es", None, "en"]
+    assert parsed["is_refused"].to_pylist() == [False, True, False]
+    (reject,) = parsed["rejects"].to_pylist()[1]
+    assert reject["reason_code"] == "bad_payload"
+    assert "RuntimeError" in reject["raw_value"]
+    assert "odd" not in reject["raw_value"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lakehouse.errors import PermanentError, TransientError
-from lakehouse.storage.spark_errors import MEANINGS, meaning_of, told
+from lakehouse.storage.engine_errors import MEANINGS, meaning_of, told
 
 CASES = [
     ("java.io.IOException: No space left on device", PermanentError, "disk is full"),
