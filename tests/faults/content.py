@@ -1,20 +1,28 @@
-"""What a lake holds, whatever way it came to be: one hash per table over its rows, without the times of its own clock."""
+"""What a lake holds, whatever way it came to be: its rows, without the times of its own clock."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from lakehouse.contracts.tables import QUALITY_METRICS, TABLES
+from lakehouse.contracts.tables import DOCS, EMBEDDINGS, QUALITY_METRICS, TABLES
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import ObjectStore
 
 CLOCK_COLUMNS = frozenset({"landed_at", "first_seen_at", "assigned_at", "created_at", "merged_at"})
 """Columns that hold when this lake saw something, not what it saw."""
+MODELLED_COLUMNS = frozenset({"vector", "niche_score", "niches"})
+"""Columns that an encoder made. Which texts share its batches changes a vector by up to 1e-6 (`lakehouse/encoder.py`)."""
+TOLERANCE = 1e-5
+"""Of numbers in them: a score is made of many components of two vectors, and rounded to six decimals."""
+SNAPSHOT = "snapshot"
+COMPARED = (*sorted(set(TABLES) - {QUALITY_METRICS.name}), SNAPSHOT)
+"""What two lakes are compared by."""
 
 
 def storage_options(settings: Settings) -> dict[str, str]:
@@ -40,14 +48,6 @@ def open_table(settings: Settings, name: str) -> DeltaTable | None:
         return None
 
 
-def table_hash(settings: Settings, name: str) -> str:
-    """Rows and sha256 of a table's rows in the order of their text."""
-    opened = open_table(settings, name)
-    if opened is None:
-        return "none"
-    return rows_hash(_rows(opened))
-
-
 def _rows(table: DeltaTable, columns: list[str] | None = None) -> pa.Table:
     """Rows without those that deletion vectors mark: `to_pyarrow_table` refuses tables that have any."""
     return pa.RecordBatchReader.from_stream(table.scan(columns=columns)).read_all()
@@ -60,17 +60,68 @@ def rows_hash(table: pa.Table) -> str:
     return f"{len(rows)}:{hashlib.sha256(''.join(rows).encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
-def content(settings: Settings) -> dict[str, str]:
-    """Hash of every declared table but that of measures of runs, and of the documents that the current snapshot serves."""
-    hashes = {name: table_hash(settings, name) for name in sorted(set(TABLES) - {QUALITY_METRICS.name})}
+def differing(one: Settings, other: Settings) -> list[str]:
+    """Declared tables, but that of measures of runs, that hold other rows in two lakes; `snapshot` are the documents served."""
+    return [name for name in COMPARED if not are_alike(_compared(one, name), _compared(other, name))]
+
+
+def are_alike(one: pa.Table | None, other: pa.Table | None) -> bool:
+    """Whether two tables hold the same rows, in any order: exactly, but for what an encoder made, which may be `TOLERANCE` off."""
+    if one is None or other is None:
+        return one is other
+    if one.schema.names != other.schema.names:
+        return False
+    exact, modelled = zip(*(_parts(table) for table in (one, other)), strict=True)
+    return bool(exact[0] == exact[1]) and _are_near(*modelled)
+
+
+def _parts(table: pa.Table) -> tuple[list[str], list[list[object]]]:
+    """Rows in the order of their text: that text, without modelled and clock columns, and the modelled values."""
+    rows = table.to_pylist()
+    parts = [
+        (
+            repr([(name, row[name]) for name in sorted(row) if name not in CLOCK_COLUMNS | MODELLED_COLUMNS]),
+            [row[name] for name in sorted(row) if name in MODELLED_COLUMNS],
+        )
+        for row in rows
+    ]
+    parts.sort(key=lambda part: part[0])
+    return [text for text, _ in parts], [values for _, values in parts]
+
+
+def _are_near(one: object, other: object) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=0, abs_tol=TOLERANCE)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_are_near, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_are_near(one[name], other[name]) for name in one)
+    return one == other
+
+
+def _compared(settings: Settings, name: str) -> pa.Table | None:
+    """The rows of a table that are a promise, None without any."""
+    if name == SNAPSHOT:
+        return _served(settings)
+    opened = open_table(settings, name)
+    rows = _rows(opened) if opened is not None else None
+    docs = open_table(settings, DOCS.name)
+    if rows is None or name != EMBEDDINGS.name or docs is None:
+        return rows
+    used = set(_rows(docs, ["content_hash"]).column("content_hash").to_pylist())
+    is_used = [text in used for text in rows.column("content_hash").to_pylist()]
+    return rows.filter(pa.array(is_used))  # vectors of texts that nobody has any more are kept
+
+
+def _served(settings: Settings) -> pa.Table | None:
     objects = ObjectStore.open(settings)
     current = objects.read_json("snapshots/CURRENT")
-    if current is not None:
-        folder = f"snapshots/{current['snapshot_id']}/shards"
-        keys = sorted(info.key for info in objects.list(folder) if info.key.endswith("/docs.parquet"))
-        docs = pa.concat_tables([pq.read_table(pa.BufferReader(objects.get(key))) for key in keys])
-        hashes["snapshot"] = rows_hash(docs.drop_columns(["row_id", "list_id", "row_check"]))
-    return hashes
+    if current is None:
+        return None
+    folder = f"snapshots/{current['snapshot_id']}/shards"
+    keys = sorted(info.key for info in objects.list(folder) if info.key.endswith("/docs.parquet"))
+    docs = pa.concat_tables([pq.read_table(pa.BufferReader(objects.get(key))) for key in keys])
+    return docs.drop_columns(["row_id", "list_id", "row_check"])
 
 
 def duplicate_keys(settings: Settings, name: str) -> int:

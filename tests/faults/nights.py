@@ -18,7 +18,7 @@ from lakehouse.settings import load_settings
 from lakehouse.simulate.world import World
 from lakehouse.simulate.write import write_delta, write_world
 from lakehouse.storage.lake import Lake
-from tests.faults.content import content
+from tests.faults.content import differing
 from tests.support import REPO, Home
 
 CHANGED = 0.05
@@ -130,8 +130,7 @@ def _compared(home: Home, inbox: Path) -> list[str]:
     shutil.copytree(Path(home.lake) / "landing", Path(anew.lake) / "landing")
     _complete(anew, inbox)
     settings = [load_settings(home=one.path, lake=one.lake, email_pepper="any") for one in (home, anew)]
-    lived, built = (content(one) for one in settings)
-    return sorted(name for name in built if lived[name] != built[name])
+    return differing(*settings)
 
 
 def _median(values: list[float]) -> float:

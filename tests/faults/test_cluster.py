@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.faults.content import content
+from tests.faults.content import differing
 from tests.s3_backends import S3Backend
 from tests.spark_cluster import standalone
 from tests.support import WORLD, Home, step_counts
@@ -40,5 +40,5 @@ def test_a_cluster_gives_the_same_tables_as_an_embedded_run(s3: S3Backend, tmp_p
         executors = [path for path in (tmp_path / "cluster").glob("worker-*/app-*/*") if path.is_dir()]
         assert len({path.parent.parent.name for path in executors}) == 2, "one worker had no executor"
     settings = [s3.settings(home.path, home.lake.removeprefix("s3://")) for home in (embedded, spread)]
-    assert content(settings[1]) == content(settings[0])
+    assert differing(*settings) == []
     assert step_counts(spread) == step_counts(embedded)
