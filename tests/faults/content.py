@@ -110,7 +110,8 @@ def _compared(settings: Settings, name: str) -> pa.Table | None:
         return rows
     used = set(_rows(docs, ["content_hash"]).column("content_hash").to_pylist())
     is_used = [text in used for text in rows.column("content_hash").to_pylist()]
-    return rows.filter(pa.array(is_used))  # vectors of texts that nobody has any more are kept
+    plain = rows.cast(EMBEDDINGS.arrow_schema())  # delta-rs gives views of strings, which cannot be filtered
+    return plain.filter(pa.array(is_used))  # vectors of texts that nobody has any more are kept
 
 
 def _served(settings: Settings) -> pa.Table | None:
