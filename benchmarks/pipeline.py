@@ -1,7 +1,8 @@
 """The main job: seconds from raw files to a service that answers, rows and seconds per step, memory.
 
 `make bench-pipeline` measures the default input; `make bench-pipeline INPUT=folder` a folder of real files, whose result
-is `pipeline_input.json`; `make bench-pipeline PART=scale SIZES=100000,1000000` how cost grows (`scale.py`).
+is `pipeline_input.json`; `make bench-pipeline PART=scale SIZES=100000,1000000` how cost grows (`scale.py`), and `PART=rows`
+what a row costs where the work is Python (`rows.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.steps import STEPS
-from benchmarks import scale
+from benchmarks import rows, scale
 from benchmarks.plot import draw
 from benchmarks.report import Figure, publish
 from jobs.memory import PeakMemory
@@ -24,8 +25,8 @@ FIRST_RUN_SECONDS = 240
 READY_AGAIN_SECONDS = 20
 """Promise for a second run with nothing changed, from the command to the first ready answer."""
 RUN_TIMEOUT_SECONDS = 3_600
-SCALE = "scale"
-"""Part that measures sizes, and how the names of its figures begin."""
+SCALE, ROWS = "scale", "rows"
+"""Parts that measure sizes, and single rows; how the names of their figures begin."""
 COUNTS = ("rows_in", "rows_out", "rows_quarantined", "rows_duplicate")
 
 
@@ -78,8 +79,10 @@ def main() -> None:
         command = f"make bench-pipeline PART={SCALE} SIZES={','.join(map(str, scale.sizes()))}"
         publish("pipeline", scale.measure(scale.sizes()), command=command, replaces=(SCALE,))
         draw()
+    elif os.environ.get("PART") == ROWS:
+        publish("pipeline", rows.measure(), command=f"make bench-pipeline PART={ROWS}", replaces=(ROWS,))
     else:
-        publish("pipeline", measure(""), command="make bench-pipeline", keeps=(SCALE,))
+        publish("pipeline", measure(""), command="make bench-pipeline", keeps=(SCALE, ROWS))
 
 
 if __name__ == "__main__":
