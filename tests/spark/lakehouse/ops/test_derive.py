@@ -89,6 +89,13 @@ def test_a_small_table_is_derived_whole(built):
     assert _run(built) == ({"a": "Ann", "b": "Bea", "c": "Cid"}, {"a", "b", "c"})
 
 
+def test_many_rows_of_few_bytes_are_no_small_table(built, monkeypatch):
+    monkeypatch.setattr("lakehouse.storage.lake.SMALL_ROWS", 2)
+    built.settings = built.settings.model_copy(update={"small_table_mib": 1})
+    built.upsert(ACCOUNTS, _accounts(built, b="Bea"))
+    assert _run(built) == ({"a": "Ann", "b": "Bea", "c": "Cid"}, {"b"})
+
+
 def test_where_most_keys_changed_the_table_is_replaced(built, monkeypatch):
     monkeypatch.setattr("lakehouse.ops.derive.FEW", 1)
     built.upsert(ACCOUNTS, _accounts(built, b="Bea", c="Cat"))
