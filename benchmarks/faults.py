@@ -18,12 +18,15 @@ from benchmarks import faults_page
 from benchmarks.report import Figure, publish
 from benchmarks.screens import take
 from lakehouse.contracts.tables import TABLES
+from lakehouse.settings import load_settings
 from lakehouse.simulate.world import World
+from lakehouse.storage.lake import Lake
 from tests.browser import installed_browser
 from tests.faults.content import COMPARED, differing, duplicate_keys
 from tests.faults.corpus import corpus, fate
 from tests.faults.dagster_home import FINISHED, operated, until
 from tests.faults.drivers import append_together, outcome
+from tests.faults.growth import MAINTAINED_EVERY, NO_RETENTION, grow
 from tests.faults.kills import kill_at_each, passed, points, registered
 from tests.faults.nights import Night, live_through
 from tests.faults.proxy import LOG_COMMIT, Rule, meetings, proxied
@@ -38,6 +41,8 @@ SLOT_SECONDS = 60
 """Promise: a killed run's pool slots are free again within this."""
 RUN_SECONDS = 900
 NIGHTS, MAX_DRIFT = 24, 1.1
+WRITES = 98
+"""Fourteen weeks of nightly runs."""
 
 
 def writers(folder: Path) -> list[Figure]:
@@ -196,6 +201,32 @@ def nights(folder: Path) -> list[Figure]:
     ]
 
 
+def runs(folder: Path) -> list[Figure]:
+    """Fourteen weeks of runs on one table with weekly upkeep: the files of the first week and of the last."""
+    settings = load_settings(home=folder, lake=str(folder / "lake"), email_pepper="bench", spark_extra=NO_RETENTION)
+    lake = Lake(settings)
+    found = list(grow(lake, WRITES))
+    lake.spark.stop()
+    first, last = found[:MAINTAINED_EVERY], found[-MAINTAINED_EVERY:]
+    most = {
+        name: [max(getattr(files, name) for files in week) for week in (first, last)] for name in ("live", "stored")
+    }
+    return [
+        Figure(
+            f"Runs {WRITES}, upkeep every {MAINTAINED_EVERY}: data files at the most, last week",
+            most["live"][1],
+            "files",
+            most["live"][0],
+        ),
+        Figure(
+            "Runs: stored data files of all versions at the most, last week",
+            most["stored"][1],
+            "files",
+            most["stored"][0],
+        ),
+    ]
+
+
 def _told(night: Night) -> str:
     return f"{night.kills} kills, {night.files} files, {night.stored_bytes} bytes"
 
@@ -207,6 +238,7 @@ PARTS: dict[str, tuple[Callable[[Path], list[Figure]], tuple[str, ...]]] = {
     "bad_input": (bad_input, ("F9", "F10", "F11")),
     "kills": (kills, ("F1",)),
     "nights": (nights, ("Nights", "Nights:")),
+    "runs": (runs, ("Runs", "Runs:")),
 }
 """Name -> what measures it, and the fault numbers that its figures begin with."""
 
