@@ -17,7 +17,8 @@ from pathlib import Path
 from benchmarks import faults_page
 from benchmarks.report import Figure, publish
 from benchmarks.screens import take
-from lakehouse.contracts.tables import TABLES
+from lakehouse.contracts.layout import PROGRESS, progress_key
+from lakehouse.contracts.tables import OBSERVATIONS, TABLES
 from lakehouse.settings import load_settings
 from lakehouse.simulate.world import World
 from lakehouse.storage.lake import Lake
@@ -138,7 +139,9 @@ def dagster(folder: Path) -> list[Figure]:
         first = running_dagster.launch("nightly")
         worker = until(running_dagster.workers, 300)[0]
         until(running_dagster.taken_slots, 120)
-        until(lambda: any(home.objects.list("progress/_silver_core__observations")), RUN_SECONDS)
+        until(
+            lambda: progress_key(OBSERVATIONS.name) in {info.key for info in home.objects.list(PROGRESS)}, RUN_SECONDS
+        )
         started = time.monotonic()
         worker.send_signal(signal.SIGKILL)
         until(lambda: running_dagster.runs()[first]["status"] == "FAILURE", 2 * SLOT_SECONDS)
