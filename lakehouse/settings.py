@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     small_table_mib: int = Field(
         4,
         ge=0,
-        description="Tables up to this size (MiB) and 25,000 rows are derived whole each night: cheaper than what changed",
+        description="Tables up to this size (MiB) and 25,000 rows are derived whole each night, others by what changed",
     )
     metrics_days: int = Field(
         0, ge=0, description="Days of daily metrics to keep, back from the newest; 0 keeps all, growth needs 120"

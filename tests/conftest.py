@@ -15,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.lake import Lake
 from tests.s3_backends import MINISTACK, S3Backend, running
+from tests.support import NO_RETENTION
 
 DATA_VARIABLE = "CREATORLAKE_TEST_DATA"
 E2E = "tests/e2e"
@@ -79,6 +80,16 @@ def _spark(spark_home: Path) -> Iterator[None]:
 def lake(_spark: None, settings: Settings, spark_home: Path) -> Lake:
     """An empty lake of its own on the session's Spark."""
     return Lake(settings.model_copy(update={"home": spark_home}))
+
+
+@pytest.fixture
+def no_retention(lake: Lake) -> Iterator[None]:
+    """Lets VACUUM remove what was written a moment ago; outside tests the check is never taken away."""
+    for name, value in NO_RETENTION.items():
+        lake.spark.conf.set(name, value)
+    yield
+    for name in NO_RETENTION:
+        lake.spark.conf.unset(name)
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,8 @@ WORLD = {
     "CREATORLAKE_EMAIL_PEPPER": "pepper of the tests, no secret",
 }
 """Settings of the small synthetic world; with equal secrets two lakes can be compared."""
+NO_RETENTION = {"spark.databricks.delta.retentionDurationCheck.enabled": "false"}
+"""Spark's setting with which VACUUM may remove, at `vacuum_hours` 0, what only versions of a moment ago name."""
 
 
 @dataclass

@@ -49,8 +49,8 @@ HERE_MAX_MIB = 1024
 """Stored size of a table of which this process picks few rows: some eight million accounts, half a minute on two cores. Of larger
 tables Spark does."""
 SMALL_ROWS = 25_000
-"""Rows of a table that is small whatever its bytes are: one that is written whole tells everybody who derives from it that every
-row changed, and from here on deriving what they hold costs more than a commit."""
+"""Rows of a small table at the most, however few its bytes are: one that is written whole tells everybody who derives from it that
+every row changed, and beyond this, deriving what they hold costs more than a commit."""
 STILL_THREADS = 16
 """Tables asked for at once: each waits for the store, twice."""
 _RAISED = re.compile(r"\[USER_RAISED_EXCEPTION\] (\S+ is null)")
@@ -315,14 +315,15 @@ class Lake:
 
     def is_small(self, spec: TableSpec) -> bool:
         """Whether writing the whole table costs less than another commit or plan: up to `small_table_mib` and `SMALL_ROWS`."""
-        return (
-            self.version(spec.name) is not None
-            and self._is_up_to(spec, self.settings.small_table_mib)
-            and self.count(spec) <= SMALL_ROWS
+        return self.version(spec.name) is not None and self._is_up_to(
+            spec, self.settings.small_table_mib, rows=SMALL_ROWS
         )
 
-    def _is_up_to(self, spec: TableSpec, mib: int) -> bool:
-        return sum(int(file["size_bytes"]) for file in self.files(spec)) <= mib * 1024 * 1024
+    def _is_up_to(self, spec: TableSpec, mib: int, *, rows: int | None = None) -> bool:
+        """Whether the newest version's files hold no more than so much; rows that were removed but stand in a file count."""
+        files = self.files(spec)
+        stored = sum(int(file["num_records"] or 0) for file in files)
+        return sum(int(file["size_bytes"]) for file in files) <= mib * 1024 * 1024 and (rows is None or stored <= rows)
 
     def _arrow(self, spec: TableSpec) -> pa.Table:
         """All rows of the newest version, in the declared types."""

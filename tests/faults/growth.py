@@ -14,8 +14,6 @@ from lakehouse.storage.lake import Lake
 ROWS, CHANGED, NEW = 1_000, 10, 5
 """Rows at the start; rows that a run changes, and that it adds."""
 MAINTAINED_EVERY = 7
-NO_RETENTION = {"spark.databricks.delta.retentionDurationCheck.enabled": "false"}
-"""Spark's setting with which upkeep may remove what only versions of a minute ago name, at `vacuum_hours` 0."""
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -29,7 +27,10 @@ class Files:
 
 
 def grow(lake: Lake, runs: int) -> Iterator[Files]:
-    """Write the table `runs` times, each time the rows that a night would; the table passes for a large one."""
+    """Write the table `runs` times, each time the rows that a night would; the table passes for a large one.
+
+    Spark runs with `NO_RETENTION`: upkeep removes at once what only older versions name.
+    """
     lake.settings = lake.settings.model_copy(update={"small_table_mib": 0, "vacuum_hours": 0})
     _write(lake, [f"a{at}" for at in range(ROWS)], told="start")
     for run in range(1, runs + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -19,7 +20,7 @@ from lakehouse.simulate.world import World
 from lakehouse.simulate.write import write_delta, write_world
 from lakehouse.storage.lake import Lake
 from tests.faults.content import differing
-from tests.support import REPO, Home
+from tests.support import NO_RETENTION, REPO, Home
 
 CHANGED = 0.05
 """Share of the accounts that a delivery changes."""
@@ -27,10 +28,7 @@ KILL_SHARE, MAX_KILLS = 0.6, 2
 """How likely each further attempt of a night is killed, and how many are at the most."""
 MAINTAINED_EVERY = 6
 RUN_SECONDS = 900
-NO_RETENTION = {
-    "CREATORLAKE_VACUUM_HOURS": "0",
-    "CREATORLAKE_SPARK_EXTRA": '{"spark.databricks.delta.retentionDurationCheck.enabled": "false"}',
-}
+AT_ONCE = {"CREATORLAKE_VACUUM_HOURS": "0", "CREATORLAKE_SPARK_EXTRA": json.dumps(NO_RETENTION)}
 """Maintenance may remove at once what only old versions name: these nights are minutes apart, and nobody reads."""
 
 
@@ -114,7 +112,7 @@ def _kills(home: Home, inbox: Path, chance: random.Random, *, longest: float) ->
 
 
 def _maintain(home: Home) -> None:
-    environment = replace(home, env=home.env | NO_RETENTION).environment()
+    environment = replace(home, env=home.env | AT_ONCE).environment()
     subprocess.run([sys.executable, "-m", "tests.faults.nights"], cwd=REPO, env=environment, check=True)
 
 

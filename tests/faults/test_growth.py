@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.growth import MAINTAINED_EVERY, NEW, NO_RETENTION, ROWS, grow
+from tests.faults.growth import MAINTAINED_EVERY, NEW, ROWS, grow
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults, pytest.mark.timeout(900)]
 RUNS = 2 * MAINTAINED_EVERY
 
 
+@pytest.mark.usefixtures("no_retention")
 def test_files_do_not_grow_with_runs(lake):
-    for name, value in NO_RETENTION.items():
-        lake.spark.conf.set(name, value)
-    try:
-        found = list(grow(lake, RUNS))
-    finally:
-        for name in NO_RETENTION:
-            lake.spark.conf.unset(name)
+    found = list(grow(lake, RUNS))
     assert [files.rows for files in found] == [ROWS + NEW * run for run in range(1, RUNS + 1)]
     first, last = (found[start : start + MAINTAINED_EVERY] for start in range(0, RUNS, MAINTAINED_EVERY))
     for name in ("live", "stored"):

@@ -206,8 +206,8 @@ def test_a_killed_erasure_is_finished_by_the_next_and_the_lake_can_still_be_buil
 
 
 @pytest.mark.faults
+@pytest.mark.usefixtures("no_retention")
 def test_upkeep_takes_erased_accounts_out_of_files_and_then_of_history(full):
-    name = "spark.databricks.delta.retentionDurationCheck.enabled"
     request_erasure(full, ["youtube:@canaryhandle"])
     erase(full, lambda _text: None)
     night(full)
@@ -215,13 +215,9 @@ def test_upkeep_takes_erased_accounts_out_of_files_and_then_of_history(full):
     for spec in written:
         assert maintain(full, spec)["removed_rows"] == 0, spec.name
     assert WORD in said_in_files(full)  # older versions, which a reader may still be reading
-    full.spark.conf.set(name, "false")
-    try:
-        full.settings = full.settings.model_copy(update={"vacuum_hours": 0})
-        for spec in written:
-            maintain(full, spec)
-    finally:
-        full.spark.conf.unset(name)
+    full.settings = full.settings.model_copy(update={"vacuum_hours": 0})
+    for spec in written:
+        maintain(full, spec)
     assert WORD not in said_in_files(full)
 
 

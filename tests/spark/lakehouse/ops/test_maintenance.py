@@ -27,15 +27,6 @@ def full(lake):
     return lake
 
 
-@pytest.fixture
-def unchecked(lake):
-    """Lets VACUUM remove what was written a moment ago; outside tests the check is never taken away."""
-    name = "spark.databricks.delta.retentionDurationCheck.enabled"
-    lake.spark.conf.set(name, "false")
-    yield lake.settings.model_copy(update={"vacuum_hours": 0})
-    lake.spark.conf.unset(name)
-
-
 def _content(lake, version=None):
     return sorted(row.alias_id for row in lake.read(SPEC, version=version).collect())
 
@@ -75,10 +66,10 @@ def test_vacuum_removes_only_what_no_version_of_the_time_names(full):
     assert sum(1 for info in full.objects.list(f"delta/{SPEC.name}") if info.key.endswith(".parquet")) > 1
 
 
-def test_f21_a_reader_of_a_vacuumed_version_gets_an_error_that_names_the_file(full, unchecked):
-    full.settings = unchecked.model_copy(
-        update={"small_table_mib": 0}
-    )  # a large table's reader comes back for its files
+@pytest.mark.usefixtures("no_retention")
+def test_f21_a_reader_of_a_vacuumed_version_gets_an_error_that_names_the_file(full):
+    # a large table's reader comes back for its files
+    full.settings = full.settings.model_copy(update={"small_table_mib": 0, "vacuum_hours": 0})
     old = full.read(SPEC, version=full.version(SPEC.name))
     health = maintain(full, SPEC)
     assert health["vacuumed"] == WRITES
