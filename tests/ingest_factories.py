@@ -6,7 +6,8 @@ from pathlib import Path
 
 from lakehouse.ingest.claims import claim
 from lakehouse.ingest.entries import Entry
-from lakehouse.ingest.files import LandedRecord, SourceFile, peek_header
+from lakehouse.ingest.convert import LandedRecord
+from lakehouse.ingest.files import SourceFile, peek_header
 from lakehouse.ingest.mapping import Mapping, parse_mapping
 
 LANDED_AT = "2024-01-02T03:04:05Z"

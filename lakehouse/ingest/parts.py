@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lakehouse.ingest.batches import BatchObject, QuarantineObject
+from lakehouse.ingest.convert import LandedRecord
 from lakehouse.ingest.entries import STAGE, Entry
-from lakehouse.ingest.files import LandedRecord
 from lakehouse.storage.objects import ObjectStore
 
 PART_BYTES = 64 * 1024 * 1024

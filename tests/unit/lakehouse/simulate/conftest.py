@@ -7,7 +7,8 @@ import pytest
 
 from lakehouse.ingest.claims import claim
 from lakehouse.ingest.entries import Entry
-from lakehouse.ingest.files import LandedRecord, SourceFile, peek_header
+from lakehouse.ingest.convert import LandedRecord
+from lakehouse.ingest.files import SourceFile, peek_header
 from lakehouse.ingest.mapping import load_mappings
 from lakehouse.simulate.world import World
 from lakehouse.simulate.write import write_world
