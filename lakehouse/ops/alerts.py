@@ -17,10 +17,11 @@ from lakehouse.contracts.layout import ALERTS
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import ObjectStore
 
-RUN_FAILED, POISON_OBJECT = "run_failed", "poison_object"
+RUN_FAILED, POISON_OBJECT, FETCH_TROUBLE = "run_failed", "poison_object", "fetch_trouble"
 KINDS = {
     RUN_FAILED: "A run of the pipeline failed, or its process was killed, and its retries are used up or still to come",
     POISON_OBJECT: "A landing object is damaged; its rows are in quarantine and everything else went on",
+    FETCH_TROUBLE: "A source refuses our credential, or is down; it is left alone for a while and the others go on",
 }
 """Kind -> what it means; `docs/runbook.md` has a section for each."""
 RUNBOOK = "docs/runbook.md#"

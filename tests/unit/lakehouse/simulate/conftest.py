@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from lakehouse.ingest.claims import claim
-from lakehouse.ingest.entries import Entry
 from lakehouse.ingest.convert import LandedRecord
+from lakehouse.ingest.entries import Entry
 from lakehouse.ingest.files import SourceFile, peek_header
 from lakehouse.ingest.mapping import load_mappings
 from lakehouse.simulate.world import World
