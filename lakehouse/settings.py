@@ -70,9 +70,32 @@ class Settings(BaseSettings):
     dagster_postgres: SecretStr | None = Field(
         None, description="Address of a PostgreSQL database for Dagster's runs; empty means SQLite in the home"
     )
+    fetch_credentials: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description='Credentials by source, as JSON: {"youtube_api": "..."}; a source with one is asked',
+    )
+    fetch_credentials_file: Path | None = Field(None, description="YAML or JSON file with further credentials")
+    fetch_sources_dir: Path | None = Field(None, description="Folder with further declared sources")
+    fetch_urls: dict[str, str] = Field(default_factory=dict, description="Other addresses of sources, as JSON")
+    fetch_allowed: tuple[str, ...] = Field(
+        (), description="Sources to ask though they ship disabled, as a JSON list; read their notes first"
+    )
+    fetch_minutes: float = Field(50, gt=0, description="Minutes that one run may spend on fetching")
+    fetch_policy: Path | None = Field(None, description="Refresh policy to plan by; empty means the shipped one")
+    fetch_ledger: SecretStr | None = Field(
+        None,
+        description="postgresql:// address of the quota ledger, for several machines; empty means SQLite in the home",
+    )
+    fetch_queue: SecretStr | None = Field(
+        None,
+        description="Queue of fetch tasks: a postgresql:// address or sqs://prefix; empty means SQLite in the home",
+    )
+    sqs_endpoint: str = Field("", description="SQS endpoint of a non-AWS service, for example http://127.0.0.1:4566")
     crash_at: str = Field("", description="For tests: kill the process at a crash point, `name:n`")
 
-    @field_validator("home", "input", "mappings_dir", "spark_jars")
+    @field_validator(
+        "home", "input", "mappings_dir", "spark_jars", "fetch_credentials_file", "fetch_sources_dir", "fetch_policy"
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().resolve() if value is not None else None
