@@ -5,3 +5,5 @@ from __future__ import annotations
 LANDING = "raw_landing"
 EXPORT = "gold_export"
 SNAPSHOT = "index_snapshot"
+FETCH = "raw_fetch"
+ANSWERS = "raw_answers"

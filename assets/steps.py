@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
-from assets.names import EXPORT, LANDING, SNAPSHOT
+from assets.names import ANSWERS, EXPORT, FETCH, LANDING, SNAPSHOT
 from assets.snapshot import build_snapshot, is_snapshot_there, snapshot_fingerprint
 from lakehouse.bronze.load import build_bronze, build_quarantine
 from lakehouse.contracts import tables as t
@@ -21,6 +21,7 @@ from lakehouse.enrich.engagement import build_engagement
 from lakehouse.enrich.niche import build_niches
 from lakehouse.enrich.quality import build_scores
 from lakehouse.enrich.risk import build_risks
+from lakehouse.fetch.steps import answers_fingerprint, build_answers, build_fetch, fetch_fingerprint
 from lakehouse.gold.accounts import build_gold_accounts, build_gold_metrics
 from lakehouse.gold.export import build_export, is_export_there
 from lakehouse.gold.profiles import build_gold_profiles
@@ -28,6 +29,7 @@ from lakehouse.gold.search_docs import build_search_docs
 from lakehouse.identity.model import default_model
 from lakehouse.identity.steps import build_creator_ids, build_edges
 from lakehouse.ingest.landing import build_landing, input_fingerprint
+from lakehouse.ops.refreshable import build_refreshable
 from lakehouse.ops.steps import Report, Step, StepContext
 from lakehouse.quality.measures import build_metrics
 from lakehouse.settings import Settings
@@ -111,11 +113,30 @@ _OWN: tuple[Step, ...] = (
         build=build_landing,
         fingerprint=input_fingerprint,
     ),
-    *(_table_step(spec, build_bronze(spec), LANDING, shared=(t.QUARANTINE.name,)) for spec in _BRONZE),
-    _table_step(t.QUARANTINE, build_quarantine, LANDING),
+    Step(
+        name=FETCH,
+        description="What platforms say now of known accounts, asked within every quota, landed as raw answers",
+        group="raw",
+        inputs=(),
+        outputs=(),
+        build=build_fetch,
+        fingerprint=fetch_fingerprint,
+    ),
+    Step(
+        name=ANSWERS,
+        description="Raw answers of platforms as records, read by the mappings of their sources",
+        group="raw",
+        inputs=(LANDING, FETCH),
+        outputs=(),
+        build=build_answers,
+        fingerprint=answers_fingerprint,
+    ),
+    *(_table_step(spec, build_bronze(spec), ANSWERS, shared=(t.QUARANTINE.name,)) for spec in _BRONZE),
+    _table_step(t.QUARANTINE, build_quarantine, ANSWERS),
     _table_step(t.OBSERVATIONS, build_observations, *t.BRONZE_PROFILES.values(), shared=(t.QUARANTINE.name,)),
     _table_step(t.ACCOUNTS, build_accounts, t.OBSERVATIONS),
     _table_step(t.ACCOUNT_METRICS, build_account_metrics, t.OBSERVATIONS, fingerprint=kept_days),
+    _table_step(t.REFRESH, build_refreshable, t.ACCOUNTS, t.ACCOUNT_METRICS),
     _table_step(t.POSTS, build_posts, *t.BRONZE_POSTS.values(), shared=(t.QUARANTINE.name,)),
     _table_step(t.LINKS, build_links, t.ACCOUNTS, t.POSTS),
     _table_step(t.EDGES, build_edges, t.ACCOUNTS, t.LINKS, fingerprint=identity_fingerprint),

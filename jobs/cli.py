@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,9 @@ Handler = Callable[[argparse.Namespace], int]
 DEFAULT_PORT = 8000
 DAGSTER_PORT = 3000
 MAX_PORT = 65_535
+DEFAULT_FETCH_MINUTES = 50.0
+DEFAULT_WINDOW_DAYS = 30
+SHOWN_DEAD = 100
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,6 +96,7 @@ def _lake_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     _command(commands, "publish", _publish, "export gold, build the index, publish it")
     step = _command(commands, "step", _step, "run one step of the pipeline, if something it depends on changed")
     step.add_argument("name", help="name of its asset in Dagster")
+    _fetch_commands(commands)
     erase = _command(commands, "erase", _erase, "take accounts out of the lake and keep them out")
     erase.add_argument(
         "subject",
@@ -103,6 +108,24 @@ def _lake_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     dev = _command(commands, "dev", _dev, "open Dagster: web page and daemon")
     dev.add_argument("--input", type=Path, help="folder of raw files; without it that of the last run")
     dev.add_argument("--port", type=_port, default=DAGSTER_PORT)
+
+
+def _fetch_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    fetch = _command(commands, "fetch", _fetch, "work through the fetch queue, or look at it")
+    fetch.add_argument("source", nargs="*", help="sources to work for; all active ones without")
+    fetch.add_argument("--minutes", type=float, default=DEFAULT_FETCH_MINUTES)
+    what = fetch.add_mutually_exclusive_group()
+    what.add_argument("--status", action="store_true", help="print queue, budgets and backfills")
+    what.add_argument("--dead", action="store_true", help="print dead tasks and their reasons")
+    what.add_argument("--redrive", metavar="SOURCE", help="queue a source's dead tasks again")
+    what.add_argument("--unpark", metavar="SOURCE", help="ask a source again that was left alone")
+    backfill = _command(commands, "backfill", _backfill, "fetch older posts beside the live work")
+    backfill.add_argument("source")
+    backfill.add_argument("endpoint", help="one that lists posts, as the source declares it")
+    backfill.add_argument("--since", type=dt.date.fromisoformat, required=True, help="first day, as 2026-01-31")
+    backfill.add_argument("--until", type=dt.date.fromisoformat, required=True, help="day after the last")
+    backfill.add_argument("--days", type=int, default=DEFAULT_WINDOW_DAYS, help="length of a window")
+    backfill.add_argument("--yes", action="store_true", help="start it whatever it costs")
 
 
 def _file_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -179,6 +202,33 @@ def _erase(arguments: argparse.Namespace) -> int:
     from jobs.run import forget
 
     return forget(arguments.subject)
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from jobs import fetch
+
+    if arguments.status:
+        return fetch.status()
+    if arguments.dead:
+        return fetch.dead(SHOWN_DEAD)
+    if arguments.redrive:
+        return fetch.redrive(arguments.redrive)
+    if arguments.unpark:
+        return fetch.unpark(arguments.unpark)
+    return fetch.worker(arguments.source, minutes=arguments.minutes)
+
+
+def _backfill(arguments: argparse.Namespace) -> int:
+    from jobs.fetch import backfill
+
+    return backfill(
+        arguments.source,
+        arguments.endpoint,
+        since=arguments.since,
+        until=arguments.until,
+        days=arguments.days,
+        is_agreed=arguments.yes,
+    )
 
 
 def _step(arguments: argparse.Namespace) -> int:

@@ -146,6 +146,15 @@ _ALL = (
     _F("email_hashes", STRINGS, "Keyed hashes (vN:hex) of e-mail addresses found in the text, sorted"),
     _F("has_email", pa.bool_(), "An e-mail address was found"),
     _F("observations_count", pa.int64(), "Observations behind the row", "rows"),
+    _F(
+        "account_state_code",
+        pa.string(),
+        "What the platform last said: active, private, deleted, suspended, ineligible or unknown; null from dumps",
+    ),
+    # refresh
+    _F("last_changed_at", TIMESTAMP, "Last look whose followers had moved by the planner's threshold"),
+    _F("changes_count", pa.float64(), "Changes of followers between looks, older ones faded", "changes"),
+    _F("watched_hours", pa.float64(), "Hours between looks, older ones faded", "h"),
     # metrics
     _F("metric_date", pa.date32(), "UTC day of the snapshot"),
     _F("followers_count", pa.int64(), "Followers or subscribers; null when hidden", "accounts"),

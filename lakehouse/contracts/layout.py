@@ -8,7 +8,9 @@ from datetime import date
 from lakehouse.contracts.tables import TableSpec
 
 ALERTS = "alerts"
+ANSWERS = "landing/_answers"
 LANDING = "landing"
+BACKFILLS = "backfills"
 BATCHES = "landing/_batches"
 DELTA = "delta"
 ERASURES = "erasures"
@@ -60,6 +62,16 @@ def landing_key(platform: str, day: date, name: str) -> str:
 def batch_key(batch_seq: int) -> str:
     """Key of a batch manifest; zero-padded, so listing order is batch order."""
     return f"{BATCHES}/{batch_seq:012d}.json"
+
+
+def backfill_key(backfill_id: str, name: str) -> str:
+    """Key of a part of a backfill: its plan, its progress, its work list."""
+    return f"{BACKFILLS}/{backfill_id}/{name}"
+
+
+def answer_key(number: int) -> str:
+    """Key of the manifest of landed answers; zero-padded, so listing order is the order of commits."""
+    return f"{ANSWERS}/{number:012d}.json"
 
 
 def snapshot_key(snapshot_id: str, name: str = MANIFEST) -> str:

@@ -26,6 +26,8 @@ PROFILE_FIELDS: frozenset[str] = frozenset(
         "is_verified",
         "is_private",
         "account_created_at",
+        "account_state",
+        "state_reason",
         "email",
         "followers",
         "following",

@@ -434,6 +434,24 @@ SEARCH_DOCS = TableSpec(
     required=("platforms", "profiles", "first_seen_at", "observed_at", "doc_text", "vector"),
 )
 
+REFRESH = TableSpec(
+    name="ops_ingest__refresh",
+    description="What is known of each account for planning when to fetch it again",
+    columns=(
+        *_ACCOUNT,
+        "handle_key",
+        "followers_count",
+        "account_state_code",
+        "first_seen_at",
+        "observed_at",
+        "last_changed_at",
+        "changes_count",
+        "watched_hours",
+    ),
+    key=_ACCOUNT,
+    required=("first_seen_at", "observed_at", "changes_count", "watched_hours"),
+)
+
 TABLES: dict[str, TableSpec] = {
     spec.name: spec
     for spec in (
@@ -459,5 +477,6 @@ TABLES: dict[str, TableSpec] = {
         GOLD_METRICS,
         GOLD_PROFILES,
         SEARCH_DOCS,
+        REFRESH,
     )
 }

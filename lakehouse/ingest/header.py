@@ -92,17 +92,30 @@ def json_place(name: str, _at: int) -> str | None:
 
 
 def json_lookup(name: str, _at: int) -> Getter:
-    """Reader of a key of a JSON object: the key itself, else a dotted path."""
+    """Reader of a key of a JSON object: the key itself, else a dotted path.
+
+    On the way, a number picks from a list; any other key gathers what the objects of a list have there.
+    """
     path = name.split(".")
     if len(path) == 1:
         return lambda row: row.get(name)
 
     def get(row: Row) -> Any:
-        if name in row:
-            return row[name]
-        value = row
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        return value
+        return row[name] if name in row else _along(row, path)
 
     return get
+
+
+def _along(value: Any, path: Sequence[str]) -> Any:
+    """The value at the end of a path, None where it leads nowhere."""
+    for place, key in enumerate(path):
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif not isinstance(value, list):
+            return None
+        elif key.isdecimal():
+            value = value[int(key)] if int(key) < len(value) else None
+        else:
+            found = (_along(item, path[place:]) for item in value)
+            return [item for item in found if item is not None] or None
+    return value

@@ -124,7 +124,7 @@ def _plan(
     known = set(index.files)
     newest = index.last_landed_at
     for found in files:
-        planned = _planned(found, mappings, landed_at=_next_time(newest, clock), outcome=outcome)
+        planned = _planned(found, mappings, landed_at=next_time(newest, clock), outcome=outcome)
         if isinstance(planned, Entry):
             outcome.reported.append((found, planned))
         elif planned is not None and planned.draft.key in known:
@@ -172,7 +172,7 @@ def _declared(mapping: Mapping, name: str, landed_at: str) -> str:
     return next(texts, None) or ""
 
 
-def _next_time(newest: str, clock: Clock) -> dt.datetime:
+def next_time(newest: str, clock: Clock) -> dt.datetime:
     """Now, but later than the newest landing time (ISO; empty for none)."""
     return max(clock(), dt.datetime.fromisoformat(newest) + CLOCK_STEP) if newest else clock()
 
@@ -184,7 +184,7 @@ def _report_files(
     fresh = [(found, entry) for found, entry in outcome.reported if _report_key(found, entry) not in index.reported]
     if not fresh:
         return
-    landed_at = _next_time(index.last_landed_at, clock)
+    landed_at = next_time(index.last_landed_at, clock)
     entries = QuarantineWriter(objects, QUARANTINE, UNCLAIMED, f"{UNCLAIMED}:{index.last_seq + 1}")
     for found, entry in fresh:
         entries.add(entry, found.name)

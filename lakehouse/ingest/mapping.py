@@ -86,7 +86,8 @@ class Column(_Strict):
 
     `at` picks among columns of the same header (1 is the first). `split` cuts text into a list, `labels` cuts labels
     that are glued together. `values` replaces single values. A value that does not fully match `match`, or that fully
-    matches `not_match`, counts as missing, as do the mapping's missing tokens and `missing`.
+    matches `not_match`, counts as missing, as do the mapping's missing tokens and `missing`, and any value of a row that
+    has, for a header of `unless`, the value that stands there.
     """
 
     column: str
@@ -97,6 +98,7 @@ class Column(_Strict):
     match: Pattern | None = None
     not_match: Pattern | None = None
     missing: Names = ()
+    unless: dict[str, str] = Field(default_factory=dict)
     time: Time | None = None
 
 
@@ -225,6 +227,14 @@ class Record(_Strict):
         return self
 
 
+class Requirement(_Strict):
+    """Fields that a JSON record needs which has a value, or this one, under a header."""
+
+    column: str
+    value: str = ""
+    fields: Names
+
+
 def _as_rules(value: object) -> object:
     return value if isinstance(value, list | tuple) else (value,)
 
@@ -240,6 +250,7 @@ class _Body(_Strict):
     links: tuple[Link, ...] = ()
     records: tuple[dict[str, Any], ...] = ()
     required: Names = ()
+    required_if: tuple[Requirement, ...] = ()
     ignore: Names = ()
     drop: Names = ()
     missing: Names = ()
@@ -258,6 +269,7 @@ class Layout(_Strict):
     files: tuple[str, ...]
     records: tuple[Record, ...]
     required: tuple[str, ...]
+    required_if: tuple[Requirement, ...] = ()
     ignore: tuple[str, ...]
     drop: tuple[str, ...]
     missing: tuple[str, ...]
@@ -301,7 +313,7 @@ class Mapping(_Body):
 
 
 def _layout(mapping: Mapping, body: _Body) -> Layout:
-    def merged(name: str) -> tuple[str, ...]:
+    def merged(name: str) -> tuple[Any, ...]:
         own, common = getattr(body, name), getattr(mapping, name)
         return tuple(own) if body is mapping else (*common, *own)
 
@@ -310,6 +322,7 @@ def _layout(mapping: Mapping, body: _Body) -> Layout:
         files=() if body is mapping else body.files,
         records=_records(mapping, body),
         required=merged("required"),
+        required_if=merged("required_if"),
         ignore=merged("ignore"),
         drop=merged("drop"),
         missing=merged("missing"),

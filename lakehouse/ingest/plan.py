@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from lakehouse.contracts.payload import ACCOUNT_KEYS, RECORD_KEYS, RESCUED
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.ingest.header import Getter, Header, JsonPaths, Lookup, Place, Row, json_lookup, json_place
-from lakehouse.ingest.mapping import Column, Layout, Link, ObservedAt, Record, Source
+from lakehouse.ingest.mapping import Column, Layout, Link, ObservedAt, Record, Requirement, Source
 from lakehouse.ingest.times import declared_text, observed_text
 from lakehouse.ingest.values import (
     Cells,
@@ -24,6 +25,7 @@ from lakehouse.ingest.values import (
     list_reader,
     object_reader,
     plain_column,
+    present,
     source_columns,
 )
 
@@ -84,6 +86,8 @@ class RecordPlan:
     """Fields of which the record needs one."""
     required: tuple[str, ...]
     """Fields of which it needs each."""
+    required_if: tuple[tuple[Callable[[Row], bool], tuple[str, ...]], ...] = ()
+    """Further ones, of rows that a test holds for."""
 
     def make(self, row: Row) -> Made:
         """The record of a row, with the reason if it cannot stand."""
@@ -92,16 +96,17 @@ class RecordPlan:
             if (value := get(row)) is not None:
                 payload[name] = value
         platform = str(self.platform(row))
-        problem, culprit = self._problem(payload, platform)
+        problem, culprit = self._problem(payload, platform, row)
         if self.links:
             self._link(payload, row)
         constants = self.record.constants
         return Made(self.record.type, platform, constants | payload if constants else payload, problem, culprit)
 
-    def _problem(self, payload: dict[str, Any], platform: str) -> tuple[str, str]:
+    def _problem(self, payload: dict[str, Any], platform: str, row: Row) -> tuple[str, str]:
         if self.keys.isdisjoint(payload):
             return "no_account_key", ""
-        for name in self.required:
+        further = (names for holds, names in self.required_if if holds(row))
+        for name in chain(self.required, *further):
             if name not in payload:
                 return "missing_required_value", name
         return ("", "") if platform in PLATFORMS else ("unknown_platform", platform)
@@ -162,7 +167,7 @@ def json_plan(layout: Layout, rules: Iterable[ObservedAt], landed_at: str) -> Pl
         return {} if known.issuperset(row) else dict(_unknown_leaves(row, "", known, parents))
 
     return Plan(
-        records=_record_plans(layout, JSON, layout.required),
+        records=_record_plans(layout, JSON, layout.required, layout.required_if),
         observed_at=_observed(rules, json_lookup, landed_at),
         rescue=rescue,
         trim=_trim(JsonPaths(layout.drop), known),
@@ -204,12 +209,16 @@ def _unique_name(header: Header, position: int) -> str:
     return f"{name}#{earlier + 1}" if earlier else name
 
 
-def _record_plans(layout: Layout, form: Format, required: Sequence[str]) -> tuple[RecordPlan, ...]:
+def _record_plans(
+    layout: Layout, form: Format, required: Sequence[str], required_if: Sequence[Requirement] = ()
+) -> tuple[RecordPlan, ...]:
     tokens = frozenset(token.strip().casefold() for token in layout.missing)
-    return tuple(_record_plan(record, form, tokens, required) for record in layout.records)
+    return tuple(_record_plan(record, form, tokens, required, required_if) for record in layout.records)
 
 
-def _record_plan(record: Record, form: Format, tokens: frozenset[str], required: Sequence[str]) -> RecordPlan:
+def _record_plan(
+    record: Record, form: Format, tokens: frozenset[str], required: Sequence[str], required_if: Sequence[Requirement]
+) -> RecordPlan:
     whole, fields = _bound(record, form, tokens)
     return RecordPlan(
         record=record,
@@ -219,7 +228,19 @@ def _record_plan(record: Record, form: Format, tokens: frozenset[str], required:
         links=tuple(_link_getter(link, form.lookup, tokens) for link in record.links),
         keys=frozenset(record.needs or ACCOUNT_KEYS[record.type]),
         required=(*RECORD_KEYS[record.type], *(name for name in required if name in record.fields)),
+        required_if=tuple((_holds(one), tuple(n for n in one.fields if n in record.fields)) for one in required_if),
     )
+
+
+def _holds(requirement: Requirement) -> Callable[[Row], bool]:
+    """Whether a JSON row has a value, or the one that is named, under the header."""
+    get, value = json_lookup(requirement.column, 1), requirement.value.casefold()
+
+    def holds(row: Row) -> bool:
+        found = present(get(row))
+        return found is not None and (not value or str(found).strip().casefold() == value)
+
+    return holds
 
 
 def _bound(record: Record, form: Format, tokens: frozenset[str]) -> tuple[Cells, tuple[tuple[str, Getter], ...]]:
@@ -228,9 +249,10 @@ def _bound(record: Record, form: Format, tokens: frozenset[str]) -> tuple[Cells,
     others: dict[str, Getter] = {}
     for name, source in record.fields.items():
         missing = frozenset() if name in VERBATIM_FIELDS else tokens
-        place = form.place(source.column, source.at) if isinstance(source, Column) else None
-        if isinstance(source, Column) and place is not None and place not in whole:
-            whole[place] = (name, column_reader(source, missing))
+        cell = source if isinstance(source, Column) and not source.unless else None
+        place = form.place(cell.column, cell.at) if cell is not None else None
+        if cell is not None and place is not None and place not in whole:
+            whole[place] = (name, column_reader(cell, missing))
         elif (getter := compile_source(source, form.lookup, missing)) is not None:
             others[name] = getter
     return whole, tuple(others.items())

@@ -21,7 +21,7 @@ Cells = dict[Place, tuple[str, Reader | None]]
 def source_columns(source: Source) -> set[tuple[str, int]]:
     """Every (header, occurrence) that a source names."""
     if isinstance(source, Column):
-        return {(source.column, source.at)}
+        return {(source.column, source.at), *((name, 1) for name in source.unless)}
     if isinstance(source, Text):
         return {(name, 1) for name in source.headers}
     parts = source.first if isinstance(source, First) else source.all
@@ -34,6 +34,8 @@ def is_satisfied(source: Source, header: Header) -> bool:
         return any(is_satisfied(part, header) for part in source.first)
     if isinstance(source, Gather):
         return all(is_satisfied(part, header) for part in source.all)
+    if isinstance(source, Column):
+        return header.position(source.column, source.at) is not None
     return all(header.position(name, at) is not None for name, at in source_columns(source))
 
 
@@ -46,7 +48,9 @@ def compile_source(source: Source, lookup: Lookup, missing: frozenset[str]) -> G
     """A reader of the source's value: None where it is missing; None instead of a reader where the columns are."""
     if isinstance(source, Column):
         getter = lookup(source.column, source.at)
-        return None if getter is None else _column_getter(getter, column_reader(source, missing))
+        if getter is None:
+            return None
+        return _unless(_column_getter(getter, column_reader(source, missing)), source.unless, lookup)
     if isinstance(source, Text):
         return _text_getter(source, lookup, missing)
     parts = source.first if isinstance(source, First) else source.all
@@ -123,6 +127,19 @@ def _column_getter(get: Getter, read: Reader | None) -> Getter:
     def value_of(row: Row) -> Any:
         value = present(get(row))
         return None if value is None else read(value)
+
+    return value_of
+
+
+def _unless(get: Getter, unless: dict[str, str], lookup: Lookup) -> Getter:
+    """The reader, with no value for rows that have one of these values."""
+    found = [(other, value.casefold()) for name, value in unless.items() if (other := lookup(name, 1)) is not None]
+    if not found:
+        return get
+
+    def value_of(row: Row) -> Any:
+        is_void = any(str(present(other(row)) or "").strip().casefold() == value for other, value in found)
+        return None if is_void else get(row)
 
     return value_of
 

@@ -165,6 +165,14 @@ class Lake:
         few_keys = keys.few if keys is not None else None
         return picking.pick(self._delta_table(spec), schema, where=where, keys=few_keys, most=FEW)
 
+    def stream(self, spec: TableSpec, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Some columns of the newest version, batch by batch, in their declared types; without Spark, whatever the size."""
+        schema = _nullable(spec, columns)
+        if self.version(spec.name) is None:
+            return
+        for batch in pa.RecordBatchReader.from_stream(self._delta_table(spec).scan(columns=list(columns))):
+            yield pa.Table.from_batches([batch]).select(list(columns)).cast(schema).combine_chunks().to_batches()[0]
+
     def count(self, spec: TableSpec, *, where: str = "") -> int:
         """Rows of the newest version, all as its log counts them or those that satisfy a condition; needs no Spark.
 

@@ -1,0 +1,169 @@
+"""The worker against the emulator over real HTTP: nothing lost, nothing over-spent, whatever platforms and processes do."""
+
+import asyncio
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lakehouse.fetch.landing import land_answers
+from lakehouse.fetch.task import FetchTask
+from lakehouse.fetch.worker import work
+from lakehouse.simulate.platforms.faults import Faults
+from lakehouse.simulate.platforms.quotas import Quotas
+from tests.fetch_factory import CREDENTIALS, Live, batches, everybody, live
+
+ROOMY = Quotas.unlimited()
+
+
+def expected(one: Live) -> dict[str, set[str]]:
+    return {
+        "youtube_api.channels": set(one.ids("youtube")),
+        "x_api.users": set(one.ids("x")),
+        "licensed_instagram.profiles": set(one.handles("instagram")),
+        "tiktok_research.user_info": set(one.handles("tiktok")),
+    }
+
+
+def test_everything_asked_for_is_landed_and_forgotten(tmp_path: Path) -> None:
+    with live(tmp_path) as one:
+        one.queue(everybody(one))
+        reports = one.work()
+        assert one.answered() == expected(one)
+        with one.tools() as tools:
+            assert tools.queue.depth().ready == tools.queue.depth().delayed == tools.queue.depth().in_flight == 0
+        assert sum(report.dead for report in reports.values()) == 0
+        outcome = land_answers(one.objects, one.readers(), after=0, log=print, clock=one.clock.now)
+        assert sum(batch.rows_quarantined for batch in outcome.batches) == 0
+        assert sum(batch.records_count for batch in outcome.batches) == sum(
+            len(keys) for keys in expected(one).values()
+        )
+        again = land_answers(one.objects, one.readers(), after=0, log=print, clock=one.clock.now)
+        assert (len(again.batches), again.already_count) == (0, len(outcome.batches))
+
+
+def test_a_storm_loses_no_account(tmp_path: Path) -> None:
+    with live(tmp_path, speed=300.0, faults=Faults.storm(), quotas=ROOMY) as one:
+        wanted = expected(one)
+        one.queue(everybody(one))
+        for _ in range(30):
+            one.work(seconds=20)
+            with one.tools() as tools:
+                depth = tools.queue.depth()
+                tools.queue.redrive()
+                until = max((at for _, _, at, _ in tools.ledger.parkings()), default=one.clock.now())
+            if not (depth.ready or depth.delayed or depth.in_flight or depth.dead):
+                break
+            one.jump(max(until, one.clock.now() + dt.timedelta(minutes=20)))
+        assert one.answered() == wanted
+
+
+def test_a_spent_day_ends_the_run_well_and_the_next_day_goes_on(tmp_path: Path) -> None:
+    with live(tmp_path, quotas=Quotas(youtube_units_per_day=3)) as one:
+        one.queue(batches("youtube_api", "channels", one.ids("youtube"), 5))
+        first = one.work("youtube_api")["youtube_api"]
+        assert first.answers == 3
+        assert first.parked > 0
+        with one.tools() as tools:
+            assert tools.queue.depth().delayed > 0
+            parked = [entry for entry in tools.ledger.parkings() if entry[0] == "youtube_api"]
+        resume = parked[0][2]
+        assert resume.astimezone(dt.UTC).hour == 7
+        one.jump(resume + dt.timedelta(seconds=1))
+        assert one.work("youtube_api")["youtube_api"].answers == 3
+
+
+def test_our_own_ledger_stops_before_the_platform_has_to(tmp_path: Path) -> None:
+    with live(tmp_path) as one:
+        source = one.sources["youtube_api"]
+        bucket = source.buckets[0].model_copy(update={"units": 4})
+        small = source.model_copy(update={"buckets": (bucket, *source.buckets[1:])})
+        one.queue(batches("youtube_api", "channels", one.ids("youtube"), 2))
+        with one.tools() as tools:
+            tools.connectors["youtube_api"].source = small
+            report = asyncio.run(work(tools, ["youtube_api"], seconds=30))["youtube_api"]
+        assert (report.requests, report.blocked_by) == (4, "units")
+        assert report.resume_at
+
+
+def test_a_refused_credential_stops_its_source_alone_and_tells_somebody(tmp_path: Path) -> None:
+    with live(tmp_path, fetch_credentials=CREDENTIALS | {"youtube_api": "wrong"}) as one:
+        one.queue(everybody(one))
+        reports = one.work()
+        assert "keyInvalid" in reports["youtube_api"].stopped
+        assert reports["youtube_api"].answers == 0
+        assert reports["x_api"].answers > 0
+        assert [subject for subject, _ in one.alerts] == ["youtube_api"]
+        with one.tools() as tools:
+            assert tools.queue.depth("youtube_api").delayed == len(batches("", "", one.ids("youtube"), 50))
+
+
+def test_a_malformed_key_goes_alone_and_its_batch_is_asked_for(tmp_path: Path) -> None:
+    with live(tmp_path) as one:
+        ids = one.ids("x")[:6]
+        one.queue([FetchTask("x_api", "users", (*ids[:3], "not-an-id", *ids[3:]))])
+        report = one.work("x_api")["x_api"]
+        assert one.answered()["x_api.users"] >= set(ids)
+        assert report.dead == 1
+        with one.tools() as tools:
+            assert [dead.task.keys for dead in tools.queue.dead()] == [("not-an-id",)]
+
+
+def test_a_dead_platform_is_left_alone_and_the_others_go_on(tmp_path: Path) -> None:
+    with live(tmp_path, faults=Faults(dead_platforms=("tiktok",))) as one:
+        one.queue(everybody(one))
+        reports = one.work(seconds=20)
+        assert reports["tiktok_research"].answers == 0
+        assert reports["youtube_api"].answers > 0
+        assert reports["x_api"].answers > 0
+
+
+SCRIPT = """
+import asyncio, json, sys
+from lakehouse import crash
+from lakehouse.fetch.clock import FastClock, WallClock
+from lakehouse.fetch.runtime import active_sources, tools_of
+from lakehouse.fetch.worker import work
+from lakehouse.settings import load_settings
+from lakehouse.storage.objects import ObjectStore
+from dataclasses import replace
+settings = load_settings(**json.loads(sys.argv[1]))
+crash.arm(sys.argv[2])
+sources = active_sources(settings)
+with tools_of(settings, ObjectStore.open(settings), sources, log=lambda text: None, clock=WallClock()) as tools:
+    asyncio.run(work(replace(tools, lease_seconds=1.0), sorted(sources), seconds=20))
+"""
+
+
+@pytest.mark.parametrize(
+    "point", ["fetch.mid_data:7", "fetch.after_data_before_commit:2", "fetch.after_commit_before_event:2"]
+)
+def test_a_worker_killed_anywhere_loses_no_account(tmp_path: Path, point: str) -> None:
+    with live(tmp_path) as one:
+        now = dt.datetime.now(tz=dt.UTC)
+        one.jump(max(now, one.clock.now()))
+        wanted = expected(one)
+        one.queue(everybody(one))
+        given = {
+            "home": str(tmp_path),
+            "lake": one.settings.lake,
+            "email_pepper": "test",
+            "fetch_credentials": {
+                name: value.get_secret_value() for name, value in one.settings.fetch_credentials.items()
+            },
+            "fetch_allowed": ["tiktok_research"],
+            "fetch_urls": one.settings.fetch_urls,
+        }
+        first = subprocess.run([sys.executable, "-c", SCRIPT, json.dumps(given), point], env=os.environ, check=False)
+        assert first.returncode == -signal.SIGKILL
+        deadline = time.monotonic() + 60
+        while one.answered() != wanted and time.monotonic() < deadline:
+            subprocess.run([sys.executable, "-c", SCRIPT, json.dumps(given), ""], env=os.environ, check=True)
+            time.sleep(1.0)
+        assert one.answered() == wanted
