@@ -19,10 +19,11 @@ import yaml
 from assets.names import EXPORT, SNAPSHOT
 from assets.steps import STEPS
 from jobs.dead_runs import EMBEDDED, bury_dead_runs
+from jobs.emulator import demo_environment, emulator_of, start_emulator
 from jobs.last_run import recall, remember
 from jobs.locks import DEV, RUN, is_free, keep_dev_lock, one_run_at_a_time
 from jobs.memory import PeakMemory
-from jobs.world import ensure_world
+from jobs.world import ensure_world, input_folder
 from lakehouse.contracts.layout import LANDING as LANDING_FOLDER
 from lakehouse.contracts.tables import TABLES
 from lakehouse.errors import NotFoundError, PermanentError
@@ -66,7 +67,8 @@ def run(folder: Path | None, *, port: int, is_serving: bool) -> int:
         with lake.still():
             is_stale = any(not is_current(step, lake, settings) or _has_failed_check(step, lake) for step in STEPS)
         if is_stale:
-            _materialize(settings)
+            with emulator_of(settings):
+                _materialize(settings)
         else:
             _say("Nothing changed since the last run.")
         _say(f"Lake ready in {time.monotonic() - started:.1f} s.")
@@ -165,6 +167,7 @@ def dev(folder: Path | None, *, port: int) -> int:
 
         with DagsterInstance.from_config(str(settings.dagster_home)) as instance:
             bury_dead_runs(instance, is_dagster_open=False)
+    start_emulator(settings)
     environment = os.environ | {"DAGSTER_HOME": str(settings.dagster_home)}
     program = Path(sys.executable).with_name("dagster")
     command = [str(program), "dev", "--host", "127.0.0.1", "--port", str(port), "--module-name", "jobs.definitions"]
@@ -179,7 +182,10 @@ def _settings(folder: Path | None) -> Settings:
     if settings.input is None:
         lake = settings.lake or _demo(settings)
         settings = load_settings(lake=lake)
-        settings = load_settings(lake=lake, input=_input_of(settings) or ensure_world(settings))
+        folder = _input_of(settings) or ensure_world(settings)
+        if folder == input_folder(settings):
+            os.environ |= demo_environment(settings)
+        settings = load_settings(lake=lake, input=folder)
     if settings.input is None or not settings.input.exists():
         raise NotFoundError(f"The input folder {settings.input} does not exist.")
     if not settings.input.is_dir():

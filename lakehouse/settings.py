@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     fetch_allowed: tuple[str, ...] = Field(
         (), description="Sources to ask though they ship disabled, as a JSON list; read their notes first"
     )
+    fetch_list: Path | None = Field(
+        None,
+        description="CSV of accounts to ask for though nothing is known of them: platform, platform_account_id, handle",
+    )
     fetch_minutes: float = Field(50, gt=0, description="Minutes that one run may spend on fetching")
     fetch_policy: Path | None = Field(None, description="Refresh policy to plan by; empty means the shipped one")
     fetch_ledger: SecretStr | None = Field(

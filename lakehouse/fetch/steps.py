@@ -17,6 +17,7 @@ from lakehouse.fetch.plan import assign, plan_hour, reserve_live
 from lakehouse.fetch.queue import FetchQueue
 from lakehouse.fetch.refresh_policy import load_policy
 from lakehouse.fetch.runtime import active_sources, readers_of, tools_of
+from lakehouse.fetch.seeds import list_hash, seed_tasks
 from lakehouse.fetch.source import Source
 from lakehouse.fetch.worker import SourceReport, Tools, work
 from lakehouse.ingest.batches import load_index
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
 FETCH = "raw_fetch"
+ASKED_WITHIN = dt.timedelta(minutes=50)
+"""A run that comes sooner after the last one asks nothing: hourly runs do, a run repeated at once does not."""
 
 
 def build_fetch(ctx: StepContext) -> Report:
@@ -51,13 +54,23 @@ def build_fetch(ctx: StepContext) -> Report:
         rows_out=sum(report.answers for report in reports.values()),
         by_source={name: {"in": one.requests, "out": one.answers} for name, one in reports.items()},
         metadata=metadata,
-        cursor={"version": newest_number(ctx.lake.objects, after)},
+        cursor={"version": newest_number(ctx.lake.objects, after), "list": _list_hash(ctx.settings)},
     )
 
 
-def fetch_fingerprint(_lake: Lake, settings: Settings) -> str:
-    """The hour: with sources to ask every hour is new."""
-    return f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%dT%H}" if active_sources(settings) else ""
+def fetch_fingerprint(lake: Lake, settings: Settings) -> str:
+    """When platforms were last asked, as long as that is no hour ago, and the list of accounts; empty without sources."""
+    if not active_sources(settings):
+        return ""
+    now, digest = dt.datetime.now(tz=dt.UTC), _list_hash(settings)
+    record = lake.objects.read_json(progress_key(FETCH)) or {}
+    last, _, known = str((record.get("state") or {}).get("fingerprint", "")).partition("|")
+    is_recent = bool(last) and now - dt.datetime.fromisoformat(last) < ASKED_WITHIN
+    return f"{last if is_recent and known == digest else now.isoformat(timespec='seconds')}|{digest}"
+
+
+def _list_hash(settings: Settings) -> str:
+    return list_hash(settings.fetch_list) if settings.fetch_list is not None else ""
 
 
 def build_answers(ctx: StepContext) -> Report:
@@ -85,9 +98,11 @@ def answers_fingerprint(lake: Lake, settings: Settings) -> str:
 def _plan(ctx: StepContext, sources: dict[str, Source], tools: Tools) -> dict[str, Any]:
     """Queue the hour's refresh, and what backfills may have; what was planned, for the run's page."""
     policy = load_policy(ctx.settings.fetch_policy)
-    plan = plan_hour(
-        ctx.lake, assign(sources, tools.credentials.own_keys()), sources, tools.ledger, policy, now=tools.clock.now()
-    )
+    assignment = assign(sources, tools.credentials.own_keys())
+    given, digest = ctx.settings.fetch_list, _list_hash(ctx.settings)
+    if given is not None and digest != ctx.cursor.get("list"):
+        tools.queue.put(seed_tasks(given, assignment, sources, cycle=f"list-{digest[:12]}"))
+    plan = plan_hour(ctx.lake, assignment, sources, tools.ledger, policy, now=tools.clock.now())
     queued = tools.queue.put(plan.tasks)
     reserve_live(plan, sources, tools.ledger)
     for one in backfills.running(ctx.lake.objects):
