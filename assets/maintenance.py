@@ -4,14 +4,17 @@ No domain logic.
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, AssetSpec, MaterializeResult, asset, multi_asset
 
 from assets.failures import mapped_errors
 from assets.resources import LakeResource
 from lakehouse.contracts.tables import TABLES
+from lakehouse.fetch.runtime import sources_of
 from lakehouse.ops.erasure import erase
 from lakehouse.ops.maintenance import maintain
+from lakehouse.ops.retention import expire, limits_of
 from lakehouse.ops.steps import Step
 
 GROUP = "maintenance"
@@ -52,3 +55,18 @@ def erasure(context: AssetExecutionContext, lake: LakeResource) -> MaterializeRe
     with mapped_errors(context.retry_number):
         found = erase(lake.open(), context.log.info)
     return MaterializeResult(metadata={"accounts": found.accounts, "records": found.records})
+
+
+@asset(
+    key=AssetKey([GROUP, "retention"]),
+    group_name=GROUP,
+    kinds={"spark", "deltalake"},
+    description="Fetched rows that are older than their platform allows, deleted in every layer",
+)
+def retention(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:  # type: ignore[type-arg]
+    """Delete what is too old now."""
+    with mapped_errors(context.retry_number):
+        opened = lake.open()
+        limits = limits_of(sources_of(opened.settings))
+        found = expire(opened, limits, now=datetime.now(tz=UTC), log=context.log.info)
+    return MaterializeResult(metadata={"accounts": found.accounts, "records": found.records, "objects": found.objects})

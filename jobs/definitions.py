@@ -8,7 +8,7 @@ from typing import Any
 from dagster import Definitions, in_process_executor
 
 from assets.checks import checks_for
-from assets.maintenance import erasure, maintenance_of
+from assets.maintenance import erasure, maintenance_of, retention
 from assets.materialization import asset_for
 from assets.resources import LakeResource
 from assets.steps import STEPS
@@ -26,6 +26,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             *(asset_for(step) for step in STEPS),
             *(maintenance_of(step) for step in STEPS if step.outputs),
             erasure,
+            retention,
         ],
         asset_checks=[checks_for(step) for step in STEPS],
         jobs=JOBS,

@@ -77,6 +77,7 @@ _PROFILE = (
     "account_type_code",
     "is_verified",
     "is_private",
+    "account_state_code",
     "account_created_at",
     "declared_links",
     "email_hashes",

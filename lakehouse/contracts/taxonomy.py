@@ -11,6 +11,11 @@ from dataclasses import dataclass
 PLATFORMS: tuple[str, ...] = ("instagram", "tiktok", "youtube", "x")
 """Platforms that the lake holds. Links may point at others."""
 
+ACCOUNT_STATES: tuple[str, ...] = ("active", "private", "deleted", "suspended", "ineligible", "unknown")
+"""What a platform says of an account; null where only dumps know it."""
+SUPPRESSED_STATES: tuple[str, ...] = ("deleted", "suspended")
+"""Accounts that are shown nowhere, from the first time that a platform says so; silver keeps them, so that they may return."""
+
 TIER_EDGES: tuple[int, ...] = (1_000, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000, 1_000_000, 10_000_000)
 """Follower edges of the peer tiers (product.md section 5), left-closed."""
 

@@ -376,4 +376,5 @@ class _SourceWorker:
 def _halves(task: FetchTask) -> list[FetchTask]:
     """The task as two with half of its keys each."""
     half = len(task.keys) // 2
-    return [replace(task, keys=part, cursor="") for part in (task.keys[:half], task.keys[half:])]
+    parts = (slice(None, half), slice(half, None))
+    return [replace(task, keys=task.keys[part], ids=task.ids[part], cursor="") for part in parts]

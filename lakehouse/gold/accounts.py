@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lakehouse.contracts.tables import (
@@ -17,6 +18,7 @@ from lakehouse.contracts.tables import (
     SCORES,
     TableSpec,
 )
+from lakehouse.contracts.taxonomy import SUPPRESSED_STATES
 from lakehouse.enrich.conserved import one_for_one
 from lakehouse.ops.derive import Read, derive
 from lakehouse.ops.steps import Report, StepContext
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 KEY = ["platform", "platform_account_id"]
+_STATES = ", ".join(f"'{state}'" for state in SUPPRESSED_STATES)
+SUPPRESSED = (
+    f"coalesce(account_state_code, '') IN ({_STATES}) OR (coalesce(account_state_code, '') = 'unknown' "
+    "AND display_name IS NULL AND followers_count IS NULL AND bio IS NULL)"
+)
+"""SQL condition on silver's accounts, never null, in words that Spark and DataFusion read alike."""
 
 TAKEN: tuple[tuple[TableSpec, tuple[str, ...]], ...] = (
     (CREATOR_IDS, ("creator_id", "confidence_score")),
@@ -52,9 +60,14 @@ TAKEN: tuple[tuple[TableSpec, tuple[str, ...]], ...] = (
 
 
 def build_gold_accounts(ctx: StepContext) -> Report:
-    """Join everything known about each account into `gold_creator__accounts`."""
+    """Join everything known about each account into `gold_creator__accounts`, without accounts that are shown nowhere.
+
+    Those are accounts of `SUPPRESSED_STATES`, and such of which nothing is known but that a platform does not find them.
+    """
     derive(ctx, GOLD_ACCOUNTS, _joined, inputs=(ACCOUNTS, *(spec for spec, _ in TAKEN)))
-    return one_for_one(ctx.lake, ACCOUNTS, GOLD_ACCOUNTS)
+    report = one_for_one(ctx.lake, ACCOUNTS, GOLD_ACCOUNTS)
+    suppressed = ctx.lake.count(ACCOUNTS, where=SUPPRESSED)
+    return replace(report, rows_in=report.rows_in - suppressed, metadata=report.metadata | {"suppressed": suppressed})
 
 
 def build_gold_metrics(ctx: StepContext) -> Report:
@@ -64,7 +77,7 @@ def build_gold_metrics(ctx: StepContext) -> Report:
 
 
 def _joined(read: Read) -> DataFrame:
-    joined = read(ACCOUNTS)
+    joined = read(ACCOUNTS).where(f"NOT ({SUPPRESSED})")
     for spec, columns in TAKEN:
         how = "inner" if spec is CREATOR_IDS else "left"
         joined = joined.join(read(spec).select(*KEY, *columns), KEY, how)

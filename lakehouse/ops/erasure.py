@@ -37,6 +37,8 @@ from lakehouse.contracts.tables import (
 )
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.errors import PermanentError
+from lakehouse.fetch.capture import take_out
+from lakehouse.fetch.landing import LAYOUT as ANSWERS
 from lakehouse.ingest.batches import Batch, BatchObject, QuarantineObject
 from lakehouse.ingest.parts import GzipLines
 from lakehouse.silver.bronze_rows import parse
@@ -215,7 +217,10 @@ def _remove(lake: Lake, spec: TableSpec, keys: DataFrame) -> None:
 
 
 def _take_out_of_landing(objects: ObjectStore, raw: _Raw) -> None:
-    """Write the batches' objects again without the records, then the manifests that count them."""
+    """Write the batches' objects again without the records, then the manifests that count them.
+
+    A raw answer that named the account goes as a whole: what it said of others is in their records.
+    """
     for batch_seq, records in sorted(raw.records.items()):
         batch = Batch.from_json(json.loads(objects.get(batch_key(batch_seq))))
         lines = raw.lines.get(batch_seq, frozenset())
@@ -225,6 +230,8 @@ def _take_out_of_landing(objects: ObjectStore, raw: _Raw) -> None:
             else item
             for item in batch.objects
         )
+        if batch.layout == ANSWERS and lines:
+            take_out(objects, batch.file_name, lines)
         quarantine = _without_entries(objects, batch.quarantine, lines) if batch.quarantine else None
         objects.replace(batch_key(batch_seq), replace(batch, objects=kept, quarantine=quarantine).to_json())
 

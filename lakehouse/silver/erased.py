@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from datetime import datetime
 
-from lakehouse.contracts.layout import ERASURES
+from lakehouse.contracts.layout import ERASURES, RETENTION
 from lakehouse.storage.objects import ObjectStore
 
 _CONTEXT = b"erased:v1\0"
@@ -31,5 +31,9 @@ def erased_subjects(objects: ObjectStore) -> frozenset[str]:
 
 
 def last_erasure(objects: ObjectStore) -> datetime | None:
-    """When the list, or what it took out, last changed; None without a list. Whatever is older may name an erased account."""
-    return max((info.modified_at for info in objects.list(ERASURES)), default=None)
+    """When rows were last taken out on purpose: the list of accounts or what it took out changed, or rows expired.
+
+    None where neither ever happened. Whatever is older may hold what must not be kept.
+    """
+    places = (info.modified_at for prefix in (ERASURES, RETENTION.partition("/")[0]) for info in objects.list(prefix))
+    return max(places, default=None)

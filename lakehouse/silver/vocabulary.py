@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from lakehouse.contracts.taxonomy import ACCOUNT_STATES
 from lakehouse.silver.handles import fold
 from lakehouse.silver.missing import Reason, is_missing_number
 from lakehouse.silver.text import LABEL_MAX_CHARS, clean_line
@@ -38,6 +39,14 @@ def parse_account_type(raw: object) -> tuple[str | None, Reason]:
         return None, None
     code = ACCOUNT_TYPES.get(word)
     return (code, None) if code else (None, "unknown_account_type")
+
+
+def parse_account_state(raw: object) -> tuple[str | None, Reason]:
+    """A code of `ACCOUNT_STATES`; refused with `unknown_account_state`."""
+    if raw is None:
+        return None, None
+    code = str(raw)
+    return (code, None) if code in ACCOUNT_STATES else (None, "unknown_account_state")
 
 
 def labels(raw: object) -> list[str] | None:
