@@ -12,8 +12,8 @@ import datetime as dt
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lakehouse.contracts.layout import ANSWERS, answer_key, landing_key
@@ -31,6 +31,8 @@ STEP = "fetch"
 """Name of fetching in crash points."""
 PROJECT_CHARS = 12
 """Hex digits of a credential's hash: enough to tell projects apart, too few and too salted to find it."""
+TAKEN_OUT: dict[str, Any] = {}
+"""What stands in an object where an answer was."""
 NUMBER_TRIES = 200
 """Attempts at the next free number while other workers take numbers too."""
 
@@ -43,6 +45,8 @@ class Answer:
     response: ApiResponse
     fetched_at: str
     """ISO 8601 with Z."""
+    number: int
+    """Place in its object, from 1; it stays when others are taken out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +150,29 @@ def newest_number(objects: ObjectStore, after: int = 0) -> int:
 
 
 def read_answers(data: bytes) -> Iterator[Answer]:
-    """The answers of one object, in the order in which they came."""
-    for line in gzip.decompress(data).splitlines():
+    """The answers of one object, in the order in which they came, without those that were taken out."""
+    for number, line in enumerate(gzip.decompress(data).splitlines(), 1):
         body: dict[str, Any] = json.loads(line)
+        if body == TAKEN_OUT:
+            continue
         raw = base64.b64decode(body["base64"]) if "base64" in body else body["body"].encode("utf-8")
         response = ApiResponse(body["status"], body["headers"], raw, parse(raw))
-        yield Answer(FetchTask.from_json(json.dumps(body["task"])), response, body["fetched_at"])
+        yield Answer(FetchTask.from_json(json.dumps(body["task"])), response, body["fetched_at"], number)
+
+
+def take_out(objects: ObjectStore, path: str, numbers: Collection[int]) -> None:
+    """Take whole answers out of an object and write its manifest anew; the others keep their places."""
+    manifest = next((one for one in read_manifests(objects) if one.path == path), None)
+    if manifest is None or not manifest.answers_count:
+        return
+    kept = GzipLines()
+    for number, line in enumerate(gzip.decompress(objects.get(path)).decode("ascii").splitlines(), 1):
+        kept.add(json.dumps(TAKEN_OUT) if number in numbers else line)
+    data = kept.close()
+    objects.replace(path, data)
+    digest = hashlib.sha256(data).hexdigest()
+    changed = replace(manifest, sha256=digest, size_bytes=len(data))
+    objects.replace(answer_key(manifest.number), changed.to_json())
 
 
 def _line(source: Source, task: FetchTask, request: ApiRequest, response: ApiResponse, at: str) -> dict[str, Any]:

@@ -96,6 +96,8 @@ def land_answers(
             continue
         if not outcome.unread:
             outcome.newest = manifest.number
+        if not manifest.answers_count:  # its rows expired
+            continue
         batch = _land_one(objects, reader, manifest, index=index, clock=clock)
         if batch is None:
             outcome.already_count += 1
@@ -168,16 +170,15 @@ def _records(
     if hashlib.sha256(data).hexdigest() != manifest.sha256:
         raise IntegrityError(f"{objects.layout.uri(manifest.path)} does not match the sha256 of its manifest.")
     converters: dict[str, Converter] = {}
-    for number, answer in enumerate(read_answers(data), 1):
+    for answer in read_answers(data):
         reading = reader.connector.read(answer.task, answer.response)
-        yield from _of_answer(reader, answer, reading, number, converters, landed_at, counts)
+        yield from _of_answer(reader, answer, reading, converters, landed_at, counts)
 
 
 def _of_answer(
     reader: Reader,
     answer: Answer,
     reading: Reading,
-    number: int,
     converters: dict[str, Converter],
     landed_at: str,
     counts: Counts,
@@ -187,8 +188,8 @@ def _of_answer(
             row = {**record, FETCHED_AT: answer.fetched_at, REQUEST: _request(answer)}
             if layout not in converters:
                 converters[layout] = Converter(_plan(reader, layout, landed_at), counts)
-            yield from converters[layout].convert(RawRow(number, row, canonical_json(row).encode("ascii")))
-    yield from _sightings(reader, answer, reading, number, counts)
+            yield from converters[layout].convert(RawRow(answer.number, row, canonical_json(row).encode("ascii")))
+    yield from _sightings(reader, answer, reading, counts)
 
 
 def _request(answer: Answer) -> dict[str, str]:
@@ -200,15 +201,16 @@ def _plan(reader: Reader, layout: str, landed_at: str) -> Plan:
     return json_plan(reader.layout(layout), reader.mapping.observed_at, landed_at)
 
 
-def _sightings(reader: Reader, answer: Answer, reading: Reading, number: int, counts: Counts) -> Iterator[LandedRecord]:
+def _sightings(reader: Reader, answer: Answer, reading: Reading, counts: Counts) -> Iterator[LandedRecord]:
     """What was said of accounts besides their profiles, as records of them."""
-    source = reader.connector.source
-    kind = source.endpoints[answer.task.endpoint].key_kind
+    source, task = reader.connector.source, answer.task
+    kind = source.endpoints[task.endpoint].key_kind
     for sighting in reading.sightings:
         if kind == "none":
             continue
         counts.rows_in += 1
         counts.rows_landed += 1
-        name = "platform_account_id" if kind == "id" else "handle"
-        payload = {name: sighting.key, "account_state": str(sighting.state), "state_reason": sighting.reason}
-        yield LandedRecord(PROFILE, source.platform, answer.fetched_at, number, payload)
+        known = task.id_of(sighting.key) if kind == "handle" else sighting.key
+        name, key = ("platform_account_id", known) if known else ("handle", sighting.key)
+        payload = {name: key, "account_state": str(sighting.state), "state_reason": sighting.reason}
+        yield LandedRecord(PROFILE, source.platform, answer.fetched_at, answer.number, payload)

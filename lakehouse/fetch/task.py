@@ -32,7 +32,8 @@ class FetchTask:
 
     `keys` are ids or handles, as the endpoint says, or one key of a list (a channel's uploads). `params` are further
     parameters of the endpoint by their neutral names (`since`, `until`). `cycle` sets one round of refresh apart from
-    the next, so that equal tasks of one round are one.
+    the next, so that equal tasks of one round are one. `ids` are the platform's ids of keys that are handles, empty where
+    they are not known: what is said of a handle is said of that account.
     """
 
     source: str
@@ -42,6 +43,14 @@ class FetchTask:
     priority: Priority = Priority.LIVE
     cycle: str = ""
     params: Mapping[str, str] = field(default_factory=dict)
+    ids: tuple[str, ...] = ()
+
+    def id_of(self, key: str) -> str:
+        """The known id of a handle among the keys, whatever its case; empty without one."""
+        if len(self.ids) != len(self.keys):
+            return ""
+        folded = key.casefold()
+        return next((own for own, name in zip(self.ids, self.keys, strict=True) if name.casefold() == folded), "")
 
     @property
     def key(self) -> str:
@@ -57,7 +66,9 @@ class FetchTask:
     def from_json(cls, text: str) -> FetchTask:
         """Read a task back."""
         body: dict[str, Any] = json.loads(text)
-        return cls(**body | {"keys": tuple(body["keys"]), "priority": Priority(body["priority"])})
+        return cls(
+            **body | {"keys": tuple(body["keys"]), "ids": tuple(body["ids"]), "priority": Priority(body["priority"])}
+        )
 
 
 class AccountState(StrEnum):

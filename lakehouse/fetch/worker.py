@@ -133,7 +133,10 @@ class _SourceWorker:
             try:
                 while not self._is_blocked and not self._is_late():
                     taken = await asyncio.to_thread(
-                        self._tools.queue.take, TAKE, lease_seconds=self._tools.lease_seconds, sources=[self._source.source]
+                        self._tools.queue.take,
+                        TAKE,
+                        lease_seconds=self._tools.lease_seconds,
+                        sources=[self._source.source],
                     )
                     if taken:
                         await self._ask_all(client, taken)
@@ -376,4 +379,5 @@ class _SourceWorker:
 def _halves(task: FetchTask) -> list[FetchTask]:
     """The task as two with half of its keys each."""
     half = len(task.keys) // 2
-    return [replace(task, keys=part, cursor="") for part in (task.keys[:half], task.keys[half:])]
+    parts = (slice(None, half), slice(half, None))
+    return [replace(task, keys=task.keys[part], ids=task.ids[part], cursor="") for part in parts]
