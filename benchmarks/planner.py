@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from matplotlib.figure import Figure as Picture
+from matplotlib.ticker import NullLocator
 
 from benchmarks.report import Figure, publish
 from lakehouse.contracts.taxonomy import PLATFORMS
@@ -429,6 +430,8 @@ def draw(large: Race, further: Sequence[Race], target: Path = TARGET) -> None:
     title = f"{ACCOUNTS:,} accounts, a budget of {MIDDLE:.0%} a day"
     over_time.set(xlabel="days; measured from 0", ylabel="shown right, by value", title=title)
     over_budget.set(xlabel="accounts a day that the budget pays, %", title="Mean of four weeks, by budget")
+    over_budget.xaxis.set_minor_locator(NullLocator())
+    over_budget.set_xticks([share * 100 for share in SHARES], [f"{share:.0%}" for share in SHARES])
     for axes in (over_time, over_budget):
         axes.grid(which="both", alpha=0.3)
         axes.legend(fontsize=8)

@@ -23,11 +23,13 @@ Ints = npt.NDArray[np.int64]
 BANDS = len(TIER_EDGES) + 1
 GROUPS = len(PLATFORMS) * BANDS
 """Groups that share a prior: platform by size."""
-NEWTON_STEPS = 6
-"""The iteration rises to its limit without overshooting; six steps leave a relative error below 1e-6 in the worst of a
-million random cases."""
+NEWTON_STEPS = 10
+"""The iteration rises to its limit without overshooting; ten steps left a relative error below 1e-11 in each of a million
+random cases, eight left one of 6e-4."""
 FASTEST_PER_HOUR = 1.0
 """Rates are clipped: hourly looks cannot tell faster ones apart."""
+FADED = 1e-6
+"""Changes below this have faded away: twenty half-lives ago there was one."""
 MOST_MOVED = 20.0
 """Thresholds that one look may count: a wrong count does not mark an account for weeks."""
 SLOWEST_PER_HOUR = 1e-7
@@ -149,13 +151,19 @@ def estimate_rates(evidence: Evidence, priors: Priors, groups: Ints) -> Floats:
     Newton from the left: the difference of both sides is convex and falls, so the steps never overshoot.
     """
     shape, total = priors.shape[groups], priors.hours[groups] + evidence.flagged_hours + evidence.counted_hours
-    changes = evidence.changes
-    window = np.divide(evidence.flagged_hours, changes, out=np.zeros_like(total), where=changes > 0)
-    rate = (shape + changes) / (total - evidence.flagged_hours / 2)
+    rate = (shape + evidence.changes) / total
+    rows = np.flatnonzero((evidence.flagged_hours > 0) & (evidence.changes > FADED))
+    if len(rows):
+        rate[rows] = _newton(shape[rows], total[rows], evidence.changes[rows], evidence.flagged_hours[rows])
+    return np.asarray(np.clip(rate, SLOWEST_PER_HOUR, FASTEST_PER_HOUR), dtype=np.float64)
+
+
+def _newton(shape: Floats, total: Floats, changes: Floats, flagged: Floats) -> Floats:
+    window, rate = flagged / changes, (shape + changes) / (total - flagged / 2)  # the first step, from 0
     for _ in range(NEWTON_STEPS):
         value, slope = _window_changes(rate * window)
         rate = rate + (shape + changes * value - rate * total) / (total - changes * slope * window)
-    return np.asarray(np.clip(rate, SLOWEST_PER_HOUR, FASTEST_PER_HOUR), dtype=np.float64)
+    return rate
 
 
 def _window_changes(x: Floats) -> tuple[Floats, Floats]:

@@ -124,7 +124,10 @@ class _Chunk:
 
     def candidates(self, scores: Floats, rows: Ints, kind: str) -> Candidates:
         """Rows of the chunk as candidates."""
-        names = (self.state.ids if kind == "id" else self.state.handles).take(pa.array(rows))
+        chosen = pa.array(rows)
+        ids = self.state.ids.take(chosen)
+        names = ids if kind == "id" else self.state.handles.take(chosen)
+        ids = pa.repeat("", len(rows)) if kind == "id" else ids.fill_null("")
         return Candidates(
             scores,
             self.state.keys[rows],
@@ -132,6 +135,7 @@ class _Chunk:
             self.values.tier[rows],
             self.values.value[rows],
             names.to_numpy(zero_copy_only=False).astype(object),
+            ids.to_numpy(zero_copy_only=False).astype(object),
         )
 
 
@@ -210,8 +214,8 @@ class _Desk:
     def choose(self) -> list[Pick]:
         """Choose by the rules in order; what one rule leaves of its share goes to the later ones."""
         policy = self.terms.policy
-        kept, _ = self._prefix(Reason.OVERDUE, self._rounded("oldest", policy.oldest_share))
-        reserve = sum(float(self.purse.costs[route]) for route in kept)
+        _, routes = self._waiting(Reason.OVERDUE)
+        reserve = min(self._rounded("oldest", policy.oldest_share), float(self.purse.costs[routes].sum()))
         self._take(Reason.DUTY, min(self._rounded("duty", policy.duty_share), 1.0 - reserve))
         self._take(Reason.REQUESTED, 1.0 - self.spent - reserve)
         if self.is_high_affordable:
@@ -241,6 +245,8 @@ class _Desk:
         if taken:
             is_left = ~np.isin(joined.keys, np.concatenate(taken))
             joined, routes = joined.at(is_left), routes[is_left]
+        if len(pools) == 1:  # sorted already
+            return joined, routes
         order = np.lexsort((joined.keys, -joined.scores))
         return joined.at(order), routes[order]
 
@@ -287,12 +293,16 @@ def _tasks(picks: Sequence[Pick], terms: Terms) -> Iterator[FetchTask]:
     for source, endpoint in sorted({(pick.source, pick.endpoint) for pick in picks}):
         own = [pick for pick in picks if (pick.source, pick.endpoint) == (source, endpoint)]
         names = [name for pick in own for name in pick.chosen.names]
+        ids = [known for pick in own for known in pick.chosen.ids]
         reasons = [pick.reason for pick in own for _ in range(len(pick.chosen))]
         size = terms.sources[source].endpoints[endpoint].batch
         for start in range(0, len(names), size):
             priority = Priority.DUTY if reasons[start] is Reason.DUTY else Priority.LIVE
-            keys = tuple(names[start : start + size])
-            batches.append((reasons[start], FetchTask(source, endpoint, keys, priority=priority, cycle=terms.cycle)))
+            keys, known = tuple(names[start : start + size]), tuple(ids[start : start + size])
+            task = FetchTask(
+                source, endpoint, keys, priority=priority, cycle=terms.cycle, ids=known if any(known) else ()
+            )
+            batches.append((reasons[start], task))
     return (task for _, task in sorted(batches, key=lambda batch: batch[0]))
 
 

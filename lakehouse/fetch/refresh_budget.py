@@ -10,6 +10,7 @@ from functools import cached_property
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import numpy.typing as npt
 
 from lakehouse.fetch.change_rate import Floats, Ints
 from lakehouse.fetch.source import Bucket, Endpoint, Source
@@ -120,7 +121,7 @@ class Purse:
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = np.where(each > 0, each / self.limits, 0.0)
         floor = 1.0 / self.rows_max
-        return np.maximum(shares.max(axis=1, initial=0.0), floor)
+        return np.asarray(np.maximum(shares.max(axis=1, initial=0.0), floor), dtype=np.float64)
 
     @cached_property
     def capacities(self) -> Ints:
@@ -129,7 +130,7 @@ class Purse:
             requests = np.where(self.per_request > 0, np.floor(self.limits / self.per_request), np.inf)
             rows = np.where(self.per_row > 0, np.floor(self.limits / self.per_row), np.inf)
         most = np.minimum(requests * self.batches[:, None], rows).min(axis=1, initial=np.inf)
-        return np.minimum(most, self.rows_max).astype(np.int64)
+        return np.asarray(np.minimum(most, self.rows_max), dtype=np.int64)
 
     def requests(self, counts: Ints) -> Ints:
         """Requests for counts of accounts by route (the last axis)."""
@@ -139,9 +140,10 @@ class Purse:
         """What counts of accounts take of each dimension."""
         return np.asarray(self.requests(counts) @ self.per_request + counts @ self.per_row, dtype=np.float64)
 
-    def fits(self, counts: Ints) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def fits(self, counts: Ints) -> npt.NDArray[np.bool_]:
         """Whether counts of accounts by route are within every limit."""
-        return (self.used(counts) <= self.limits).all(axis=-1) & (counts.sum(axis=-1) <= self.rows_max)
+        is_within = (self.used(counts) <= self.limits).all(axis=-1) & (counts.sum(axis=-1) <= self.rows_max)
+        return np.asarray(is_within, dtype=np.bool_)
 
     def price(self, counts: Ints) -> tuple[int, float]:
         """Units and dollars at the worst case of counts by route."""

@@ -22,7 +22,7 @@ class Candidates:
     """Rows of a ranking, best first.
 
     `names` are the ids or handles to ask for, `rows` positions among all rows, `tiers` positions in the policy, `values`
-    what a refresh is expected to be worth.
+    what a refresh is expected to be worth, `ids` the platform's ids where `names` are handles and the id is known.
     """
 
     scores: Floats
@@ -31,24 +31,26 @@ class Candidates:
     tiers: Ints
     values: Floats
     names: npt.NDArray[np.object_]
+    ids: npt.NDArray[np.object_]
 
     @classmethod
     def none(cls) -> Candidates:
         """No rows."""
         numbers, places = np.zeros(0), np.zeros(0, dtype=np.int64)
-        return cls(numbers, numbers.astype(np.uint64), places, places, numbers, numbers.astype(object))
+        texts = numbers.astype(object)
+        return cls(numbers, numbers.astype(np.uint64), places, places, numbers, texts, texts)
 
     @classmethod
     def joined(cls, parts: Sequence[Candidates]) -> Candidates:
         """One after the other."""
-        if not parts:
-            return cls.none()
+        if len(parts) < 2:
+            return parts[0] if parts else cls.none()
         return cls(*(np.concatenate(columns) for columns in zip(*(part.columns for part in parts), strict=True)))
 
     @property
     def columns(self) -> tuple[npt.NDArray[Any], ...]:
         """All columns in the order of the fields."""
-        return self.scores, self.keys, self.rows, self.tiers, self.values, self.names
+        return self.scores, self.keys, self.rows, self.tiers, self.values, self.names, self.ids
 
     def __len__(self) -> int:
         """Rows."""

@@ -133,7 +133,10 @@ class _SourceWorker:
             try:
                 while not self._is_blocked and not self._is_late():
                     taken = await asyncio.to_thread(
-                        self._tools.queue.take, TAKE, lease_seconds=self._tools.lease_seconds, sources=[self._source.source]
+                        self._tools.queue.take,
+                        TAKE,
+                        lease_seconds=self._tools.lease_seconds,
+                        sources=[self._source.source],
                     )
                     if taken:
                         await self._ask_all(client, taken)

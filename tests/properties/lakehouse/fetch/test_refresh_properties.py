@@ -106,7 +106,7 @@ def test_chunked_selection_equals_a_global_sort(chunks, size):
         ]
         at = pool.find(found, keys)
         names = rows[at].astype(object)
-        pool.add(Candidates(found[at], keys[at], rows[at], rows[at] * 0, found[at], names))
+        pool.add(Candidates(found[at], keys[at], rows[at], rows[at] * 0, found[at], names, names))
         start += len(found)
     assert pool.held.rows.tolist() == [at for _, _, at in sorted(every)[:size]]
 
@@ -180,8 +180,15 @@ def test_exploration_is_uniform_and_seeded():
 
 
 @settings(deadline=None)
-@given(st.floats(0, 100), st.floats(0, 5_000), st.floats(0, 5_000), st.floats(0.3, 5), st.floats(1, 50_000))
-def test_the_estimate_is_the_root_of_its_equation(changes, flagged, counted, shape, hours):
+@given(
+    st.just(0.0) | st.floats(0.01, 100),
+    st.floats(0, 5_000),
+    st.floats(0, 5_000),
+    st.floats(0.3, 5),
+    st.floats(1, 50_000),
+)
+def test_the_estimate_is_the_root_of_its_equation(changes, window, counted, shape, hours):
+    flagged = changes * window
     evidence = Evidence(np.array([changes]), np.array([flagged]), np.array([counted]))
     priors = Priors(np.array([shape]), np.array([hours]))
     rate = float(estimate_rates(evidence, priors, np.zeros(1, dtype=np.int64))[0])

@@ -15,6 +15,7 @@ from lakehouse.fetch.refresh_budget import USD_CYCLE, USD_DAY, hour_budget
 from lakehouse.fetch.refresh_policy import load_policy
 from lakehouse.fetch.refresh_state import string_hashes
 from lakehouse.fetch.refresh_value import Reason, freshness_gain
+from lakehouse.fetch.source import load_sources
 from lakehouse.fetch.task import Priority
 from tests.refresh_factory import INSTAGRAM, NOW, YOUTUBE, X, chosen, row, state, terms
 
@@ -253,3 +254,30 @@ def test_a_wrong_policy_is_refused_with_its_place(tmp_path):
 def test_an_unknown_state_is_refused():
     with pytest.raises(ValueError, match="none of"):
         state([row(1, state="sleeping")])
+
+
+@pytest.mark.parametrize(
+    ("name", "routes"),
+    [
+        ("youtube_api", {"id": "channels", "handle": "channels_by_handle"}),
+        ("x_api", {"id": "users", "handle": "users_by_username"}),
+        ("instagram_graph", {"handle": "business_discovery"}),
+        ("tiktok_display", {"handle": "user_info"}),
+        ("tiktok_research", {"handle": "user_info"}),
+        ("licensed_instagram", {"handle": "profiles"}),
+    ],
+)
+def test_shipped_sources_have_their_lookups(name, routes):
+    assert routes_of(load_sources()[name]) == routes
+
+
+def test_a_batch_of_handles_is_filled_with_handles_and_of_ids_with_ids():
+    rows = [row(n) for n in range(60)] + [row(100 + n, has_id=False) for n in range(3)]
+    for task in plan(rows, units=3).tasks:
+        assert {key[:2] for key in task.keys} == ({"id"} if task.endpoint == "channels" else {"ha"})
+
+
+def test_handles_are_asked_for_with_the_ids_that_are_known():
+    made = plan([row(1, source=INSTAGRAM), row(2, source=INSTAGRAM, has_id=False), row(3)])
+    found = {task.keys[0]: task.id_of(task.keys[0].upper()) for task in made.tasks}
+    assert found == {"handle1": "id1", "handle2": "", "id3": ""}
