@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lakehouse.ingest.claims import claim
-from lakehouse.ingest.entries import Entry
 from lakehouse.ingest.convert import LandedRecord
+from lakehouse.ingest.entries import Entry
 from lakehouse.ingest.files import SourceFile, peek_header
 from lakehouse.ingest.mapping import Mapping, parse_mapping
 

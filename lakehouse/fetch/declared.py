@@ -14,7 +14,7 @@ from lakehouse.fetch.connector import ApiRequest, ApiResponse, BadKeyError
 from lakehouse.fetch.source import Endpoint, Refusal, Source
 from lakehouse.fetch.task import Fate, FetchTask, Priority, Reading, Sighting
 
-PLACEHOLDER = re.compile(r"\{(key|(?:since|until)(?:_time|_digits)?)\}")
+PLACEHOLDER = re.compile(r"\{(key|country|language|(?:since|until)(?:_time|_digits)?)\}")
 DAY_CHARS = 10
 PAGES, RESTARTED = "pages", "restarted"
 """Parameters of tasks: pages that may still be asked for, this one included; that the list was begun anew."""
@@ -51,7 +51,8 @@ class DeclaredConnector:
 
     def values(self, task: FetchTask) -> dict[str, str]:
         """What placeholders stand for. A parameter with one that the task does not give is left out."""
-        values = {"key": task.keys[0]} if task.keys else {}
+        values = {name: task.params[name] for name in ("country", "language") if name in task.params}
+        values |= {"key": task.keys[0]} if task.keys else {}
         for name in ("since", "until"):
             if name in task.params:
                 day = task.params[name][:DAY_CHARS]

@@ -78,7 +78,8 @@ class Endpoint(_Strict):
     """One kind of request.
 
     `keys` says how the keys of a task are passed: as the parameter of that name, joined by commas; `{key}` in `path` or in
-    a parameter takes a single key instead. `batch` is the most keys a request. `rows` is the dotted path of the array or
+    a parameter takes a single key instead; `{since}`, `{since_time}`, `{since_digits}` (likewise `until`), `{country}` and
+    `{language}` take parameters of the task, and what lacks its value is left out. `batch` is the most keys a request. `rows` is the dotted path of the array or
     object of records in the answer; empty is the answer itself. `layout` names the mapping's layout for its rows.
     """
 
@@ -89,7 +90,7 @@ class Endpoint(_Strict):
     batch: int = Field(default=1, ge=1)
     params: dict[str, str] = Field(default_factory=dict)
     body: dict[str, Any] = Field(default_factory=dict)
-    """JSON of a POST; `{key}`, `{since}` and `{until}` in its texts are filled in."""
+    """JSON of a POST; its texts are filled in likewise."""
     key_pattern: str = ""
     """What keys must match in full: one malformed key fails a whole batch, so it is refused before."""
     rows: str = ""

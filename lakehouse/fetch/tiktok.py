@@ -16,8 +16,8 @@ OK = "ok"
 SEARCH_MARK = "|"
 """Between the cursor and the search id of a page of the Research API."""
 DAY, MS_PER_SECOND = dt.timedelta(days=1), 1_000
-VIDEOS = {"user_info": ("video_list", "video_query")}
-"""Endpoints that list the videos of a user."""
+LISTS = {"video_list": frozenset(), "video_query": frozenset({"since", "until"})}
+"""Endpoints that list the videos of a user, with the parameters that they need."""
 
 
 class TikTokConnector(DeclaredConnector):
@@ -49,9 +49,10 @@ class TikTokConnector(DeclaredConnector):
 
     def follow_ups(self, task: FetchTask, document: Any, records: Sequence[Mapping[str, Any]]) -> list[FetchTask]:
         """The next page, its cursor with the search id where there is one; of a user, with `posts`, the videos."""
-        if task.params.get("posts"):
-            lists = [name for name in VIDEOS.get(task.endpoint, ()) if name in self.source.endpoints]
-            return [replace(task, endpoint=name, priority=after(task)) for name in lists]
+        if task.endpoint == "user_info" and task.params.get("posts"):
+            lists = [name for name, needed in LISTS.items() if needed.issubset(task.params)]
+            known = [name for name in lists if name in self.source.endpoints]
+            return [replace(task, endpoint=name, priority=after(task)) for name in known]
         search = dig(document, "data.search_id")
         if search:
             cursor = f"{dig(document, 'data.cursor')}{SEARCH_MARK}{search}"

@@ -28,6 +28,11 @@ OK = 200
 class XConnector(DeclaredConnector):
     """The API's manners."""
 
+    def is_sound(self, document: Any) -> bool:
+        """Whether a document is an answer of the API: its errors are objects in a list."""
+        errors = dig(document, "errors") or []
+        return super().is_sound(document) and isinstance(errors, list) and all(isinstance(one, dict) for one in errors)
+
     def codes(self, response: ApiResponse) -> set[str]:
         """Codes of the body; of a type that is an address only its last segment."""
         return {_segment(code) for code in super().codes(response)}
@@ -68,7 +73,8 @@ class XConnector(DeclaredConnector):
         if not task.endpoint.startswith("users") or not task.params.get("posts"):
             return super().follow_ups(task, document, records)
         public = [str(record["id"]) for record in records if record.get("protected") is not True and "id" in record]
-        return [replace(task, endpoint="user_posts", keys=(key,), priority=after(task)) for key in public]
+        asked = replace(task, endpoint="user_posts", priority=after(task), ids=())
+        return [replace(asked, keys=(key,)) for key in public]
 
 
 def _segment(kind: str) -> str:

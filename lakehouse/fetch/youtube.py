@@ -31,7 +31,8 @@ class YouTubeConnector(DeclaredConnector):
         match task.endpoint:
             case "channels" | "channels_by_handle" if task.params.get("posts"):
                 lists = [str(found) for record in records if (found := dig(record, UPLOADS))]
-                return [replace(task, endpoint="playlist_items", keys=(key,), priority=after(task)) for key in lists]
+                asked = replace(task, endpoint="playlist_items", priority=after(task), ids=())
+                return [replace(asked, keys=(key,)) for key in lists]
             case "playlist_items":
                 wanted = [record for record in records if _is_within(task, dig(record, UPLOADED_AT))]
                 following = self._lookups(task, "videos", [dig(record, VIDEO_ID) for record in wanted])
@@ -46,7 +47,7 @@ class YouTubeConnector(DeclaredConnector):
         ids = list(dict.fromkeys(str(key) for key in keys if key))
         params = {name: value for name, value in task.params.items() if name != PAGES}
         size = self.source.endpoints[endpoint].batch
-        asked = replace(task, endpoint=endpoint, cursor="", priority=after(task), params=params)
+        asked = replace(task, endpoint=endpoint, cursor="", priority=after(task), params=params, ids=())
         return [replace(asked, keys=tuple(ids[start : start + size])) for start in range(0, len(ids), size)]
 
 

@@ -105,11 +105,15 @@ class RecordPlan:
     def _problem(self, payload: dict[str, Any], platform: str, row: Row) -> tuple[str, str]:
         if self.keys.isdisjoint(payload):
             return "no_account_key", ""
-        further = (names for holds, names in self.required_if if holds(row))
-        for name in chain(self.required, *further):
+        for name in self._required(row):
             if name not in payload:
                 return "missing_required_value", name
         return ("", "") if platform in PLATFORMS else ("unknown_platform", platform)
+
+    def _required(self, row: Row) -> Sequence[str]:
+        if not self.required_if:
+            return self.required
+        return (*self.required, *chain.from_iterable(names for holds, names in self.required_if if holds(row)))
 
     def _link(self, payload: dict[str, Any], row: Row) -> None:
         links = [link for get in self.links for link in get(row)]

@@ -10,6 +10,7 @@ import pytest
 from ingest_factories import LANDED_AT, acme, read
 
 from lakehouse.ingest.entries import RAW_VALUE_CHARS
+from lakehouse.ingest.mapping import parse_mapping
 
 
 def test_a_clean_file(tmp_path: Path) -> None:
@@ -255,6 +256,36 @@ def test_json_lines_with_nesting_unknown_keys_and_platforms(tmp_path: Path) -> N
     ]
     assert entries[1].field_name == "vine"
     assert "secret" not in repr(entries)
+
+
+def test_a_value_may_be_required_of_some_records(tmp_path: Path) -> None:
+    text = """
+source: acme
+version: 1
+files: "acme*"
+observed_at: {date: 2022-06-15}
+platform: instagram
+required_if:
+  - {column: stats, fields: [followers]}
+  - {column: stats.hidden, value: "false", fields: [views]}
+fields:
+  handle: user
+  followers: stats.fans
+  views: {column: stats.seen, unless: {stats.hidden: "true"}}
+"""
+    rows = [
+        {"user": "a"},
+        {"user": "b", "stats": {"fans": 1}},
+        {"user": "c", "stats": {"fans": 1, "hidden": False, "seen": 2}},
+        {"user": "d", "stats": {"fans": 1, "hidden": True, "seen": 0}},
+        {"user": "e", "stats": {"seen": 3}},
+        {"user": "f", "stats": {"fans": 1, "hidden": False}},
+    ]
+    content = "\n".join(json.dumps(row) for row in rows)
+    _, records, entries = read(tmp_path, content, parse_mapping(text, name="acme"), "acme.jsonl")
+    assert [record.payload["handle"] for record in records] == ["a", "b", "c", "d"]
+    assert [record.payload.get("views") for record in records] == [None, None, "2", None]
+    assert [(entry.line_number, entry.field_name) for entry in entries] == [(5, "followers"), (6, "views")]
 
 
 def test_a_required_value_is_judged_by_record_in_json(tmp_path: Path) -> None:

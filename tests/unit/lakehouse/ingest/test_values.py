@@ -38,6 +38,10 @@ def value_of(source: Any, row: list[str] = ROW, missing: tuple[str, ...] = ()) -
         ({"column": "Day", "time": {"format": "%d/%m/%Y", "zone": "Asia/Tokyo"}}, "2022-06-14T15:00:00Z"),
         ({"column": "Name", "time": {"format": "%d/%m/%Y"}}, "Ann B"),
         ({"column": "Name", "missing": "ANN b"}, None),
+        ({"column": "Followers", "unless": {"name": "ann B"}}, None),
+        ({"column": "Followers", "unless": {"Name": "Bea"}}, "1.2M"),
+        ({"column": "Followers", "unless": {"Nope": "1"}}, "1.2M"),
+        ([{"column": "Followers", "unless": {"Name": "Ann B"}}, "Day"], "15/06/2022"),
     ],
 )
 def test_sources(source: Any, expected: Any) -> None:
@@ -81,6 +85,24 @@ def test_json_values() -> None:
         "empty": None,
         "list": ["x"],
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("urls.0.to", "a"),
+        ("urls.2.to", None),
+        ("urls.to", ["a", "b"]),
+        ("urls.on.to", None),
+        ("urls.tags", [["x"], ["y"]]),
+        ("urls.tags.0", ["x", "y"]),
+        ("pairs.0", [1]),
+        ("text.to", None),
+    ],
+)
+def test_json_paths_along_lists(path: str, expected: Any) -> None:
+    row = {"urls": [{"to": "a", "tags": ["x"]}, {"to": "b", "tags": ["y"]}, 7], "pairs": [[1]], "text": "to"}
+    assert json_lookup(path, 1)(row) == expected
 
 
 def _column(name: str) -> Any:
