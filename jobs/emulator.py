@@ -38,7 +38,7 @@ READY = "Emulator of "
 
 def demo_environment(settings: Settings) -> dict[str, str]:
     """Variables that make the emulator the source of the lake, unless sources are set already."""
-    if settings.fetch_credentials or settings.fetch_credentials_file:
+    if not settings.simulate_platforms or settings.fetch_credentials or settings.fetch_credentials_file:
         return {}
     urls = {name: f"{NO_ADDRESS}{PATHS.get(name, '')}" for name in CREDENTIALS}
     return {

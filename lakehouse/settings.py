@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     email_pepper: SecretStr | None = Field(None, description="Secret for hashing e-mail addresses; empty means a file")
     snapshots_kept: int = Field(3, ge=2, description="Published snapshots to keep")
     simulate_creators: int = Field(2000, ge=10, description="Creators of the synthetic world")
+    simulate_platforms: bool = Field(
+        True, description="Whether the synthetic world's platforms are asked too, by an emulator beside the run"
+    )
     simulate_seed: int = Field(7, description="Seed of the synthetic world")
     vacuum_hours: int = Field(168, ge=0, description="Age in hours from which files that no version names are removed")
     small_table_mib: int = Field(

@@ -30,9 +30,11 @@ READY_TIMEOUT_SECONDS = 120
 WORLD = {
     "CREATORLAKE_SIMULATE_CREATORS": "220",
     "CREATORLAKE_SIMULATE_SEED": "7",
+    "CREATORLAKE_SIMULATE_PLATFORMS": "false",
     "CREATORLAKE_EMAIL_PEPPER": "pepper of the tests, no secret",
 }
-"""Settings of the small synthetic world; with equal secrets two lakes can be compared."""
+"""Settings of the small synthetic world; with equal secrets, and without platforms that move on, two lakes can be compared."""
+LIVE_WORLD = WORLD | {"CREATORLAKE_SIMULATE_PLATFORMS": "true"}
 NO_RETENTION = {"spark.databricks.delta.retentionDurationCheck.enabled": "false"}
 """Spark's setting with which VACUUM may remove, at `vacuum_hours` 0, what only versions of a moment ago name."""
 

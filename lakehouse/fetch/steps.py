@@ -154,6 +154,7 @@ def _answers_report(outcome: Outcome, versions: dict[str, int], last_seq: int) -
         by_source=by_source,
         metadata={
             "objects": len(outcome.batches),
+            "records": sum(batch.records_count for batch in outcome.batches),
             "objects_already_read": outcome.already_count,
             **{f"waiting for a reader: {name}": count for name, count in outcome.unread.items()},
         },

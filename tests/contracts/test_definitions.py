@@ -30,7 +30,11 @@ def test_every_table_has_one_step_and_every_step_an_asset(defs):
     assert {key for key in keys if not key.startswith("maintenance/")} == {
         name for step in STEPS for name in step.outputs or (step.name,)
     }
-    assert {key.removeprefix("maintenance/") for key in keys if key.startswith("maintenance/")} == {*TABLES, "erasure"}
+    assert {key.removeprefix("maintenance/") for key in keys if key.startswith("maintenance/")} == {
+        *TABLES,
+        "erasure",
+        "retention",
+    }
 
 
 def test_a_table_is_maintained_under_its_writers_pool(defs):

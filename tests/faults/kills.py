@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from assets.names import EXPORT, LANDING, SNAPSHOT
+from assets.names import ANSWERS, EXPORT, FETCH, LANDING, SNAPSHOT
 from assets.steps import STEPS
 from lakehouse import crash
 from lakehouse.ops.steps import Step
@@ -78,8 +78,10 @@ def _of_step(step: Step) -> Iterator[Point]:
 def registered() -> set[str]:
     """Names that must be hit: every stage of every step, and the publisher's own."""
     stages = {crash.point(step.name, stage) for step in STEPS for stage in crash.STAGES}
-    index = {crash.point(SNAPSHOT, stage) for stage in (crash.MID_DATA, crash.AFTER_DATA)}  # the publisher's, by name
-    return (stages - index) | {crash.AFTER_FILE, crash.BEFORE_MANIFEST, crash.BEFORE_CURRENT}
+    inner = (crash.MID_DATA, crash.AFTER_DATA)
+    index = {crash.point(SNAPSHOT, stage) for stage in inner}  # the publisher's, by name
+    live = {crash.point(step, stage) for step in (FETCH, ANSWERS) for stage in inner}  # tests of the worker strike them
+    return (stages - index - live) | {crash.AFTER_FILE, crash.BEFORE_MANIFEST, crash.BEFORE_CURRENT}
 
 
 def kill_at_each(home: Home, proxy: FaultProxy, chosen: list[Point]) -> Killed:
