@@ -1,6 +1,7 @@
 """The live inlet measured: requests a second beside a bare client, and the planner beside its baselines.
 
-`make bench-ingest` measures throughput; `PART=planner` the planner (some minutes of one core).
+`make bench-ingest` measures throughput; `PART=planner` the planner (some minutes of one core), `PART=week` two simulated weeks
+under storms, one of them with workers killed (35 minutes).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import aiohttp
 
 from benchmarks import planner
 from benchmarks.report import Figure, publish
+from benchmarks.week import WEEK, week
 from lakehouse.fetch.client import HttpClient
 from lakehouse.fetch.clock import WallClock
 from lakehouse.fetch.connector import ApiRequest
@@ -54,6 +56,9 @@ def main() -> None:
     part = os.environ.get("PART") or THROUGHPUT
     if part == PLANNER:
         publish("ingest", planner.measure(), command=f"make bench-ingest PART={PLANNER}", replaces=(PLANNER,))
+    elif part == WEEK:
+        figures = [*week(are_killed=False), *week(are_killed=True)]
+        publish("ingest", figures, command=f"make bench-ingest PART={WEEK}", replaces=(WEEK,))
     else:
         publish("ingest", throughput(), command="make bench-ingest", replaces=(THROUGHPUT,))
 

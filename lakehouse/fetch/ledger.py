@@ -215,8 +215,19 @@ class Ledger:
             counts = [self._left(connection, source.source, one, is_backfill=is_backfill) for one in budgets]
         return min(counts, default=2**31)
 
-    def remaining(self, source: Source) -> dict[str, float]:
-        """Units left by bucket in the current windows, and dollars under `usd_day` and `usd_cycle`; parked ones have none."""
+    def limit(self, source: Source, bucket: str) -> float:
+        """What a bucket, or a budget of money in dollars, holds when it is full; 0 where there is no such one."""
+        if source.spend is not None and bucket in (USD_DAY, USD_CYCLE):
+            return source.spend.usd_per_day if bucket == USD_DAY else source.spend.usd_per_cycle
+        return float(next((one.units for one in source.buckets if one.name == bucket), 0))
+
+    def remaining(self, source: Source, *, with_parked: bool = True) -> dict[str, float]:
+        """Units left by bucket in the current windows, and dollars under `usd_day` and `usd_cycle`.
+
+        Args:
+            source: whose budgets.
+            with_parked: whether what is parked counts as nothing left.
+        """
         now = self._now()
         budgets = {bucket.name: self._budget(bucket, 1, now) for bucket in source.buckets}
         money = self._money_budgets(source, 1, now)
@@ -227,7 +238,7 @@ class Ledger:
                 one.bucket: float(self._left(connection, source.source, one, is_backfill=False))
                 for one in (*budgets.values(), *money)
             }
-        left = {name: 0.0 if {name, EVERYTHING} & parked else value for name, value in found.items()}
+        left = {name: 0.0 if with_parked and {name, EVERYTHING} & parked else value for name, value in found.items()}
         return {name: value / MICRO if name in (USD_DAY, USD_CYCLE) else value for name, value in left.items()}
 
     def uses(self) -> list[Use]:

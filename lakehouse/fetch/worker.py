@@ -49,6 +49,8 @@ RESET_JITTER_SECONDS = 5.0
 OUTAGE_SHARE, OUTAGE_SAMPLE = 0.5, 40
 """With so large a share of failures among the last so many requests a source is left alone for a while."""
 OUTAGE_SECONDS = 300.0
+DOUBT_SHARE, DOUBT_SECONDS = 0.1, 3_600.0
+"""A budget that is called spent while our ledger has more than so much of it left is asked for again within an hour."""
 STOP_SECONDS = 3_600.0
 """How long a source is left alone that refuses us; a person has to act meanwhile."""
 
@@ -318,9 +320,19 @@ class _SourceWorker:
             what, until = EVERYTHING, now + dt.timedelta(seconds=STOP_SECONDS)
         else:
             what = reading.bucket or EVERYTHING
-            until = self._back_at(reading, now) or self._reset_of(what)
+            until = self._back_at(reading, now) or self._believed(what, self._reset_of(what), now)
         self._tools.ledger.park(self._source, what, until, reading.reason)
         return until
+
+    def _believed(self, what: str, reset: dt.datetime, now: dt.datetime) -> dt.datetime:
+        """The reset of a budget that a platform calls spent, or sooner where our own ledger has much of it left.
+
+        Then somebody else spent it, or the platform errs; to ask again costs one request.
+        """
+        limit = self._tools.ledger.limit(self._source, what)
+        left = self._tools.ledger.remaining(self._source, with_parked=False).get(what, 0.0)
+        is_doubtful = limit > 0 and left > DOUBT_SHARE * limit
+        return min(reset, now + dt.timedelta(seconds=DOUBT_SECONDS)) if is_doubtful else reset
 
     def _back_at(self, reading: Reading, now: dt.datetime) -> dt.datetime | None:
         """When an answer says that we may come back, kept within an hour from now; None where it does not say."""

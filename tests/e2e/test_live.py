@@ -37,7 +37,7 @@ def test_a_creators_change_is_shown_after_the_next_run(world: Home, tmp_path: Pa
     shutil.copytree(world.lake, home.lake)
     folder = tmp_path / "input"
     shutil.copytree(world.path / "world" / f"{creators}-{seed}" / "input", folder)
-    emulator.clock.jump(seconds=LATER_DAYS * 86_400)
+    emulator.clock.jump(LATER_DAYS * 86_400)
     with running(app_of(emulator)) as address:
         live = {
             "CREATORLAKE_FETCH_CREDENTIALS": json.dumps({"x_api": CREDENTIALS["x_api"]}),

@@ -14,7 +14,7 @@ import pytest
 
 from lakehouse.fetch.landing import land_answers
 from lakehouse.fetch.task import FetchTask
-from lakehouse.fetch.worker import work
+from lakehouse.fetch.worker import SourceReport, work
 from lakehouse.simulate.platforms.faults import Faults
 from lakehouse.simulate.platforms.quotas import Quotas
 from tests.fetch_factory import CREDENTIALS, Live, batches, everybody, live
@@ -67,7 +67,7 @@ def test_a_storm_loses_no_account(tmp_path: Path) -> None:
 def test_a_spent_day_ends_the_run_well_and_the_next_day_goes_on(tmp_path: Path) -> None:
     with live(tmp_path, quotas=Quotas(youtube_units_per_day=3)) as one:
         one.queue(batches("youtube_api", "channels", one.ids("youtube"), 5))
-        first = one.work("youtube_api")["youtube_api"]
+        first = work_with_units(one, 4)
         assert first.answers == 3
         assert first.parked > 0
         with one.tools() as tools:
@@ -79,16 +79,33 @@ def test_a_spent_day_ends_the_run_well_and_the_next_day_goes_on(tmp_path: Path) 
         assert one.work("youtube_api")["youtube_api"].answers == 3
 
 
+def test_a_day_that_is_called_spent_too_early_is_asked_again_within_the_hour(tmp_path: Path) -> None:
+    with live(tmp_path, quotas=Quotas(youtube_units_per_day=3)) as one:
+        one.queue(batches("youtube_api", "channels", one.ids("youtube"), 5))
+        assert one.work("youtube_api")["youtube_api"].answers == 3
+        with one.tools() as tools:
+            until = next(at for source, _, at, _ in tools.ledger.parkings() if source == "youtube_api")
+        assert dt.timedelta(minutes=59) < until - one.clock.now() <= dt.timedelta(hours=1)
+
+
+def work_with_units(one: Live, units: int) -> SourceReport:
+    """A run of YouTube whose day holds so many units by our own ledger."""
+    source = one.sources["youtube_api"]
+    named = [
+        bucket.model_copy(update={"units": units}) if bucket.name == source.endpoints["channels"].bucket else bucket
+        for bucket in source.buckets
+    ]
+    with one.tools() as tools:
+        tools.connectors["youtube_api"].source = source.model_copy(update={"buckets": tuple(named)})
+        return asyncio.run(work(tools, ["youtube_api"], seconds=30))["youtube_api"]
+
+
 def test_our_own_ledger_stops_before_the_platform_has_to(tmp_path: Path) -> None:
     with live(tmp_path) as one:
-        source = one.sources["youtube_api"]
-        bucket = source.buckets[0].model_copy(update={"units": 4})
-        small = source.model_copy(update={"buckets": (bucket, *source.buckets[1:])})
         one.queue(batches("youtube_api", "channels", one.ids("youtube"), 2))
-        with one.tools() as tools:
-            tools.connectors["youtube_api"].source = small
-            report = asyncio.run(work(tools, ["youtube_api"], seconds=30))["youtube_api"]
-        assert (report.requests, report.blocked_by) == (4, "units")
+        report = work_with_units(one, 4)
+        assert (report.requests, report.answers) == (4, 4)
+        assert report.blocked_by == one.sources["youtube_api"].endpoints["channels"].bucket
         assert report.resume_at
 
 
@@ -129,7 +146,7 @@ import asyncio, json, sys
 from lakehouse import crash
 from lakehouse.fetch.clock import FastClock, WallClock
 from lakehouse.fetch.runtime import active_sources, tools_of
-from lakehouse.fetch.worker import work
+from lakehouse.fetch.worker import SourceReport, work
 from lakehouse.settings import load_settings
 from lakehouse.storage.objects import ObjectStore
 from dataclasses import replace
