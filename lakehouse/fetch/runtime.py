@@ -55,7 +55,7 @@ def active_sources(settings: Settings) -> dict[str, Source]:
     """The sources that are asked: those with a credential; one that ships disabled only where the settings name it."""
     credentials = credentials_of(settings)
     return {
-        name: source
+        name: source.model_copy(update={"is_enabled": True})
         for name, source in sources_of(settings).items()
         if credentials.has(source) and (source.is_enabled or name in settings.fetch_allowed)
     }
