@@ -1,4 +1,4 @@
-"""Jobs and when they run: `nightly` rebuilds what changed up to the index, `hourly` brings new input into silver.
+"""Jobs and when they run: `nightly` brings what changed up to the index and measures it, `hourly` does so without measuring.
 
 Both carry one tag whose limit in `instance.yaml` lets one of them run at a time; a schedule whose job, or the wider one, is
 still under way skips its tick instead of queueing behind it. Backfills have a limit of their own.
@@ -17,8 +17,9 @@ from dagster import (
     schedule,
 )
 
+from lakehouse.contracts.tables import QUALITY_METRICS
+
 MAINTENANCE_GROUP = "maintenance"
-HOURLY_GROUPS = ("raw", "bronze", "silver", "ops")
 LANE = "creatorlake/lane"
 LIVE = "live"
 PRIORITY = "dagster/priority"
@@ -38,9 +39,11 @@ NIGHTLY = define_asset_job(
 )
 HOURLY = define_asset_job(
     "hourly",
-    selection=AssetSelection.groups(*HOURLY_GROUPS),
+    selection=AssetSelection.all()
+    - AssetSelection.groups(MAINTENANCE_GROUP)
+    - AssetSelection.assets(QUALITY_METRICS.name),
     tags={LANE: LIVE, PRIORITY: "5"},
-    description="New raw files into bronze and silver",
+    description="What platforms and new files say, up to the published index; steps whose inputs did not change are skipped",
 )
 MAINTENANCE = define_asset_job(
     "maintenance",

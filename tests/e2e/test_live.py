@@ -20,6 +20,8 @@ from tests.support import WORLD, Home, request, served
 
 pytestmark = pytest.mark.e2e
 LATER_DAYS = 60
+TOLERANCE = 0.001
+"""Followers move on between the answer and the look at the truth."""
 
 
 def test_the_default_run_asked_the_platforms(world: Home) -> None:
@@ -54,6 +56,7 @@ def test_a_creators_change_is_shown_after_the_next_run(world: Home, tmp_path: Pa
             assert tools.queue.put(batches("x_api", "users", ids, 100, cycle="later"))
         done = home.run("fetch", "x_api", "--minutes", "0.2")
         assert done.returncode == 0, done.stdout + done.stderr
+        assert "x_api: " in done.stdout, done.stdout
         done = home.run("run", "--input", str(folder), "--no-serve")
         assert done.returncode == 0, done.stdout + done.stderr
     now = emulator.clock.seconds()
@@ -72,5 +75,5 @@ def test_a_creators_change_is_shown_after_the_next_run(world: Home, tmp_path: Pa
         ]
     assert found
     assert not {profile["platform_account_id"] for profile in found} & gone
-    right = [shown[one["platform_account_id"]].followers == one["followers_count"] for one in found]
-    assert all(right)
+    pairs = [(shown[one["platform_account_id"]].followers, one["followers_count"]) for one in found]
+    assert [pair for pair in pairs if abs(pair[0] - pair[1]) > TOLERANCE * pair[0]] == []

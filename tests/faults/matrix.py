@@ -1,6 +1,6 @@
 """The fault matrix: each fault, what is promised, and the tests that prove it. The numbers are those of the tests' names.
 
-F12 comes with the connectors, F19, F20 and F22 with the service's tenants.
+F19, F20 and F22 come with the service's tenants.
 """
 
 from __future__ import annotations
@@ -95,6 +95,17 @@ MATRIX = (
         "emoji, joiners, right-to-left, NUL, lone surrogates",
         "kept as they are in bronze",
         ("faults/test_bad_input.py::test_f9_f10_f11_every_bad_file_has_its_fate",),
+    ),
+    Fault(
+        "F12",
+        "platforms throttle, end quotas, lie about when to come back, answer nonsense, are away",
+        "no account lost, no budget over-spent, what one platform does stops no other",
+        (
+            "unit/lakehouse/fetch/test_worker.py::test_f12_a_storm_loses_no_account",
+            "unit/lakehouse/fetch/test_worker.py::test_f12_a_spent_day_ends_the_run_well_and_the_next_day_goes_on",
+            "unit/lakehouse/fetch/test_worker.py::test_f12_a_dead_platform_is_left_alone_and_the_others_go_on",
+            "unit/lakehouse/fetch/test_worker.py::test_f12_a_worker_killed_anywhere_loses_no_account",
+        ),
     ),
     Fault(
         "F13",

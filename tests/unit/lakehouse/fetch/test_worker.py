@@ -48,7 +48,7 @@ def test_everything_asked_for_is_landed_and_forgotten(tmp_path: Path) -> None:
         assert (len(again.batches), again.already_count) == (0, len(outcome.batches))
 
 
-def test_a_storm_loses_no_account(tmp_path: Path) -> None:
+def test_f12_a_storm_loses_no_account(tmp_path: Path) -> None:
     with live(tmp_path, speed=300.0, faults=Faults.storm(), quotas=ROOMY) as one:
         wanted = expected(one)
         one.queue(everybody(one))
@@ -64,7 +64,7 @@ def test_a_storm_loses_no_account(tmp_path: Path) -> None:
         assert one.answered() == wanted
 
 
-def test_a_spent_day_ends_the_run_well_and_the_next_day_goes_on(tmp_path: Path) -> None:
+def test_f12_a_spent_day_ends_the_run_well_and_the_next_day_goes_on(tmp_path: Path) -> None:
     with live(tmp_path, quotas=Quotas(youtube_units_per_day=3)) as one:
         one.queue(batches("youtube_api", "channels", one.ids("youtube"), 5))
         first = work_with_units(one, 4)
@@ -132,7 +132,7 @@ def test_a_malformed_key_goes_alone_and_its_batch_is_asked_for(tmp_path: Path) -
             assert [dead.task.keys for dead in tools.queue.dead()] == [("not-an-id",)]
 
 
-def test_a_dead_platform_is_left_alone_and_the_others_go_on(tmp_path: Path) -> None:
+def test_f12_a_dead_platform_is_left_alone_and_the_others_go_on(tmp_path: Path) -> None:
     with live(tmp_path, faults=Faults(dead_platforms=("tiktok",))) as one:
         one.queue(everybody(one))
         reports = one.work(seconds=20)
@@ -161,7 +161,7 @@ with tools_of(settings, ObjectStore.open(settings), sources, log=lambda text: No
 @pytest.mark.parametrize(
     "point", ["fetch.mid_data:7", "fetch.after_data_before_commit:2", "fetch.after_commit_before_event:2"]
 )
-def test_a_worker_killed_anywhere_loses_no_account(tmp_path: Path, point: str) -> None:
+def test_f12_a_worker_killed_anywhere_loses_no_account(tmp_path: Path, point: str) -> None:
     with live(tmp_path) as one:
         now = dt.datetime.now(tz=dt.UTC)
         one.jump(max(now, one.clock.now()))
