@@ -34,7 +34,6 @@ WORLD = {
     "CREATORLAKE_EMAIL_PEPPER": "pepper of the tests, no secret",
 }
 """Settings of the small synthetic world; with equal secrets, and without platforms that move on, two lakes can be compared."""
-LIVE_WORLD = WORLD | {"CREATORLAKE_SIMULATE_PLATFORMS": "true"}
 NO_RETENTION = {"spark.databricks.delta.retentionDurationCheck.enabled": "false"}
 """Spark's setting with which VACUUM may remove, at `vacuum_hours` 0, what only versions of a moment ago name."""
 

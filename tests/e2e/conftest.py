@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import LIVE_WORLD, Home
+from tests.support import WORLD, Home
 
 HALF_WAY = "progress/silver_core__posts.json"
 """Written by the step in the middle of the pipeline."""
@@ -20,7 +20,7 @@ HALF_WAY_SECONDS = 300
 def world(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Home of a finished default run that was killed half-way and started again; tests must not change it."""
     path = tmp_path_factory.mktemp("world")
-    home = Home(path, str(path / "lake"), dict(LIVE_WORLD))
+    home = Home(path, str(path / "lake"), dict(WORLD))
     _kill_half_way(home)
     assert not (path / "lake" / "snapshots" / "CURRENT").exists()
     done = home.run("run", "--no-serve")

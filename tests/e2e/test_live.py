@@ -1,9 +1,11 @@
-"""What a platform says reaches the search: a creator changes on the emulator, the next run shows it."""
+"""What platforms say reaches the search: accounts of a list are asked for, a creator changes, the next run shows it."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from lakehouse.fetch.clock import WallClock
 from lakehouse.fetch.runtime import active_sources, tools_of
 from lakehouse.settings import load_settings
+from lakehouse.simulate.platforms.emulator import Emulator
 from lakehouse.simulate.platforms.server import app_of, build_emulator, running
 from lakehouse.simulate.platforms.truth import accounts_of
 from lakehouse.simulate.world import World
@@ -19,61 +22,88 @@ from tests.fetch_factory import CREDENTIALS, batches, urls_of
 from tests.support import WORLD, Home, request, served
 
 pytestmark = pytest.mark.e2e
-LATER_DAYS = 60
+LATER_SECONDS = 60 * 86_400
 TOLERANCE = 0.001
 """Followers move on between the answer and the look at the truth."""
+ASKED = ("licensed_instagram", "tiktok_research", "x_api", "youtube_api")
 
 
-def test_the_default_run_asked_the_platforms(world: Home) -> None:
-    fetched = world.progress("raw_fetch")
-    assert fetched["rows_out"] > 0
-    assert set(fetched["by_source"]) == {"licensed_instagram", "tiktok_research", "x_api", "youtube_api"}
-    assert world.progress("raw_answers")["rows_in"] >= fetched["rows_out"]
-    assert "lost" not in json.dumps(fetched["metadata"])
+@dataclass
+class Live:
+    """A home whose lake was filled by files and is fed by an emulator."""
+
+    home: Home
+    emulator: Emulator
+    folder: Path
+
+    def run(self, *arguments: str) -> str:
+        done = self.home.run(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def ids(self, platform: str) -> list[str]:
+        return [one["id"] for one in accounts_of(self.emulator.registry, platform, self.emulator.clock.seconds())]
 
 
-def test_a_creators_change_is_shown_after_the_next_run(world: Home, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def live(world: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A copy of the finished world, after a run that asked an emulator for every account of a list."""
+    path = tmp_path_factory.mktemp("live")
     creators, seed = (int(WORLD[f"CREATORLAKE_SIMULATE_{name}"]) for name in ("CREATORS", "SEED"))
+    shutil.copytree(world.lake, path / "lake")
+    shutil.copytree(world.path / "world" / f"{creators}-{seed}" / "input", path / "input")
     emulator = build_emulator(World(creators_count=creators, seed=seed))
-    home = Home(tmp_path, str(tmp_path / "lake"), dict(world.env))
-    shutil.copytree(world.lake, home.lake)
-    folder = tmp_path / "input"
-    shutil.copytree(world.path / "world" / f"{creators}-{seed}" / "input", folder)
-    emulator.clock.jump(LATER_DAYS * 86_400)
     with running(app_of(emulator)) as address:
-        live = {
-            "CREATORLAKE_FETCH_CREDENTIALS": json.dumps({"x_api": CREDENTIALS["x_api"]}),
-            "CREATORLAKE_FETCH_URLS": json.dumps(urls_of(address)),
-            "CREATORLAKE_FETCH_MINUTES": "0.2",
+        given = {
+            "CREDENTIALS": json.dumps({name: CREDENTIALS[name] for name in ASKED}),
+            "ALLOWED": '["tiktok_research"]',
+            "URLS": json.dumps(urls_of(address)),
+            "LIST": str(world.path / "world" / f"{creators}-{seed}" / "accounts.csv"),
+            "MINUTES": "1",
         }
-        home.env |= live
-        ids = [one["id"] for one in accounts_of(emulator.registry, "x", emulator.clock.seconds())]
-        settings = load_settings(
-            home=home.path, lake=home.lake, fetch_credentials=json.loads(live["CREATORLAKE_FETCH_CREDENTIALS"])
-        )
-        sources = active_sources(settings)
-        with tools_of(settings, ObjectStore.open(settings), sources, log=print, clock=WallClock()) as tools:
-            assert tools.queue.put(batches("x_api", "users", ids, 100, cycle="later"))
-        done = home.run("fetch", "x_api", "--minutes", "0.2")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "x_api: " in done.stdout, done.stdout
-        done = home.run("run", "--input", str(folder), "--no-serve")
-        assert done.returncode == 0, done.stdout + done.stderr
-    now = emulator.clock.seconds()
-    book = emulator.registry.book("x")
-    states = {one["id"]: book.state(book.row_of_id(one["id"]), now) for one in accounts_of(emulator.registry, "x", now)}
-    shown = {platform_id: state for platform_id, state in states.items() if not state.is_gone}
-    gone = {platform_id for platform_id, state in states.items() if state.is_gone}
-    with served(home) as base:
+        env = world.env | {f"CREATORLAKE_FETCH_{name}": value for name, value in given.items()}
+        found = Live(Home(path, str(path / "lake"), env), emulator, path / "input")
+        found.run("run", "--input", str(found.folder), "--no-serve")
+        yield found
+
+
+def test_every_account_of_a_list_is_asked_for_and_its_answer_read(live: Live) -> None:
+    fetched, read = live.home.progress("raw_fetch"), live.home.progress("raw_answers")
+    assert tuple(sorted(fetched["by_source"])) == ASKED
+    assert fetched["rows_in"] == fetched["rows_out"] > 0
+    assert read["rows_in"] == read["rows_out"] + read["rows_quarantined"]
+    assert read["rows_quarantined"] == 0
+    assert read["by_source"]["youtube_api"]["out"] == len(live.ids("youtube"))
+
+
+def test_a_run_that_comes_at_once_asks_nothing(live: Live) -> None:
+    assert "Nothing changed" in live.run("run", "--input", str(live.folder), "--no-serve")
+
+
+def test_a_creators_change_is_shown_after_the_next_run(live: Live) -> None:
+    live.emulator.clock.jump(LATER_SECONDS)
+    given = {name: live.home.env[f"CREATORLAKE_FETCH_{name.upper()}"] for name in ("credentials", "urls")}
+    settings = load_settings(
+        home=live.home.path,
+        lake=live.home.lake,
+        fetch_credentials={"x_api": json.loads(given["credentials"])["x_api"]},
+        fetch_urls=json.loads(given["urls"]),
+    )
+    with tools_of(
+        settings, ObjectStore.open(settings), active_sources(settings), log=print, clock=WallClock()
+    ) as tools:
+        assert tools.queue.put(batches("x_api", "users", live.ids("x"), 100, cycle="later"))
+    assert "x_api: " in live.run("fetch", "x_api", "--minutes", "0.2")
+    live.run("run", "--input", str(live.folder), "--no-serve")
+    now, book = live.emulator.clock.seconds(), live.emulator.registry.book("x")
+    states = {account: book.state(book.row_of_id(account), now) for account in live.ids("x")}
+    gone = {account for account, state in states.items() if state.is_gone}
+    with served(live.home) as base:
         status, answer = request(f"{base}/v1/search", {"filters": {"platforms": ["x"]}, "limit": 50})
         assert status == 200
-        found = [
-            profile
-            for hit in answer["hits"]
-            for profile in request(f"{base}/v1/creators/{hit['creator_id']}")[1]["profiles"]
-            if profile["platform"] == "x" and profile["platform_account_id"] in states
-        ]
-    assert found
-    assert not {profile["platform_account_id"] for profile in found} & gone
-    pairs = [(shown[one["platform_account_id"]].followers, one["followers_count"]) for one in found]
+        creators = [request(f"{base}/v1/creators/{hit['creator_id']}")[1] for hit in answer["hits"]]
+    shown = [one for creator in creators for one in creator["profiles"] if one["platform_account_id"] in states]
+    assert len(shown) > 10
+    assert not {one["platform_account_id"] for one in shown} & gone
+    pairs = [(states[one["platform_account_id"]].followers, one["followers_count"]) for one in shown]
     assert [pair for pair in pairs if abs(pair[0] - pair[1]) > TOLERANCE * pair[0]] == []
