@@ -93,6 +93,16 @@ def reserve_live(plan: RefreshPlan, sources: Mapping[str, Source], ledger: Ledge
             ledger.need(sources[name], bucket.name, int(min(wanted, left[bucket.name])))
 
 
+def known_keys(lake: Lake) -> Iterator[tuple[str, str]]:
+    """Platform with the id, and platform with the handle key, of every account that can be planned."""
+    for batch in lake.stream(REFRESH, ("platform", "platform_account_id", "handle_key")):
+        columns = [batch.column(name).to_pylist() for name in ("platform", "platform_account_id", "handle_key")]
+        for platform, account_id, handle in zip(*columns, strict=True):
+            yield platform, account_id
+            if handle:
+                yield platform, handle
+
+
 def _chunks(lake: Lake, assignment: Assignment) -> Iterator[RefreshState]:
     for batch in lake.stream(REFRESH, COLUMNS):
         table = refresh_rows(batch, assignment)

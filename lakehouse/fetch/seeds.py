@@ -1,14 +1,13 @@
 """Accounts to hear of for the first time: an operator's list of ids and handles, asked for once; then the planner knows them.
 
 A list is a CSV file with a header and the columns `platform`, `platform_account_id` and `handle`; each row needs one of the
-latter two. Which rows were queued is known by the file's hash: a list that grew is queued anew, and what is already in the
-lake costs a refresh.
+latter two. A list that changed is queued anew, without the accounts that the lake knows: those are the planner's.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -36,30 +35,50 @@ def list_hash(path: Path) -> str:
     return sha256_file(path)
 
 
-def seed_tasks(path: Path, assignment: Assignment, sources: Mapping[str, Source], *, cycle: str) -> Iterator[FetchTask]:
-    """Batches of the accounts of a list, each for the source that refreshes its platform; others are left out.
+def seed_tasks(
+    path: Path,
+    assignment: Assignment,
+    sources: Mapping[str, Source],
+    known: Iterable[tuple[str, str]] = (),
+    *,
+    cycle: str,
+) -> Iterator[FetchTask]:
+    """Batches of the accounts of a list that are not known, each for the source that refreshes its platform.
+
+    Args:
+        path: the list; its keys are held in memory.
+        assignment: which source refreshes which platform; accounts of others are left out.
+        sources: by code.
+        known: platform with an id or a handle key, of every account of the lake; streamed.
+        cycle: of the tasks.
 
     Raises:
         SettingsError: the file is no such list; the sentence names the line.
     """
-    for name in sorted(assignment.by_platform.values()):
-        source = sources[name]
-        for kind, endpoint in sorted(routes_of(source).items()):
-            keys = _keys(path, source, kind, has_ids=ID in routes_of(source))
-            while batch := tuple(islice(keys, source.endpoints[endpoint].batch)):
+    listed = {name: _keys(path, sources[name]) for name in sorted(assignment.by_platform.values())}
+    by_platform = {sources[name].platform: keys for name, keys in listed.items()}
+    for platform, key in known:
+        for keys in by_platform.get(platform, {}).values():
+            keys.pop(key, None)
+    for name, kinds in listed.items():
+        for kind, keys in sorted(kinds.items()):
+            endpoint = routes_of(sources[name])[kind]
+            remaining = iter(keys)
+            while batch := tuple(islice(remaining, sources[name].endpoints[endpoint].batch)):
                 yield FetchTask(name, endpoint, batch, priority=Priority.FOLLOW_UP, cycle=cycle)
 
 
-def _keys(path: Path, source: Source, kind: str, *, has_ids: bool) -> Iterator[str]:
-    """Keys of one kind of a platform's rows: the id where the source takes ids, the handle of the others."""
+def _keys(path: Path, source: Source) -> dict[str, dict[str, None]]:
+    """Keys of a platform's rows by kind, in order, each once: the id where the source takes ids, else the handle."""
+    found: dict[str, dict[str, None]] = {kind: {} for kind in routes_of(source)}
     for row in _rows(path):
         if row["platform"] != source.platform:
             continue
-        given, handle = row.get(COLUMNS[ID], ""), handle_key(row.get(COLUMNS[HANDLE], "") or "") or ""
-        is_by_id = has_ids and bool(given)
-        key = given if kind == ID else handle
-        if key and is_by_id == (kind == ID):
-            yield key
+        given, handle = row.get(COLUMNS[ID]) or "", handle_key(row.get(COLUMNS[HANDLE]) or "") or ""
+        kind, key = (ID, given) if given and ID in found else (HANDLE, handle)
+        if key and kind in found:
+            found[kind][key] = None
+    return found
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

@@ -13,7 +13,7 @@ from lakehouse.fetch.capture import newest_number
 from lakehouse.fetch.clock import WallClock
 from lakehouse.fetch.landing import STEP as ANSWERS
 from lakehouse.fetch.landing import Outcome, land_answers
-from lakehouse.fetch.plan import assign, plan_hour, reserve_live
+from lakehouse.fetch.plan import assign, known_keys, plan_hour, reserve_live
 from lakehouse.fetch.queue import FetchQueue
 from lakehouse.fetch.refresh_policy import load_policy
 from lakehouse.fetch.runtime import active_sources, readers_of, tools_of
@@ -101,7 +101,8 @@ def _plan(ctx: StepContext, sources: dict[str, Source], tools: Tools) -> dict[st
     assignment = assign(sources, tools.credentials.own_keys())
     given, digest = ctx.settings.fetch_list, _list_hash(ctx.settings)
     if given is not None and digest != ctx.cursor.get("list"):
-        tools.queue.put(seed_tasks(given, assignment, sources, cycle=f"list-{digest[:12]}"))
+        known = known_keys(ctx.lake)
+        tools.queue.put(seed_tasks(given, assignment, sources, known, cycle=f"list-{digest[:12]}"))
     plan = plan_hour(ctx.lake, assignment, sources, tools.ledger, policy, now=tools.clock.now())
     queued = tools.queue.put(plan.tasks)
     reserve_live(plan, sources, tools.ledger)

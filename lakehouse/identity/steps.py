@@ -166,7 +166,7 @@ def _write(lake: Lake, spec: TableSpec, rows: pa.Table, old: pa.Table) -> None:
         lake.replace(spec, lake.spark.createDataFrame(rows))
     elif found.num_rows:
         changed = found.filter(pc.field(KIND) != GONE).select(rows.column_names)
-        keys = Keys.of_frame(lake.spark.createDataFrame(found.select(spec.key)))
+        keys = Keys.of_frame(frame_of(lake.spark, found.select(spec.key)))
         lake.upsert(spec, frame_of(lake.spark, changed), of=keys)
 
 

@@ -63,7 +63,7 @@ def first_of_each(records: DataFrame) -> DataFrame:
     if not known.num_rows:
         return records
     is_few = known.num_rows <= FEW
-    right = F.broadcast(records.sparkSession.createDataFrame(known)) if is_few else repeated
+    right = F.broadcast(frame_of(records.sparkSession, known)) if is_few else repeated
     marked = records.join(right, "record_id", "left")
     is_first = F.struct(*_FIRST.values()) == place
     return marked.where(F.col("first_batch").isNull() | is_first).select(*records.columns)

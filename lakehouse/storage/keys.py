@@ -55,10 +55,13 @@ class Keys:
 
 
 def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:
-    """A table of few rows as a frame whose plan holds the rows."""
+    """A table of few rows as a frame whose plan holds the rows.
+
+    Its chunks are joined: of one whose first chunks are empty PySpark 4.2 makes a frame without any row.
+    """
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    return spark.createDataFrame(table if table.num_rows else [], from_arrow_schema(table.schema))
+    return spark.createDataFrame(table.combine_chunks() if table.num_rows else [], from_arrow_schema(table.schema))
 
 
 def kept(df: DataFrame) -> DataFrame:
