@@ -1,6 +1,6 @@
 """The refresh planner against fixed tiers, round robin, and itself with the true rates, on a simulated population.
 
-`python -m benchmarks.planner`. Every policy has the same budget in every hour and learns only from what it fetched. Truth is
+`make bench-ingest PART=planner`. Every policy has the same budget in every hour and learns only from what it fetched. Truth is
 common to all: followers that drift, jump, lie still or go viral. `measure` gives the figures, `draw` the picture.
 """
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure as Picture
 from matplotlib.ticker import NullLocator
 
-from benchmarks.report import Figure, publish
+from benchmarks.report import Figure
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.fetch.change_rate import Evidence, Priors, estimate_rates, groups_of, observe
 from lakehouse.fetch.refresh import Terms, fit_priors, plan_refresh, routes_of
@@ -438,6 +438,3 @@ def draw(large: Race, further: Sequence[Race], target: Path = TARGET) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, metadata={"Date": None})
 
-
-if __name__ == "__main__":
-    publish("planner", measure(), command="python -m benchmarks.planner")
