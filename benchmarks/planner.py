@@ -437,4 +437,3 @@ def draw(large: Race, further: Sequence[Race], target: Path = TARGET) -> None:
         axes.legend(fontsize=8)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, metadata={"Date": None})
-
