@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from sqlalchemy import event
 BUSY_MILLISECONDS = 30_000
 """How long a writer waits for another one."""
 
+POSTGRES = re.compile(r"^postgres(?:ql)?://")
+"""An address without a driver; SQLAlchemy's own choice is one that is not installed."""
 ADVISORY_LOCK = 0x6372_6C6B
 """Number of PostgreSQL's lock that transactions of ours take; the letters "crlk"."""
 
@@ -33,7 +36,8 @@ class Database:
             event.listen(engine, "connect", _tune)
             event.listen(engine, "begin", _begin)
             return cls(engine)
-        engine = sa.create_engine(address, pool_pre_ping=True)
+        plain = POSTGRES.sub("postgresql+psycopg2://", address)
+        engine = sa.create_engine(plain, pool_pre_ping=True, hide_parameters=True)
         event.listen(engine, "begin", _queue_up)
         return cls(engine)
 

@@ -380,6 +380,8 @@ class Ledger:
         scope = (_FLOW.c.account == source.source, _FLOW.c.family == family)
         with self._database.transaction() as connection:
             known = connection.execute(_one(_FLOW, account=source.source, family=family)).first()
+            if change > 1 and (known is None or known.factor >= 1.0):
+                return
             factor = min(1.0, max(SLOWEST, (known.factor if known is not None else 1.0) * change))
             if known is None:
                 empty = {"state": "[]", "factor": factor}

@@ -267,6 +267,7 @@ class _SourceWorker:
         """Collect an answer to be landed; its task is forgotten only after that."""
         self._note(is_sound=True)
         self.report.answers += 1
+        self._tools.ledger.speed_up(self._source, self._source.endpoints[delivery.task.endpoint].family)
         self._writer.add(delivery.task, request, response, self._tools.clock.now())
         self._finished.append(delivery)
         self._follow_ups.extend(reading.follow_ups)

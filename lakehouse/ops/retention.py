@@ -129,10 +129,11 @@ def _out_of_landing(objects: ObjectStore, code: str, before: datetime) -> int:
             deleted += 1
         if batch.quarantine is not None:
             objects.delete(batch.quarantine.path)
-        objects.replace(batch_key(batch.batch_seq), replace(batch, objects=(), quarantine=None).to_json())
-        objects.delete(manifest.path)
         objects.replace(answer_key(manifest.number), replace(manifest, answers_count=0).to_json())
+        objects.delete(manifest.path)
         deleted += 1
+        # last: a killed call finds the batch again by its objects
+        objects.replace(batch_key(batch.batch_seq), replace(batch, objects=(), quarantine=None).to_json())
     return deleted
 
 
