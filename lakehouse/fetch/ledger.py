@@ -13,7 +13,7 @@ import datetime as dt
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -88,6 +88,8 @@ class Grant:
     blocked_by: str = ""
     is_brief: bool = False
     """Whether it is only a matter of rate: worth waiting for."""
+    at: dt.datetime | None = None
+    """When the requests were charged: what they do not use goes back to the windows of that moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +137,8 @@ class Ledger:
 
         Asked in order: parked, money, units, rate. A refusal charges nothing and says which budget refused.
         """
-        now = self._now()
         with self._database.transaction() as connection:
+            now = self._now()  # once the lock is held: waiting for it may pass midnight
             parked = self._parked(connection, source.source, endpoint)
             if parked is not None and parked.until > now.timestamp():
                 return Grant(0, dt.datetime.fromtimestamp(parked.until, dt.UTC), parked.what)
@@ -151,7 +153,7 @@ class Ledger:
                 return flow
             for budget in budgets:
                 self._charge(connection, source.source, budget, flow.requests, is_backfill=is_backfill)
-            return flow
+            return replace(flow, at=now)
 
     def settle(self, source: Source, endpoint: Endpoint, *, rows: int, at: dt.datetime | None = None) -> None:
         """Give back the money of rows that an answer did not bring. Units stay: platforms charge failed requests too.

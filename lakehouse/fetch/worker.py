@@ -183,7 +183,7 @@ class _SourceWorker:
             )
             if grant.requests:
                 now, rest = rest[: grant.requests], rest[grant.requests :]
-                await self._ask_some(client, now)
+                await self._ask_some(client, now, grant.at or self._tools.clock.now())
             elif not await self._waited_for(grant):
                 await self._give_back(rest, grant)
                 return
@@ -209,22 +209,22 @@ class _SourceWorker:
         self.report.resume_at, self.report.blocked_by = at.isoformat(), grant.blocked_by
         self._is_blocked = not any(one.task.priority == Priority.BACKFILL for one in deliveries) or self._is_blocked
 
-    async def _ask_some(self, client: HttpClient, deliveries: Sequence[Delivery]) -> None:
+    async def _ask_some(self, client: HttpClient, deliveries: Sequence[Delivery], charged_at: dt.datetime) -> None:
         gate = asyncio.Semaphore(CONCURRENCY)
 
         async def one(delivery: Delivery) -> None:
             async with gate:
-                await self._ask(client, delivery)
+                await self._ask(client, delivery, charged_at)
 
         await asyncio.gather(*(one(delivery) for delivery in deliveries))
 
-    async def _ask(self, client: HttpClient, delivery: Delivery) -> None:
+    async def _ask(self, client: HttpClient, delivery: Delivery, charged_at: dt.datetime) -> None:
         """One request that is paid for, and what follows from its answer."""
-        task, charged_at = delivery.task, self._tools.clock.now()
+        task = delivery.task
         self.report.requests += 1
         try:
             request = self._connector.request(task)
-            secret = await self._tools.credentials.secret(self._source, task, client, charged_at)
+            secret = await self._tools.credentials.secret(self._source, task, client, self._tools.clock.now())
             response = await client.send(request, secret)
         except CredentialRefusedError as error:
             await self._park(delivery, Reading(Fate.STOP, str(error)))

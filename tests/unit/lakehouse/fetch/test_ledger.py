@@ -161,6 +161,20 @@ def test_money_is_reserved_at_worst_and_settled_by_rows(ledger: Ledger) -> None:
     assert {use.bucket: use.used for use in ledger.uses()} == {"usd_day": 10 * MICRO, "usd_cycle": 10 * MICRO}
 
 
+def test_what_is_given_back_after_midnight_belongs_to_the_day_that_was_charged(ledger: Ledger, now: Now) -> None:
+    demo = source(
+        spend={"usd_per_day": 10.0, "usd_per_cycle": 100.0},
+        endpoints={"items": {"path": "/items", "keys": "id", "batch": 100, "usd_per_row": 0.01}},
+    )
+    endpoint = demo.endpoints["items"]
+    now.at = dt.datetime(2026, 7, 1, 23, 59, 59, tzinfo=dt.UTC)
+    grant = ledger.reserve(demo, endpoint, 4)
+    now.forward(seconds=5)
+    for _ in range(grant.requests):
+        ledger.settle(demo, endpoint, rows=0, at=grant.at)
+    assert drain(ledger, demo) == 10
+
+
 def test_a_month_ends_what_days_would_still_allow(ledger: Ledger, now: Now) -> None:
     demo = source(
         spend={"usd_per_day": 10.0, "usd_per_cycle": 15.0},
