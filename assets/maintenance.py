@@ -14,7 +14,7 @@ from lakehouse.contracts.tables import TABLES
 from lakehouse.fetch.runtime import sources_of
 from lakehouse.ops.erasure import erase
 from lakehouse.ops.maintenance import maintain
-from lakehouse.ops.retention import expire, limits_of
+from lakehouse.ops.retention import expire
 from lakehouse.ops.steps import Step
 
 GROUP = "maintenance"
@@ -67,6 +67,5 @@ def retention(context: AssetExecutionContext, lake: LakeResource) -> Materialize
     """Delete what is too old now."""
     with mapped_errors(context.retry_number):
         opened = lake.open()
-        limits = limits_of(sources_of(opened.settings))
-        found = expire(opened, limits, now=datetime.now(tz=UTC), log=context.log.info)
+        found = expire(opened, sources_of(opened.settings), now=datetime.now(tz=UTC), log=context.log.info)
     return MaterializeResult(metadata={"accounts": found.accounts, "records": found.records, "objects": found.objects})

@@ -24,11 +24,11 @@ from benchmarks.report import Figure
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.fetch.change_rate import Evidence, Priors, estimate_rates, groups_of, observe
 from lakehouse.fetch.refresh import Terms, fit_priors, plan_refresh, routes_of
-from lakehouse.fetch.refresh_budget import USD_CYCLE, USD_DAY, HourBudget, Purse, hour_budget
+from lakehouse.fetch.refresh_budget import HourBudget, Purse, hour_budget
 from lakehouse.fetch.refresh_policy import HOURS_PER_DAY, RefreshPolicy, load_policy
 from lakehouse.fetch.refresh_state import RefreshState, hours_of
 from lakehouse.fetch.refresh_value import tiers_of, weights_of
-from lakehouse.fetch.source import Source, parse_source
+from lakehouse.fetch.source import USD_CYCLE, USD_DAY, Source, parse_source
 from lakehouse.simulate.draws import Draws
 from lakehouse.simulate.metrics import metrics_of
 from lakehouse.simulate.world import World

@@ -30,13 +30,13 @@ from benchmarks.report import Figure
 from lakehouse.fetch.capture import read_answers, read_manifests
 from lakehouse.fetch.change_rate import Evidence, Priors, observe
 from lakehouse.fetch.clock import FastClock
-from lakehouse.fetch.ledger import MICRO
 from lakehouse.fetch.queue_sql import TASKS
 from lakehouse.fetch.refresh import Terms, plan_refresh
 from lakehouse.fetch.refresh_budget import hour_budget
 from lakehouse.fetch.refresh_policy import load_policy
 from lakehouse.fetch.refresh_state import REFRESH_SCHEMA, RefreshState, hours_of
 from lakehouse.fetch.runtime import active_sources, connectors_of, tools_of
+from lakehouse.fetch.source import MICRO
 from lakehouse.fetch.task import Fate, FetchTask
 from lakehouse.fetch.worker import Tools, work
 from lakehouse.settings import Settings, load_settings

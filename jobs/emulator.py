@@ -77,6 +77,7 @@ def emulator_of(settings: Settings) -> Iterator[None]:
         yield
     finally:
         if process is not None:
+            os.environ["CREATORLAKE_FETCH_URLS"] = json.dumps(settings.fetch_urls)
             process.terminate()
             process.wait()
 

@@ -8,12 +8,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
+import pyarrow.compute as pc
+
 from lakehouse.contracts.tables import ACCOUNTS
 from lakehouse.errors import PermanentError
 from lakehouse.fetch import backfill as backfills
 from lakehouse.fetch.ledger import BACKFILL_SHARE
+from lakehouse.fetch.plan import HANDLE_MARK, NAME_MARK
 from lakehouse.fetch.runtime import active_sources, tools_of
-from lakehouse.fetch.source import Source
+from lakehouse.fetch.source import MICRO, Source
 from lakehouse.fetch.worker import Tools, work
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.lake import Lake
@@ -57,7 +60,7 @@ def status() -> int:
                 f"{depth.dead:,} dead, oldest {depth.oldest_seconds:,.0f} s"
             )
         for use in tools.ledger.uses():
-            amount = f"{use.used / 1e6:,.2f} USD" if use.bucket.startswith("usd_") else f"{use.used:,} units"
+            amount = f"{use.used / MICRO:,.2f} USD" if use.bucket.startswith("usd_") else f"{use.used:,} units"
             _say(f"{use.account} {use.bucket} {use.window}: {amount} by {use.requests:,} requests")
         for account, what, at, reason in tools.ledger.parkings():
             _say(f"{account}: {what} is left alone until {at:%Y-%m-%d %H:%M:%S} UTC ({reason})")
@@ -102,16 +105,16 @@ def backfill(name: str, endpoint: str, *, since: dt.date, until: dt.date, days: 
     """
     settings, objects, sources = _opened((name,))
     source, lake = sources[name], Lake(settings)
-    keys = list(_keys(lake, source, endpoint))
+    count = sum(1 for _ in _keys(lake, source, endpoint))
     windows = -(-(until - since).days // days)
-    cost = backfills.estimate(source, endpoint, keys=len(keys), windows=windows, share=BACKFILL_SHARE)
+    cost = backfills.estimate(source, endpoint, keys=count, windows=windows, share=BACKFILL_SHARE)
     _say(
-        f"{len(keys):,} accounts in {windows:,} windows: at least {cost.requests:,} requests, {cost.units:,} units, "
+        f"{count:,} accounts in {windows:,} windows: at least {cost.requests:,} requests, {cost.units:,} units, "
         f"{cost.usd:,.2f} USD, {cost.days:,.1f} days at the share of backfills."
     )
     if not is_agreed and (cost.requests > UNASKED_REQUESTS or cost.usd > 0):
         raise PermanentError("That is much: start it with --yes.")
-    started = backfills.create(objects, source, endpoint, keys, span=(since, until), days=days)
+    started = backfills.create(objects, source, endpoint, _keys(lake, source, endpoint), span=(since, until), days=days)
     _say(f"Backfill {started.backfill_id} is started; workers fetch it beside the live work.")
     return 0
 
@@ -127,11 +130,10 @@ def _keys(lake: Lake, source: Source, endpoint: str) -> Iterator[str]:
     if endpoint not in source.endpoints:
         raise PermanentError(f"{source.source} has no endpoint {endpoint!r}.")
     kind = source.endpoints[endpoint].key_kind
-    for batch in lake.stream(ACCOUNTS, ("platform", "platform_account_id", "handle_key")):
-        for row in batch.to_pylist():
-            key = row["platform_account_id"] if kind == "id" else row["handle_key"]
-            if row["platform"] == source.platform and key and not key.startswith(("@", "~")):
-                yield key
+    name = "platform_account_id" if kind == "id" else "handle_key"
+    for batch in lake.stream(ACCOUNTS, ("platform", name)):
+        own = batch.filter(pc.equal(batch.column("platform"), source.platform)).column(name).drop_null()
+        yield from (key for key in own.to_pylist() if not key.startswith((HANDLE_MARK, NAME_MARK)))
 
 
 def _opened(names: Sequence[str]) -> tuple[Settings, ObjectStore, dict[str, Source]]:

@@ -168,6 +168,7 @@ def is_queued(backfill: Backfill, progress: Progress) -> bool:
 def advance(objects: ObjectStore, queue: FetchQueue, backfill: Backfill) -> Progress:
     """Queue further tasks as long as few of the source wait; called again and again until all are queued."""
     progress = progress_of(objects, backfill)
+    held = _record(progress) if progress != Progress() else None
     depth = queue.depth(backfill.source)
     room = WAITING - depth.ready - depth.delayed - depth.in_flight
     tasks = _tasks(objects, backfill, progress)
@@ -178,10 +179,15 @@ def advance(objects: ObjectStore, queue: FetchQueue, backfill: Backfill) -> Prog
         else:
             queue.put(task for task, _ in portion)
             progress = portion[-1][1]
-        body = json.dumps(asdict(progress)).encode()
-        objects.replace(backfill_key(backfill.backfill_id, PROGRESS), body)
+        if not objects.swap(backfill_key(backfill.backfill_id, PROGRESS), _record(progress), expected=held):
+            return progress_of(objects, backfill)  # another one advances it; equal portions are queued once
+        held = _record(progress)
         room -= len(portion)
     return progress
+
+
+def _record(progress: Progress) -> bytes:
+    return json.dumps(asdict(progress)).encode()
 
 
 def _write_shards(objects: ObjectStore, keys: Iterable[str]) -> tuple[tuple[str, ...], hashlib._Hash, int]:

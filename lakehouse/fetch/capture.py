@@ -83,6 +83,8 @@ class AnswerWriter:
     _last_at: str = ""
     _number: int = 0
     """Of the newest manifest that this writer knows."""
+    _is_repeated: bool = False
+    """Whether an earlier attempt at these answers failed, perhaps after its commit."""
 
     @property
     def count(self) -> int:
@@ -108,6 +110,7 @@ class AnswerWriter:
         """
         if not self.count:
             return None
+        was_tried, self._is_repeated = self._is_repeated, True
         count, data = self.count, self._lines.close()
         digest = hashlib.sha256(data).hexdigest()
         day = dt.datetime.fromisoformat(self._first_at).date()
@@ -126,8 +129,9 @@ class AnswerWriter:
             "api_version": self.source.api_version,
             "project": self.project,
         }
-        manifest = _commit(self.objects, body, after=self._number)
-        self._number = manifest.number
+        earlier = _manifest_of(self.objects, path, after=self._number) if was_tried else None
+        manifest = earlier or _commit(self.objects, body, after=self._number)
+        self._number, self._is_repeated = manifest.number, False
         self._lines, self._first_at, self._last_at = GzipLines(), "", ""
         return manifest
 
@@ -162,7 +166,7 @@ def read_answers(data: bytes) -> Iterator[Answer]:
 
 def take_out(objects: ObjectStore, path: str, numbers: Collection[int]) -> None:
     """Take whole answers out of an object and write its manifest anew; the others keep their places."""
-    manifest = next((one for one in read_manifests(objects) if one.path == path), None)
+    manifest = _manifest_of(objects, path)
     if manifest is None or not manifest.answers_count:
         return
     kept = GzipLines()
@@ -173,6 +177,10 @@ def take_out(objects: ObjectStore, path: str, numbers: Collection[int]) -> None:
     digest = hashlib.sha256(data).hexdigest()
     changed = replace(manifest, sha256=digest, size_bytes=len(data))
     objects.replace(answer_key(manifest.number), changed.to_json())
+
+
+def _manifest_of(objects: ObjectStore, path: str, after: int = 0) -> AnswersManifest | None:
+    return next((one for one in read_manifests(objects, after) if one.path == path), None)
 
 
 def _line(source: Source, task: FetchTask, request: ApiRequest, response: ApiResponse, at: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ MAX_DEPTH = 64
 """Deepest nesting of an answer that is parsed."""
 REFUSALS = frozenset({400, 401, 403})
 """How a token endpoint refuses a client (OAuth 2.0, 5.2)."""
+REDACTED = b"REDACTED"
 USER_AGENT = "creatorlake/0.1 (+https://github.com/creatorlake)"
 KEPT_HEADERS = frozenset(
     {
@@ -101,7 +102,7 @@ class HttpClient:
                 headers=headers,
                 allow_redirects=False,
             ) as answer:
-                body = await _read(answer)
+                body = _without(await _read(answer), secret)
                 kept = {name.lower(): value for name, value in answer.headers.items() if name.lower() in KEPT_HEADERS}
                 return ApiResponse(answer.status, kept, body, parse(body))
         except (TimeoutError, aiohttp.ClientError, ConnectionError) as error:
@@ -140,6 +141,12 @@ class HttpClient:
         if self._auth.parameter:
             params[self._auth.parameter] = value
         return url, params, headers
+
+
+def _without(body: bytes, secret: str) -> bytes:
+    """The body without our credential, should the answer repeat it: answers are landed as they came but for this."""
+    own = secret.rpartition("|")[2].encode()
+    return body.replace(own, REDACTED) if own else body
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -36,7 +36,12 @@ class ApiResponse:
 
 
 class BadKeyError(PermanentError):
-    """A key that the endpoint would refuse, and its whole batch with it."""
+    """Keys that the endpoint would refuse, and their whole batch with them."""
+
+    def __init__(self, endpoint: str, keys: Sequence[str]) -> None:
+        """Of an endpoint that takes none of these keys."""
+        super().__init__(f"{endpoint} takes no key like {keys[0]!r}.")
+        self.keys = tuple(keys)
 
 
 class Connector(Protocol):
@@ -48,7 +53,7 @@ class Connector(Protocol):
         """The request of a task.
 
         Raises:
-            BadKeyError: a key that the endpoint cannot take.
+            BadKeyError: keys that the endpoint cannot take.
             PermanentError: the task names no endpoint of the source.
         """
 

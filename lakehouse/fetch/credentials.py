@@ -58,6 +58,10 @@ class Credentials:
         secret = found.get_secret_value()
         return secret if not source.auth.token_path else await self._token(source, secret, client, now)
 
+    def forget(self, source: Source) -> None:
+        """A token of ours was refused: the next request takes a new one."""
+        self._tokens.pop(source.source, None)
+
     async def _token(self, source: Source, secret: str, client: HttpClient, now: dt.datetime) -> str:
         """A token of ours that lives on for a while, or a new one; one at a time asks for it."""
         async with self._locks.setdefault(source.source, asyncio.Lock()):

@@ -166,7 +166,7 @@ class DeclaredConnector:
         pattern = self._patterns.get(task.endpoint)
         bad = [key for key in task.keys if pattern is not None and not pattern.fullmatch(key)]
         if bad:
-            raise BadKeyError(f"{task.endpoint} takes no key like {bad[0]!r}.")
+            raise BadKeyError(task.endpoint, bad)
 
     @cached_property
     def _patterns(self) -> dict[str, re.Pattern[str]]:

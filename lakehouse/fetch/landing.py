@@ -9,9 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from lakehouse.contracts.layout import landing_key
 from lakehouse.contracts.payload import PROFILE
 from lakehouse.crash import AFTER_DATA, MID_DATA, crashpoint, point
 from lakehouse.errors import IntegrityError, SettingsError
@@ -24,11 +23,11 @@ from lakehouse.ingest.entries import Entry
 from lakehouse.ingest.landing import next_time
 from lakehouse.ingest.mapping import Layout
 from lakehouse.ingest.mapping import Mapping as FieldMapping
-from lakehouse.ingest.parts import PartWriter, QuarantineWriter, canonical_json
+from lakehouse.ingest.parts import canonical_json
 from lakehouse.ingest.plan import Plan, json_plan
 from lakehouse.ingest.rows import RawRow
 from lakehouse.ingest.times import iso
-from lakehouse.ingest.writing import QUARANTINE
+from lakehouse.ingest.writing import write_batch
 from lakehouse.storage.objects import ObjectStore
 
 STEP = "raw_answers"
@@ -132,34 +131,10 @@ def _land_one(
 
 
 def _write(objects: ObjectStore, reader: Reader, manifest: AnswersManifest, draft: Batch) -> Batch:
-    day = dt.datetime.fromisoformat(manifest.first_at).date()
-    records = PartWriter(
-        objects,
-        lambda platform: landing_key(platform, day, "").rstrip("/"),
-        draft.source_code,
-        draft.mapping_version,
-        draft.file_name,
-        draft.file_sha256,
-    )
-    entries = QuarantineWriter(objects, QUARANTINE, draft.source_code, draft.key)
     counts = Counts()
-    for item in _records(objects, reader, manifest, draft.landed_at, counts):
-        crashpoint(point(STEP, MID_DATA))
-        if isinstance(item, Entry):
-            counts.add(item)
-            entries.add(item, draft.file_name)
-        else:
-            counts.records += 1
-            records.add(item)
-    return replace(
-        draft,
-        rows_in=counts.rows_in,
-        rows_landed=counts.rows_landed,
-        rows_quarantined=counts.rows_quarantined,
-        fields_quarantined=counts.fields_quarantined,
-        objects=records.close(),
-        quarantine=entries.close(draft.file_name),
-    )
+    items = counts.counted(_records(objects, reader, manifest, draft.landed_at, counts))
+    day = dt.datetime.fromisoformat(manifest.first_at).date()
+    return write_batch(objects, draft, day, items, counts, at=point(STEP, MID_DATA))
 
 
 def _records(

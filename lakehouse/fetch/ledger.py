@@ -21,20 +21,14 @@ from pyrate_limiter import Rate as LimiterRate
 from pyrate_limiter.abstracts.algorithm import GCRA
 
 from lakehouse.fetch.database import Database
-from lakehouse.fetch.source import Bucket, Endpoint, Rate, Source
+from lakehouse.fetch.source import BURST, MICRO, SUSTAINED, USD_CYCLE, USD_DAY, Bucket, Endpoint, Rate, Source
 
-MICRO = 1_000_000
-"""Money is counted in millionths of a dollar: whole numbers add up exactly."""
-SUSTAINED, BURST = 0.8, 0.1
-"""Shares of a published limit that flow steadily and at once: any window then holds at most 0.9 of the limit, whatever
-moment the platform counts from (platforms.md 7 asks for 0.9)."""
 SLICES = 60
 """A rolling window is counted in so many slices; the oldest counts whole, so the count errs on the safe side."""
 BACKFILL_SHARE = 0.3
 """Most of a day's units that backfills may have (platforms.md 9.1)."""
 RESET_JITTER_SECONDS = (60.0, 600.0)
 """After a reset, so that workers do not return at one moment (platforms.md 7.3)."""
-USD_DAY, USD_CYCLE = "usd_day", "usd_cycle"
 SLOWEST, SLOW_DOWN, SPEED_UP = 1 / 16, 0.5, 1.02
 """A throttled family goes on at half its rate, down to a sixteenth, and gains 2 % with each sound answer (AIMD's spirit; a
 factor, since rates differ by orders of magnitude)."""
@@ -71,7 +65,7 @@ _NEEDED = sa.Table(
     _METADATA,
     sa.Column("account", sa.String, primary_key=True),
     sa.Column("bucket", sa.String, primary_key=True),
-    sa.Column("window", sa.String, primary_key=True),
+    sa.Column("window", sa.String, nullable=False),
     sa.Column("units", sa.BigInteger, nullable=False),
 )
 
@@ -187,12 +181,14 @@ class Ledger:
             return connection.execute(_PARKED.delete().where(_PARKED.c.account == source)).rowcount
 
     def reset_of(self, source: Source, bucket: str) -> dt.datetime:
-        """When a bucket is full again, with jitter."""
+        """When a bucket is full again, with jitter.
+
+        Raises:
+            KeyError: the source has no such bucket; a family of endpoints is none.
+        """
         now = self._now()
-        if bucket in (USD_DAY, USD_CYCLE):
-            ends = _next_day(now, ZoneInfo("UTC")) if bucket == USD_DAY else _next_month(now)
-            return self._after(ends)
-        return self._after(self._budget(source.bucket(bucket), 0, now).ends_at)
+        budgets = [*(self._budget(one, 0, now) for one in source.buckets), *self._money_budgets(source, 0, now)]
+        return self._after({one.bucket: one.ends_at for one in budgets}[bucket])
 
     def slow_down(self, source: Source, family: str) -> None:
         """A family was throttled: go on at half its rate."""
@@ -203,19 +199,14 @@ class Ledger:
         self._adapt(source, family, SPEED_UP)
 
     def need(self, source: Source, bucket: str, units: int) -> None:
-        """Say how many units of this window live work still needs; backfills leave them alone."""
+        """Say how many units of this window live work still needs, instead of what was said before; backfills leave them."""
         window = self._budget(source.bucket(bucket), 0, self._now()).windows[-1]
-        key = {"account": source.source, "bucket": bucket, "window": window}
+        scope = (_NEEDED.c.account == source.source, _NEEDED.c.bucket == bucket)
         with self._database.transaction() as connection:
-            connection.execute(_NEEDED.delete().where(*[_NEEDED.c[name] == value for name, value in key.items()]))
-            connection.execute(_NEEDED.insert().values(key | {"units": units}))
-
-    def left(self, source: Source, endpoint: Endpoint, *, is_backfill: bool = False) -> int:
-        """Requests that units and money still allow in their current windows."""
-        with self._database.transaction() as connection:
-            budgets = self._budgets(source, endpoint, self._now())
-            counts = [self._left(connection, source.source, one, is_backfill=is_backfill) for one in budgets]
-        return min(counts, default=2**31)
+            connection.execute(_NEEDED.delete().where(*scope))
+            connection.execute(
+                _NEEDED.insert().values(account=source.source, bucket=bucket, window=window, units=units)
+            )
 
     def limit(self, source: Source, bucket: str) -> float:
         """What a bucket, or a budget of money in dollars, holds when it is full; 0 where there is no such one."""
@@ -231,14 +222,13 @@ class Ledger:
             with_parked: whether what is parked counts as nothing left.
         """
         now = self._now()
-        budgets = {bucket.name: self._budget(bucket, 1, now) for bucket in source.buckets}
-        money = self._money_budgets(source, 1, now)
+        budgets = [self._budget(bucket, 1, now) for bucket in source.buckets]
+        budgets += self._money_budgets(source, 1, now)
         with self._database.transaction() as connection:
             rows = connection.execute(sa.select(_PARKED).where(_PARKED.c.account == source.source)).all()
             parked = {row.what for row in rows if row.until > now.timestamp()}
             found = {
-                one.bucket: float(self._left(connection, source.source, one, is_backfill=False))
-                for one in (*budgets.values(), *money)
+                one.bucket: float(self._left(connection, source.source, one, is_backfill=False)) for one in budgets
             }
         left = {name: 0.0 if with_parked and {name, EVERYTHING} & parked else value for name, value in found.items()}
         return {name: value / MICRO if name in (USD_DAY, USD_CYCLE) else value for name, value in left.items()}

@@ -26,18 +26,7 @@ from lakehouse.fetch.task import AccountState
 if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
-COLUMNS = (
-    "platform",
-    "platform_account_id",
-    "handle_key",
-    "followers_count",
-    "account_state_code",
-    "first_seen_at",
-    "observed_at",
-    "last_changed_at",
-    "changes_count",
-    "watched_hours",
-)
+KEYS = ("platform_account_id", "handle_key")
 HANDLE_MARK, NAME_MARK = "@", "~"
 """First sign of an account's id in silver where it is known by its handle or its name alone."""
 
@@ -93,18 +82,16 @@ def reserve_live(plan: RefreshPlan, sources: Mapping[str, Source], ledger: Ledge
             ledger.need(sources[name], bucket.name, int(min(wanted, left[bucket.name])))
 
 
-def known_keys(lake: Lake) -> Iterator[tuple[str, str]]:
-    """Platform with the id, and platform with the handle key, of every account that can be planned."""
-    for batch in lake.stream(REFRESH, ("platform", "platform_account_id", "handle_key")):
-        columns = [batch.column(name).to_pylist() for name in ("platform", "platform_account_id", "handle_key")]
-        for platform, account_id, handle in zip(*columns, strict=True):
-            yield platform, account_id
-            if handle:
-                yield platform, handle
+def known_keys(lake: Lake, listed: pa.Array) -> Iterator[tuple[str, str]]:
+    """Which of the listed ids and handle keys the lake can plan, each with its platform; a few of many accounts."""
+    for batch in lake.stream(REFRESH, ("platform", *KEYS)):
+        for name in KEYS:
+            found = batch.filter(pc.is_in(batch.column(name), listed))
+            yield from zip(found.column("platform").to_pylist(), found.column(name).to_pylist(), strict=True)
 
 
 def _chunks(lake: Lake, assignment: Assignment) -> Iterator[RefreshState]:
-    for batch in lake.stream(REFRESH, COLUMNS):
+    for batch in lake.stream(REFRESH, REFRESH.columns):
         table = refresh_rows(batch, assignment)
         if table.num_rows:
             yield RefreshState.from_arrow(table)

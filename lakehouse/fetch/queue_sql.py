@@ -19,16 +19,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import IntEnum
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from lakehouse.errors import CreatorlakeError, PermanentError, SettingsError, TransientError
+from lakehouse.errors import TransientError
 from lakehouse.fetch.clock import WallClock
+from lakehouse.fetch.database import READS, lock, open_engine, told
 from lakehouse.fetch.queue import DeadTask, Delivery, Depth
 from lakehouse.fetch.task import KEY_CHARS, FetchTask, Priority
 
@@ -38,8 +38,6 @@ PROMOTED_ROWS = 1_000
 """Due rows of a source that one take makes ready: a million that become due at once must not stop the other workers."""
 DEATHS_ALLOWED = 20
 """Leases in a row that may run out: a task that kills its workers is buried, one that met a bad day of deployments is not."""
-BUSY_SECONDS = 30
-"""How long a worker waits for SQLite's lock; the holder needs milliseconds."""
 CONFLICT_ATTEMPTS = 6
 CONFLICT_SECONDS = 0.05
 """First pause after PostgreSQL chose a transaction as the victim of a deadlock."""
@@ -50,17 +48,6 @@ CREATE_LOCK = 0x6372_6C71
 PUT_LOCK = 0x6372_6C70
 """Advisory lock of PostgreSQL under which tasks are put: two puts of the same tasks in other orders would block each other."""
 SOURCE_CHARS = 64
-REFUSALS = (
-    "authentication failed",
-    "does not exist",
-    "permission denied",
-    "unable to open",
-    "readonly",
-    "not a database",
-)
-"""Words of the databases for what a retry cannot help."""
-DRIVERS = {"sqlite": "sqlite", "postgres": "postgresql+psycopg2", "postgresql": "postgresql+psycopg2"}
-
 T = TypeVar("T")
 
 
@@ -186,7 +173,7 @@ class SqlQueue:
             PermanentError: the database refuses.
         """
         self._now = now or WallClock().now
-        self._engine = _engine(url)
+        self._engine = open_engine(url)
         self._insert: Any = sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
         self._known_sources: set[str] = set()
         self._run(_create)
@@ -305,7 +292,7 @@ class SqlQueue:
                     return work(connection)
             except DBAPIError as error:
                 if not _is_conflict(error):
-                    raise _ours(error) from None
+                    raise told(error) from None
             time.sleep(CONFLICT_SECONDS * 2**attempt)
         raise TransientError("The fetch queue's database is too busy: its transactions keep meeting each other.")
 
@@ -313,13 +300,13 @@ class SqlQueue:
         """Rows of a query that locks nothing."""
         try:
             with self._engine.connect() as connection:
-                return connection.execution_options(creatorlake_reads=True).execute(query).all()
+                return connection.execution_options(**{READS: True}).execute(query).all()
         except DBAPIError as error:
-            raise _ours(error) from None
+            raise told(error) from None
 
     def _put(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> int:
         """Insert what is new, urge what waits; how many were new."""
-        _lock(connection, PUT_LOCK)
+        lock(connection, PUT_LOCK)
         fresh = {row["source"] for row in rows} - self._known_sources
         if fresh:
             statement = self._insert(SOURCES).on_conflict_do_nothing()
@@ -447,63 +434,14 @@ def _death_reason(row: sa.Row[Any]) -> str:
     return f"Its workers died or ran out of time {DEATHS_ALLOWED} times in a row{last}."
 
 
-def _engine(address: str | sa.URL) -> sa.Engine:
-    """An engine whose transactions lock as the queue needs.
-
-    Raises:
-        SettingsError: the address is none of SQLite or PostgreSQL.
-    """
-    try:
-        url = sa.make_url(address)
-        url = url.set(drivername=DRIVERS[url.drivername])
-        if url.drivername == "sqlite":
-            Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
-            return _sqlite_engine(url)
-        return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True)
-    except (ArgumentError, NoSuchModuleError, KeyError, ValueError):
-        raise SettingsError("The fetch queue's address is none of sqlite:// or postgresql://.") from None
-
-
-def _sqlite_engine(url: sa.URL) -> sa.Engine:
-    engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
-
-    @sa.event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions begin below, not where the driver thinks
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        reads = connection.get_execution_options().get("creatorlake_reads")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-    return engine
-
-
 def _create(connection: sa.Connection) -> None:
     """Create tables and indexes that are missing."""
-    _lock(connection, CREATE_LOCK)
+    lock(connection, CREATE_LOCK)
     for table in METADATA.sorted_tables:
         connection.execute(CreateTable(table, if_not_exists=True))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             connection.execute(CreateIndex(index, if_not_exists=True))
 
 
-def _lock(connection: sa.Connection, number: int) -> None:
-    """Wait for the others of this kind of transaction; a write in SQLite has waited already."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
-
-
 def _is_conflict(error: DBAPIError) -> bool:
     return getattr(error.orig, "pgcode", None) in CONFLICT_CODES
-
-
-def _ours(error: DBAPIError) -> CreatorlakeError:
-    """Our error for a database's, without its text: that names hosts and users."""
-    text = str(error.orig)
-    cause = type(error.orig).__name__
-    if isinstance(error, OperationalError | InterfaceError) and not any(word in text for word in REFUSALS):
-        return TransientError(f"The fetch queue's database does not answer: {cause}.")
-    return PermanentError(f"The fetch queue's database refuses: {cause}.")

@@ -13,15 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lakehouse.fetch.change_rate import Floats, Ints
-from lakehouse.fetch.source import Bucket, Endpoint, Source
+from lakehouse.fetch.source import MICRO, SUSTAINED, USD_CYCLE, USD_DAY, Bucket, Endpoint, Source
 
-USD_DAY, USD_CYCLE = "usd_day", "usd_cycle"
-"""Names of the two budgets of money, as the ledger has them."""
-MICRO = 1_000_000
-"""Money is counted in millionths of a dollar."""
 SECONDS_PER_HOUR = 3600
-RATE_SHARE = 0.9
-"""Of a published rate (platforms.md 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +90,7 @@ class Purse:
         for bucket, units in budget.units.items():
             dimensions.append((units, [float(e.units) if e.bucket == bucket else 0.0 for e in endpoints], nothing))
         for rate in source.rates:
-            limit = math.floor(rate.requests * RATE_SHARE * SECONDS_PER_HOUR / rate.seconds)
+            limit = math.floor(rate.requests * SUSTAINED * SECONDS_PER_HOUR / rate.seconds)
             dimensions.append((limit, [float(e.family == rate.family) for e in endpoints], nothing))
         if math.isfinite(budget.usd):
             prices = [float(round(e.usd_per_row * MICRO)) for e in endpoints]

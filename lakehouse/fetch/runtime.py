@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from lakehouse.errors import SettingsError
 from lakehouse.fetch.clock import Clock, WallClock
@@ -64,8 +63,8 @@ def active_sources(settings: Settings) -> dict[str, Source]:
 def ledger_of(settings: Settings, clock: Clock) -> Ledger:
     """The ledger that all workers of this lake share."""
     given = settings.fetch_ledger
-    address: str | Path = given.get_secret_value() if given is not None else settings.home / FOLDER / LEDGER_FILE
-    return Ledger(Database.open(address), clock.now)
+    file = settings.home / FOLDER / LEDGER_FILE
+    return Ledger(Database(given.get_secret_value()) if given is not None else Database.file(file), clock.now)
 
 
 @contextmanager

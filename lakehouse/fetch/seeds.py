@@ -7,9 +7,11 @@ latter two. A list that changed is queued anew, without the accounts that the la
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+
+import pyarrow as pa
 
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.errors import NotFoundError, SettingsError
@@ -39,7 +41,7 @@ def seed_tasks(
     path: Path,
     assignment: Assignment,
     sources: Mapping[str, Source],
-    known: Iterable[tuple[str, str]] = (),
+    known: Callable[[pa.Array], Iterable[tuple[str, str]]] = lambda _listed: (),
     *,
     cycle: str,
 ) -> Iterator[FetchTask]:
@@ -49,7 +51,7 @@ def seed_tasks(
         path: the list; its keys are held in memory.
         assignment: which source refreshes which platform; accounts of others are left out.
         sources: by code.
-        known: platform with an id or a handle key, of every account of the lake; streamed.
+        known: those of the listed ids and handle keys that the lake knows, each with its platform.
         cycle: of the tasks.
 
     Raises:
@@ -57,7 +59,8 @@ def seed_tasks(
     """
     listed = {name: _keys(path, sources[name]) for name in sorted(assignment.by_platform.values())}
     by_platform = {sources[name].platform: keys for name, keys in listed.items()}
-    for platform, key in known:
+    every = [key for kinds in listed.values() for keys in kinds.values() for key in keys]
+    for platform, key in known(pa.array(every, pa.string())):
         for keys in by_platform.get(platform, {}).values():
             keys.pop(key, None)
     for name, kinds in listed.items():

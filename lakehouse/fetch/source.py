@@ -24,6 +24,13 @@ from lakehouse.fetch.task import AccountState, Fate
 SOURCES = "sources"
 SOURCE_PATTERN = r"[a-z][a-z0-9_]{1,40}"
 DEFAULT_FAMILY = "default"
+USD_DAY, USD_CYCLE = "usd_day", "usd_cycle"
+"""Names of the two budgets of money beside those of units."""
+MICRO = 1_000_000
+"""Money is counted in millionths of a dollar: whole numbers add up exactly."""
+SUSTAINED, BURST = 0.8, 0.1
+"""Shares of a published rate that flow steadily and at once: any window then holds at most 0.9 of the limit, whatever moment
+the platform counts from (platforms.md 7 asks for 0.9)."""
 
 
 class _Strict(BaseModel):

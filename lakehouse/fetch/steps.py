@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.contracts.layout import progress_key
@@ -101,7 +102,7 @@ def _plan(ctx: StepContext, sources: dict[str, Source], tools: Tools) -> dict[st
     assignment = assign(sources, tools.credentials.own_keys())
     given, digest = ctx.settings.fetch_list, _list_hash(ctx.settings)
     if given is not None and digest != ctx.cursor.get("list"):
-        known = known_keys(ctx.lake)
+        known = partial(known_keys, ctx.lake)
         tools.queue.put(seed_tasks(given, assignment, sources, known, cycle=f"list-{digest[:12]}"))
     plan = plan_hour(ctx.lake, assignment, sources, tools.ledger, policy, now=tools.clock.now())
     queued = tools.queue.put(plan.tasks)

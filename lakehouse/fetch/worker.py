@@ -11,7 +11,7 @@ import datetime as dt
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lakehouse.crash import AFTER_COMMIT, MID_DATA, crashpoint, point
@@ -42,6 +42,9 @@ LONGEST_WAIT_SECONDS = 3_600.0
 """Most that an answer can make us wait (platforms.md 7.2)."""
 BRIEF_SECONDS = 120.0
 """A rate that frees up within so long is waited for; the lease is longer."""
+LEASE_SHARE = 0.5
+"""Tasks are not waited with beyond so much of their lease: a request, its answer and its landing have to fit as well."""
+THROTTLED, UNAUTHORIZED = 429, 401
 TICK_SECONDS = 0.05
 """Past the due time of a retry, so that the queue calls it due too."""
 RESET_JITTER_SECONDS = 5.0
@@ -67,7 +70,6 @@ class SourceReport:
     parked: int = 0
     dead: int = 0
     split: int = 0
-    lost_leases: int = 0
     objects: int = 0
     resume_at: str = ""
     blocked_by: str = ""
@@ -105,7 +107,7 @@ async def work(tools: Tools, sources: Sequence[str], *, seconds: float | None = 
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     workers = {name: _SourceWorker(tools, tools.connectors[name], deadline) for name in sources}
-    await asyncio.gather(*(worker.run() for worker in workers.values()))
+    await _all_of(worker.run() for worker in workers.values())
     return {name: worker.report for name, worker in workers.items()}
 
 
@@ -126,6 +128,7 @@ class _SourceWorker:
         self._outcomes: list[bool] = []
         self._random = random.Random()  # noqa: S311  (spreads load, guards nothing)
         self._is_blocked = False
+        self._taken_at = tools.clock.now()
         self._due: list[dt.datetime] = []
         """When tasks that failed here can be taken again."""
 
@@ -134,6 +137,7 @@ class _SourceWorker:
         async with HttpClient(self._source.auth, connections=CONCURRENCY, speed=self._tools.speed) as client:
             try:
                 while not self._is_blocked and not self._is_late():
+                    self._taken_at = self._tools.clock.now()
                     taken = await asyncio.to_thread(
                         self._tools.queue.take,
                         TAKE,
@@ -150,11 +154,11 @@ class _SourceWorker:
 
     async def _waited_for_retries(self) -> bool:
         """Whether tasks of ours come back within moments, which have passed then."""
-        now = self._tools.clock.now()
-        self._due = [due for due in self._due if due > now]
-        if not self._due or (min(self._due) - now).total_seconds() > BRIEF_SECONDS:
+        self._due = [due for due in self._due if due > self._taken_at]  # what was due earlier has been taken
+        wait = (min(self._due, default=self._taken_at) - self._tools.clock.now()).total_seconds()
+        if not self._due or wait > BRIEF_SECONDS:
             return False
-        await self._tools.clock.sleep((min(self._due) - now).total_seconds() + TICK_SECONDS)
+        await self._tools.clock.sleep(wait + TICK_SECONDS)
         return True
 
     def _is_late(self) -> bool:
@@ -176,7 +180,7 @@ class _SourceWorker:
     async def _ask_group(
         self, client: HttpClient, endpoint: str, deliveries: list[Delivery], *, is_backfill: bool
     ) -> None:
-        rest = deliveries
+        rest = [pair for delivery in deliveries if (pair := await self._prepared(delivery)) is not None]
         while rest:
             grant = self._tools.ledger.reserve(
                 self._source, self._source.endpoints[endpoint], len(rest), is_backfill=is_backfill
@@ -185,15 +189,26 @@ class _SourceWorker:
                 now, rest = rest[: grant.requests], rest[grant.requests :]
                 await self._ask_some(client, now, grant.at or self._tools.clock.now())
             elif not await self._waited_for(grant):
-                await self._give_back(rest, grant)
+                await self._give_back([delivery for delivery, _ in rest], grant)
                 return
 
+    async def _prepared(self, delivery: Delivery) -> tuple[Delivery, ApiRequest] | None:
+        """A task with its request, before anything is charged; None where there is none to make."""
+        try:
+            return delivery, self._connector.request(delivery.task)
+        except BadKeyError as error:
+            await self._without_bad_keys(delivery, error)
+        except PermanentError as error:
+            await self._bury(delivery, str(error))
+        return None
+
     async def _waited_for(self, grant: Grant) -> bool:
-        """Whether the budget is only a matter of moments, which have passed then."""
-        if grant.retry_at is None or not grant.is_brief:
+        """Whether the budget is only a matter of moments, which have passed then, and our lease lasts beyond them."""
+        if grant.retry_at is None or not grant.is_brief or self._is_late():
             return False
-        wait = (grant.retry_at - self._tools.clock.now()).total_seconds()
-        if wait > BRIEF_SECONDS:
+        now = self._tools.clock.now()
+        wait, held = (grant.retry_at - now).total_seconds(), (now - self._taken_at).total_seconds()
+        if wait > BRIEF_SECONDS or held + wait > LEASE_SHARE * self._tools.lease_seconds:
             return False
         await self._flush_if_due()
         await self._tools.clock.sleep(wait)
@@ -205,32 +220,32 @@ class _SourceWorker:
         delay = max(1.0, (at - self._tools.clock.now()).total_seconds())
         for delivery in deliveries:
             await self._again(delivery, delay, grant.blocked_by, is_failure=False)
+        if grant.is_brief:
+            return  # a matter of rate: another worker, or we with a fresh lease
         self.report.parked += len(deliveries)
         self.report.resume_at, self.report.blocked_by = at.isoformat(), grant.blocked_by
         self._is_blocked = not any(one.task.priority == Priority.BACKFILL for one in deliveries) or self._is_blocked
 
-    async def _ask_some(self, client: HttpClient, deliveries: Sequence[Delivery], charged_at: dt.datetime) -> None:
+    async def _ask_some(
+        self, client: HttpClient, prepared: Sequence[tuple[Delivery, ApiRequest]], charged_at: dt.datetime
+    ) -> None:
         gate = asyncio.Semaphore(CONCURRENCY)
 
-        async def one(delivery: Delivery) -> None:
+        async def one(delivery: Delivery, request: ApiRequest) -> None:
             async with gate:
-                await self._ask(client, delivery, charged_at)
+                await self._ask(client, delivery, request, charged_at)
 
-        await asyncio.gather(*(one(delivery) for delivery in deliveries))
+        await _all_of(one(delivery, request) for delivery, request in prepared)
 
-    async def _ask(self, client: HttpClient, delivery: Delivery, charged_at: dt.datetime) -> None:
+    async def _ask(self, client: HttpClient, delivery: Delivery, request: ApiRequest, charged_at: dt.datetime) -> None:
         """One request that is paid for, and what follows from its answer."""
         task = delivery.task
         self.report.requests += 1
         try:
-            request = self._connector.request(task)
             secret = await self._tools.credentials.secret(self._source, task, client, self._tools.clock.now())
             response = await client.send(request, secret)
         except CredentialRefusedError as error:
             await self._park(delivery, Reading(Fate.STOP, str(error)))
-            return
-        except BadKeyError as error:
-            await self._without_bad_keys(delivery, str(error))
             return
         except PermanentError as error:
             await self._bury(delivery, str(error))
@@ -274,14 +289,19 @@ class _SourceWorker:
         if reading.bucket:
             self._park_bucket(reading)
 
-    async def _without_bad_keys(self, delivery: Delivery, reason: str) -> None:
-        """A key that the endpoint would refuse goes alone; the others are asked for."""
-        if len(delivery.task.keys) == 1:
-            await self._bury(delivery, reason)
+    async def _without_bad_keys(self, delivery: Delivery, error: BadKeyError) -> None:
+        """Keys that the endpoint would refuse go alone, to be buried; the others are asked for."""
+        keys = delivery.task.keys
+        if len(keys) == 1:
+            await self._bury(delivery, str(error))
             return
         self.report.split += 1
         self._finished.append(delivery)
-        self._follow_ups.extend(_halves(delivery.task))
+        bad = [place for place, key in enumerate(keys) if key in error.keys]
+        good = [place for place in range(len(keys)) if place not in set(bad)]
+        self._follow_ups.extend(
+            _part(delivery.task, places) for places in ([good] if good else []) + [[at] for at in bad]
+        )
 
     def _split(self, delivery: Delivery, request: ApiRequest, response: ApiResponse) -> None:
         """Ask for two halves instead; a malformed key is found in log n steps."""
@@ -294,8 +314,10 @@ class _SourceWorker:
         """Ask again later, or give up after `MAX_FAILURES`."""
         self._note(is_sound=False)
         endpoint = self._source.endpoints[delivery.task.endpoint]
-        if status == 429:
+        if status == THROTTLED:
             self._tools.ledger.slow_down(self._source, endpoint.family)
+        if status == UNAUTHORIZED:
+            self._tools.credentials.forget(self._source)
         if delivery.failures + 1 >= MAX_FAILURES:
             await self._bury(delivery, reading.reason)
             return
@@ -308,7 +330,7 @@ class _SourceWorker:
     async def _park(self, delivery: Delivery, reading: Reading) -> None:
         """Nothing more of a bucket, or of the source, for a while."""
         until = self._park_bucket(reading)
-        if reading.fate is Fate.STOP:
+        if reading.fate is Fate.STOP and not self.report.stopped:
             self.report.stopped = reading.reason
             self._tools.alert(self._source.source, f"{self._source.source} refuses us: {reading.reason}.")
         delay = max(1.0, (until - self._tools.clock.now()).total_seconds())
@@ -347,7 +369,7 @@ class _SourceWorker:
     def _reset_of(self, what: str) -> dt.datetime:
         try:
             return self._tools.ledger.reset_of(self._source, what)
-        except StopIteration:
+        except KeyError:
             return self._tools.clock.now() + dt.timedelta(seconds=LONGEST_WAIT_SECONDS)
 
     def _note(self, *, is_sound: bool) -> None:
@@ -378,19 +400,31 @@ class _SourceWorker:
 
     async def _flush(self) -> bool:
         """Land what was collected, queue what follows, forget what is done; whether anything new was queued."""
-        finished, follow_ups = self._finished, self._follow_ups
-        self._finished, self._follow_ups, self._flushed = [], [], time.monotonic()
+        finished, follow_ups, self._flushed = self._finished, self._follow_ups, time.monotonic()
         if await asyncio.to_thread(self._writer.land) is not None:
             self.report.objects += 1
         crashpoint(point(STEP, AFTER_COMMIT))
         queued = await asyncio.to_thread(self._tools.queue.put, follow_ups) if follow_ups else 0
         if finished:
             await asyncio.to_thread(self._tools.queue.done, finished)
+        self._finished, self._follow_ups = [], []  # only now: what failed above is done again
         return queued > 0
 
 
 def _halves(task: FetchTask) -> list[FetchTask]:
     """The task as two with half of its keys each."""
     half = len(task.keys) // 2
-    parts = (slice(None, half), slice(half, None))
-    return [replace(task, keys=task.keys[part], ids=task.ids[part], cursor="") for part in parts]
+    return [_part(task, range(half)), _part(task, range(half, len(task.keys)))]
+
+
+def _part(task: FetchTask, places: Sequence[int]) -> FetchTask:
+    """The task for the keys at those places alone."""
+    ids = tuple(task.ids[at] for at in places) if task.ids else ()
+    return replace(task, keys=tuple(task.keys[at] for at in places), ids=ids, cursor="")
+
+
+async def _all_of(works: Iterable[Awaitable[None]]) -> None:
+    """Everything to its end, whatever fails; then the first failure."""
+    for found in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(found, BaseException):
+            raise found

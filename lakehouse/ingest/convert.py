@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,6 +31,15 @@ class Counts:
     rows_quarantined: int = 0
     fields_quarantined: int = 0
     records: int = 0
+
+    def counted(self, items: Iterable[LandedRecord | Entry]) -> Iterator[LandedRecord | Entry]:
+        """The same items; entries and records are counted as they pass, rows that land where they are converted."""
+        for item in items:
+            if isinstance(item, Entry):
+                self.add(item)
+            else:
+                self.records += 1
+            yield item
 
     def add(self, entry: Entry) -> None:
         """Count an entry; the rows that it withholds were read too."""

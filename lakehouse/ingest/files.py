@@ -42,12 +42,7 @@ class SourceFile:
         Raises:
             OSError: the file cannot be read.
         """
-        for event in self._events():
-            if isinstance(event, Entry):
-                self.counts.add(event)
-            else:
-                self.counts.records += 1
-            yield event
+        yield from self.counts.counted(self._events())
 
     def _events(self) -> Iterator[LandedRecord | Entry]:
         mapping = self.claim.mapping

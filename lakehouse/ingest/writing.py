@@ -10,7 +10,7 @@ import datetime as dt
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ from lakehouse.crash import MID_DATA, crashpoint, point
 from lakehouse.errors import PermanentError
 from lakehouse.ingest.batches import Batch
 from lakehouse.ingest.claims import Claim
+from lakehouse.ingest.convert import Counts, LandedRecord
 from lakehouse.ingest.entries import Entry
 from lakehouse.ingest.files import SourceFile
 from lakehouse.ingest.folder import FoundFile
@@ -123,6 +124,28 @@ def _write(objects: ObjectStore, task: Task) -> Batch:
     draft = task.draft
     source = SourceFile(task.found.path, task.found.name, task.claimed, draft.landed_at)
     day = dt.datetime.fromisoformat(draft.observed_at or draft.landed_at).date()
+    return write_batch(objects, draft, day, source, source.counts, at=WRITING)
+
+
+def write_batch(
+    objects: ObjectStore,
+    draft: Batch,
+    day: dt.date,
+    items: Iterable[LandedRecord | Entry],
+    counts: Counts,
+    *,
+    at: str,
+) -> Batch:
+    """Write the objects of a batch; its manifest, whole but not yet written.
+
+    Args:
+        objects: where to.
+        draft: the manifest as far as it is known before reading.
+        day: of the landing folders.
+        items: records and entries, in order.
+        counts: of the rows; complete when the items are at their end.
+        at: crash point that every item passes.
+    """
     records = PartWriter(
         objects,
         lambda platform: landing_key(platform, day, "").rstrip("/"),
@@ -132,13 +155,12 @@ def _write(objects: ObjectStore, task: Task) -> Batch:
         draft.file_sha256,
     )
     entries = QuarantineWriter(objects, QUARANTINE, draft.source_code, draft.key)
-    for item in source:
-        crashpoint(WRITING)
+    for item in items:
+        crashpoint(at)
         if isinstance(item, Entry):
             entries.add(item, draft.file_name)
         else:
             records.add(item)
-    counts = source.counts
     return replace(
         draft,
         rows_in=counts.rows_in,

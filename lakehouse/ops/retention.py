@@ -9,7 +9,7 @@ versions of tables by upkeep.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from lakehouse.contracts.tables import (
     OBSERVATIONS,
     POSTS,
 )
-from lakehouse.fetch.capture import read_manifests
+from lakehouse.fetch.capture import AnswersManifest, read_manifests
 from lakehouse.fetch.source import Source
 from lakehouse.ingest.batches import Batch, read_batches
 from lakehouse.silver.account_metrics import fold_metrics, stated_days
@@ -57,29 +57,31 @@ def limits_of(sources: Mapping[str, Source]) -> dict[str, int]:
     return limits
 
 
-def expire(lake: Lake, limits: Mapping[str, int], *, now: datetime, log: Callable[[str], None] = print) -> Expired:
+def expire(lake: Lake, sources: Mapping[str, Source], *, now: datetime, log: Callable[[str], None] = print) -> Expired:
     """Delete rows that are older than their source allows; the same call again finds nothing.
 
     Args:
         lake: the lake.
-        limits: days by source code.
+        sources: every declared source by code, asked now or not.
         now: the time, aware.
         log: told of what goes.
     """
-    conditions = {code: _condition(code, now - timedelta(days=days)) for code, days in limits.items()}
+    befores = {code: now - timedelta(days=days) for code, days in limits_of(sources).items()}
+    conditions = {code: _condition(code, before) for code, before in befores.items()}
     found = {code: _count(lake, condition) for code, condition in conditions.items()}
-    old = {code: condition for code, condition in conditions.items() if found[code]}
-    if not old:
-        return Expired()
+    old = [code for code in conditions if found[code]]
     for code in old:
-        log(f"{code}: {found[code]:,} raw records are older than {limits[code]} days and are deleted.")
-    where = " OR ".join(f"({condition})" for condition in old.values())
-    accounts = _fold_anew(lake, where)
-    lake.delete_where(POSTS, where)
-    objects = sum(_out_of_landing(lake.objects, code, now - timedelta(days=limits[code])) for code in old)
-    for spec in (*BRONZE_PROFILES.values(), *BRONZE_POSTS.values()):
-        lake.delete_where(spec, where)
-    lake.objects.replace(RETENTION, json.dumps({"at": datetime.now(tz=UTC).isoformat()}).encode())
+        log(f"{code}: {found[code]:,} raw records are older than its platform allows and are deleted.")
+    where = " OR ".join(f"({conditions[code]})" for code in old)
+    accounts = _fold_anew(lake, where) if old else 0
+    if old:
+        lake.delete_where(POSTS, where)
+    objects = _out_of_landing(lake.objects, sources, befores)
+    if old:
+        for spec in (*BRONZE_PROFILES.values(), *BRONZE_POSTS.values()):
+            lake.delete_where(spec, where)
+    if old or objects:
+        lake.objects.replace(RETENTION, json.dumps({"at": datetime.now(tz=UTC).isoformat()}).encode())
     return Expired(accounts, sum(found.values()), objects)
 
 
@@ -112,30 +114,38 @@ def _metrics(observations: DataFrame) -> DataFrame:
     return fold_metrics(stated_days(observations))
 
 
-def _out_of_landing(objects: ObjectStore, code: str, before: datetime) -> int:
-    """Delete the objects of batches all of whose answers are older, and the raw answers; how many objects those were.
+def _out_of_landing(objects: ObjectStore, sources: Mapping[str, Source], befores: Mapping[str, datetime]) -> int:
+    """Delete objects of raw answers that are all too old, read or not, and their records; how many objects those were.
 
-    A batch of answers holds those of one worker within a minute or so: it goes as soon as its last one is too old, and is no
-    older than a day more than its first.
+    An object holds the answers of one worker within a minute or so, and goes as soon as its last one is too old. Its batch
+    is emptied last but for its own manifest: a killed call finds both again.
     """
+    old = {
+        manifest.path: manifest
+        for manifest in read_manifests(objects)
+        if manifest.answers_count and _is_old(manifest, sources, befores)
+    }
     deleted = 0
-    numbers = {manifest.path: manifest for manifest in read_manifests(objects)}
-    for batch in _batches(objects, code):
-        manifest = numbers.get(batch.file_name)
-        if manifest is None or datetime.fromisoformat(manifest.last_at) >= before:
-            continue
-        for item in batch.objects:
-            objects.delete(item.path)
-            deleted += 1
-        if batch.quarantine is not None:
-            objects.delete(batch.quarantine.path)
+    for batch in read_batches(objects) if old else ():
+        if batch.file_name in old:
+            deleted += _emptied(objects, batch)
+    for path, manifest in old.items():
+        objects.delete(path)
         objects.replace(answer_key(manifest.number), replace(manifest, answers_count=0).to_json())
-        objects.delete(manifest.path)
-        deleted += 1
-        # last: a killed call finds the batch again by its objects
+    return deleted + len(old)
+
+
+def _is_old(manifest: AnswersManifest, sources: Mapping[str, Source], befores: Mapping[str, datetime]) -> bool:
+    source = sources.get(manifest.source)
+    before = befores.get(source.mapping or source.source) if source is not None else None
+    return before is not None and datetime.fromisoformat(manifest.last_at) < before
+
+
+def _emptied(objects: ObjectStore, batch: Batch) -> int:
+    """Delete the objects of a batch, then write its manifest without them; how many objects those were."""
+    paths = [item.path for item in batch.objects] + ([batch.quarantine.path] if batch.quarantine is not None else [])
+    for path in paths:
+        objects.delete(path)
+    if paths:
         objects.replace(batch_key(batch.batch_seq), replace(batch, objects=(), quarantine=None).to_json())
-    return deleted
-
-
-def _batches(objects: ObjectStore, code: str) -> Iterator[Batch]:
-    return (batch for batch in read_batches(objects) if batch.source_code == code and batch.objects)
+    return len(paths)

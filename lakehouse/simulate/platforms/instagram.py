@@ -12,13 +12,13 @@ from lakehouse.simulate.platforms.instagram_items import MEDIA_FIELDS, USER_FIEL
 from lakehouse.simulate.platforms.paging import BadTokenError
 from lakehouse.simulate.platforms.quotas import DAY_SECONDS, HOUR_SECONDS, SlidingWindows
 from lakehouse.simulate.platforms.registry import PERSONAL, State, Status
-from lakehouse.simulate.platforms.wire import Answer, Call, RefusedError, arr, chosen, obj, text, whole
+from lakehouse.simulate.platforms.wire import Answer, Call, RefusedError, arr, charged, chosen, obj, text, whole
 
 PATH = re.compile(r"^/v25\.0/([0-9]{5,20})/?$")
 TOKEN_PREFIX = "ig-"  # noqa: S105 - how valid tokens begin, no secret
 DISCOVERY = "business_discovery"
 APP_THROTTLE, USE_CASE_THROTTLE = 4, 80_002
-TOKEN_CODE, PERMISSION_CODE, PARAMETER_CODE, UNKNOWN_CODE = 190, 10, 100, 2
+TOKEN_CODE, PARAMETER_CODE, UNKNOWN_CODE = 190, 100, 2
 NO_USER_SUBCODE = 2_207_013
 """The one answer for everybody who cannot be discovered: unknown, gone, private, personal, age-gated."""
 DEFAULT_MEDIA, MOST_MEDIA = 25, 100
@@ -43,10 +43,7 @@ class Instagram:
     def answer(self, call: Call) -> Answer:
         """Answer a call; every answer has the usage headers."""
         own = self._enter(call)
-        try:
-            return self._discover(call, own)._replace(units=1)
-        except RefusedError as refused:
-            raise RefusedError(refused.answer._replace(units=1)) from None
+        return charged(lambda: self._discover(call, own))
 
     def refusal(self, call: Call, fault: str) -> Answer:
         """What the API says to each kind of fault."""

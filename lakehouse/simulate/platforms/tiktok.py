@@ -24,7 +24,7 @@ from lakehouse.simulate.platforms.tiktok_items import (
     research_video,
 )
 from lakehouse.simulate.platforms.tiktok_query import QueryError, VideoQuery, find_videos, parse_query
-from lakehouse.simulate.platforms.wire import Answer, Call, RefusedError, arr, chosen, flag, obj, text
+from lakehouse.simulate.platforms.wire import Answer, Call, RefusedError, arr, charged, chosen, flag, obj, text
 
 USER_TOKEN, CLIENT_TOKEN = "act.", "clt."
 CLIENT_PREFIX = "tt-"
@@ -67,10 +67,7 @@ class TikTok:
     def answer(self, call: Call) -> Answer:
         """Answer a call in TikTok's envelope."""
         handler = self._enter(call)
-        try:
-            return handler(call)._replace(units=1)
-        except RefusedError as refused:
-            raise RefusedError(refused.answer._replace(units=1)) from None
+        return charged(lambda: handler(call))
 
     def refusal(self, call: Call, fault: str) -> Answer:
         """What the API says to each kind of fault."""

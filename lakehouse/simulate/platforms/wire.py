@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from functools import lru_cache
@@ -41,6 +41,18 @@ class RefusedError(Exception):
         """End a call."""
         super().__init__(answer.status)
         self.answer = answer
+
+
+def charged(make: Callable[[], Answer]) -> Answer:
+    """An answer that costs a unit, also where it is a refusal.
+
+    Raises:
+        RefusedError: the call was refused.
+    """
+    try:
+        return make()._replace(units=1)
+    except RefusedError as refused:
+        raise RefusedError(refused.answer._replace(units=1)) from None
 
 
 @dataclass(slots=True)

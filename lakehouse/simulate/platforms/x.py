@@ -20,7 +20,7 @@ from lakehouse.simulate.platforms.quotas import (
 )
 from lakehouse.simulate.platforms.registry import State, Status
 from lakehouse.simulate.platforms.timeline import Post
-from lakehouse.simulate.platforms.wire import Answer, Call, RefusedError, arr, obj, text, whole
+from lakehouse.simulate.platforms.wire import Answer, Call, RefusedError, arr, charged, obj, text, whole
 from lakehouse.simulate.platforms.x_items import POST_FIELDS, USER_FIELDS, post_text, user_fields
 
 TOKEN_PREFIX = "x-"  # noqa: S105 - how valid tokens begin, no secret
@@ -40,7 +40,7 @@ FIELD_PARAMETERS = {"user.fields": USER_FIELDS, "tweet.fields": POST_FIELDS, "po
 USAGE_FIELDS = (
     "cap_reset_day", "daily_client_app_usage", "daily_project_usage", "project_cap", "project_id", "project_usage",
 )  # fmt: skip
-MOST_DAYS, DEFAULT_DAYS = 90, 7
+MOST_DAYS = 90
 POST_PARAMETERS = frozenset(
     {"max_results", "pagination_token", "since_id", "until_id", "start_time", "end_time", "exclude"}
 )
@@ -63,10 +63,7 @@ class X:
     def answer(self, call: Call) -> Answer:
         """Answer a call; every answer carries the window's headers."""
         handler, key = self._enter(call)
-        try:
-            return handler(call, key)._replace(units=1)
-        except RefusedError as refused:
-            raise RefusedError(refused.answer._replace(units=1)) from None
+        return charged(lambda: handler(call, key))
 
     def refusal(self, call: Call, fault: str) -> Answer:
         """What the API says to each kind of fault."""

@@ -18,6 +18,7 @@ from lakehouse.simulate.platforms.wire import (
     Fields,
     RefusedError,
     arr,
+    charged,
     obj,
     text,
     unknown_names,
@@ -69,10 +70,7 @@ class YouTube:
     def answer(self, call: Call) -> Answer:
         """Answer a call; each costs a unit, also the invalid ones."""
         handler = self._enter(call)
-        try:
-            return handler(call)._replace(units=1)
-        except RefusedError as refused:
-            raise RefusedError(refused.answer._replace(units=1)) from None
+        return charged(lambda: handler(call))
 
     def refusal(self, call: Call, fault: str) -> Answer:
         """What the API says to each kind of fault."""

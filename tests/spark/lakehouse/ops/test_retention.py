@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import gzip
 from dataclasses import replace
@@ -39,7 +40,7 @@ def test_limits_are_the_shortest_of_the_sources_that_share_a_mapping() -> None:
 
 
 def test_what_is_too_old_goes_and_what_a_dump_says_stays(lake, tmp_path: Path) -> None:
-    dump = tmp_path / "in"
+    dump, sources = tmp_path / "in", load_sources()
     dump.mkdir()
     with live(tmp_path / "live") as one:
         ids = one.ids("youtube")[:4]
@@ -59,8 +60,8 @@ def test_what_is_too_old_goes_and_what_a_dump_says_stays(lake, tmp_path: Path) -
             run_step(BY_NAME[name], lake, settings)
         fetched_at = one.clock.now()
     assert lake.count(ACCOUNTS) == 4
-    assert expire(lake, {"youtube_api": 30}, now=fetched_at + dt.timedelta(days=29)) == Expired()
-    found = expire(lake, {"youtube_api": 30}, now=fetched_at + dt.timedelta(days=31))
+    assert expire(lake, sources, now=fetched_at + dt.timedelta(days=29)) == Expired()
+    found = expire(lake, sources, now=fetched_at + dt.timedelta(days=31))
     assert (found.accounts, found.records) == (4, 4)
     assert found.objects >= 2
     left = lake.read(ACCOUNTS).collect()
@@ -70,7 +71,7 @@ def test_what_is_too_old_goes_and_what_a_dump_says_stays(lake, tmp_path: Path) -
             "creatorlake_accounts"
         ]
     assert not [info.key for info in lake.objects.list(f"{LANDING}/youtube") if "youtube_api" in info.key]
-    assert expire(lake, {"youtube_api": 30}, now=fetched_at + dt.timedelta(days=31)) == Expired()
+    assert expire(lake, sources, now=fetched_at + dt.timedelta(days=31)) == Expired()
     for name in ("raw_answers", *BUILT[1:]):
         run_step(BY_NAME[name], lake, settings)
     assert lake.count(ACCOUNTS) == 1
@@ -104,3 +105,33 @@ def test_an_erased_account_goes_out_of_raw_answers_too_and_a_later_answer_stays_
         texts = [gzip.decompress(lake.objects.get(info.key)) for info in lake.objects.list(f"{LANDING}/youtube")]
         assert not [text for text in texts if ids[0].encode() in text]
         assert [text for text in texts if ids[3].encode() in text]
+
+
+@pytest.mark.parametrize("kept", range(4))
+def test_a_retention_that_dies_among_the_objects_leaves_nothing_behind_the_next_time(
+    lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    with live(tmp_path / "live") as one:
+        with one.tools() as tools:
+            tools.queue.put(batches("youtube_api", "channels", one.ids("youtube")[:2], 50))
+            asyncio.run(work(replace(tools, objects=lake.objects), ["youtube_api"], seconds=30))
+        land_answers(lake.objects, one.readers(), after=0, log=print, clock=one.clock.now)
+        later = one.clock.now() + dt.timedelta(days=31)
+    real, calls = lake.objects.delete, []
+
+    def dying(key: str) -> None:
+        calls.append(key)
+        if len(calls) > kept:
+            raise OSError("killed")
+        real(key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake.objects, "delete", dying)
+        with contextlib.suppress(OSError):
+            expire(lake, load_sources(), now=later)
+    expire(lake, load_sources(), now=later)
+    left = [info.key for info in lake.objects.list(f"{LANDING}/youtube")]
+    assert not left
+    again = land_answers(lake.objects, one.readers(), after=0, log=print, clock=one.clock.now)
+    assert (again.batches, again.newest) == ([], 1)
+    assert expire(lake, load_sources(), now=later) == Expired()

@@ -67,17 +67,17 @@ def test_every_task_is_queued_once_newest_first_whatever_dies_in_between(
     monkeypatch.setattr(b, "SHARD_KEYS", 10)
     plan = b.create(objects, posts_source(), "posts", keys(33), span=SPAN, days=30)
     found: list = []
-    real: Callable = objects.replace
+    real: Callable = objects.swap
     calls = 0
 
-    def dying(key: str, data: bytes) -> None:
+    def dying(key: str, data: bytes, *, expected: bytes | None) -> bool:
         nonlocal calls
         calls += 1
         if calls % 3 == 0:
             raise OSError("killed before the record")
-        real(key, data)
+        return real(key, data, expected=expected)
 
-    monkeypatch.setattr(objects, "replace", dying)
+    monkeypatch.setattr(objects, "swap", dying)
     while not b.is_queued(plan, b.progress_of(objects, plan)):
         try:
             b.advance(objects, queue, plan)

@@ -11,8 +11,7 @@ from api_answers import VENDOR_PROFILE, answer, connector, landed, read, sources
 from lakehouse.errors import PermanentError
 from lakehouse.fetch.connector import BadKeyError
 from lakehouse.fetch.declared import DeclaredConnector
-from lakehouse.fetch.ledger import USD_CYCLE
-from lakehouse.fetch.source import Source, parse_source
+from lakehouse.fetch.source import USD_CYCLE, Source, parse_source
 from lakehouse.fetch.task import AccountState, Fate, FetchTask, Priority, Sighting
 
 VENDOR = "licensed_instagram"

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from lakehouse.fetch.database import Database
-from lakehouse.fetch.ledger import BACKFILL_SHARE, EVERYTHING, MICRO, Ledger
-from lakehouse.fetch.source import Source, parse_source
+from lakehouse.fetch.ledger import BACKFILL_SHARE, EVERYTHING, Ledger
+from lakehouse.fetch.source import MICRO, Source, parse_source
 
 NOON = dt.datetime(2026, 7, 1, 19, 0, tzinfo=dt.UTC)
 """Noon in Los Angeles."""
@@ -60,7 +60,7 @@ def now() -> Now:
 
 @pytest.fixture
 def ledger(tmp_path: Path, now: Now) -> Ledger:
-    return Ledger(Database.open(tmp_path / "ledger.db"), now, seed=1)
+    return Ledger(Database.file(tmp_path / "ledger.db"), now, seed=1)
 
 
 def drain(ledger: Ledger, one: Source, *, is_backfill: bool = False, most: int = 10_000) -> int:
@@ -93,7 +93,7 @@ def test_a_platforms_day_has_as_many_hours_as_its_zone_gives_it(tmp_path: Path, 
 
     start = dt.datetime.combine(day, dt.time(), ZoneInfo("America/Los_Angeles")).astimezone(dt.UTC)
     now = Now(start)
-    ledger, demo = Ledger(Database.open(tmp_path / "ledger.db"), now), with_bucket(10)
+    ledger, demo = Ledger(Database.file(tmp_path / "ledger.db"), now), with_bucket(10)
     granted = []
     for _ in range(50):
         granted.append(drain(ledger, demo))
@@ -197,6 +197,17 @@ def test_backfills_have_their_share_and_leave_what_live_work_needs(ledger: Ledge
     assert drain(ledger, demo) == 70
 
 
+def test_a_need_of_a_rolling_window_is_the_newest_one(ledger: Ledger, now: Now) -> None:
+    demo = source(
+        buckets=[{"name": "hour", "units": 200, "seconds": 3600}],
+        endpoints={"items": {"path": "/items", "keys": "id", "bucket": "hour"}},
+    )
+    for _ in range(4):
+        ledger.need(demo, "hour", 150)
+        now.forward(minutes=5)
+    assert drain(ledger, demo, is_backfill=True) == 50
+
+
 def test_what_is_parked_is_not_asked_and_a_later_time_stays(ledger: Ledger, now: Now) -> None:
     demo = with_bucket(100)
     later, sooner = now.at + dt.timedelta(hours=2), now.at + dt.timedelta(hours=1)
@@ -232,7 +243,7 @@ def test_a_throttled_family_goes_on_slower_and_recovers(ledger: Ledger, now: Now
 
 
 def _spend(folder: Path, units: int, granted: "multiprocessing.Queue[int]", crash_after: int) -> None:
-    ledger, demo = Ledger(Database.open(folder / "ledger.db"), Now()), with_bucket(units)
+    ledger, demo = Ledger(Database.file(folder / "ledger.db"), Now()), with_bucket(units)
     count = 0
     while ledger.reserve(demo, demo.endpoints["items"]).requests:
         count += 1
@@ -256,7 +267,7 @@ def test_racing_and_killed_workers_never_spend_more_than_there_is(tmp_path: Path
         time.sleep(0.01)
     for worker in workers:
         worker.join()
-    ledger = Ledger(Database.open(tmp_path / "ledger.db"), Now())
+    ledger = Ledger(Database.file(tmp_path / "ledger.db"), Now())
     assert total <= 500
     assert [use.used for use in ledger.uses()] == [500]
     assert total >= 498

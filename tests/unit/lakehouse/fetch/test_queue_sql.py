@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from lakehouse.errors import PermanentError, SettingsError, TransientError
-from lakehouse.fetch import queue_sql
+from lakehouse.fetch import database, queue_sql
 from lakehouse.fetch.queue_sql import ANY_DUE, DEATHS_ALLOWED, DUE, HEAD, SqlQueue, State, depth_query
 from lakehouse.fetch.queue_sqs import SqsQueue
 from lakehouse.fetch.queues import QUEUE_FILE, open_queue
@@ -204,7 +204,7 @@ def test_other_databases_are_refused_without_their_address(address: str):
 def test_a_database_that_does_not_answer_is_named_without_its_address():
     with pytest.raises(TransientError) as failed:
         SqlQueue("postgresql://user:secret@127.0.0.1:1/queue")
-    assert str(failed.value) == "The fetch queue's database does not answer: OperationalError."
+    assert str(failed.value) == "A database of the fetch work does not answer: OperationalError."
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path):
@@ -214,7 +214,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path):
 
 
 def test_a_lock_that_is_never_released_is_an_error_to_retry(bench: Bench, address: str, monkeypatch):
-    monkeypatch.setattr(queue_sql, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     holder = bench.queue._engine.connect()
     with holder.begin(), pytest.raises(TransientError):
         bench.open()

@@ -11,11 +11,11 @@ from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.errors import SettingsError
 from lakehouse.fetch.change_rate import Evidence, Priors, estimate_rates, observe, observe_flags
 from lakehouse.fetch.refresh import fit_priors, plan_refresh, routes_of
-from lakehouse.fetch.refresh_budget import USD_CYCLE, USD_DAY, hour_budget
+from lakehouse.fetch.refresh_budget import hour_budget
 from lakehouse.fetch.refresh_policy import load_policy
 from lakehouse.fetch.refresh_state import string_hashes
 from lakehouse.fetch.refresh_value import Reason, freshness_gain
-from lakehouse.fetch.source import load_sources
+from lakehouse.fetch.source import USD_CYCLE, USD_DAY, load_sources
 from lakehouse.fetch.task import Priority
 from tests.refresh_factory import INSTAGRAM, NOW, YOUTUBE, X, chosen, row, state, terms
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from lakehouse.contracts.tables import REFRESH
 from lakehouse.errors import SettingsError
-from lakehouse.fetch.plan import COLUMNS, assign, refresh_rows
+from lakehouse.fetch.plan import assign, refresh_rows
 from lakehouse.fetch.refresh_state import RefreshState
 from lakehouse.fetch.runtime import active_sources, credentials_of, readers_of, sources_of
 from lakehouse.settings import Settings, load_settings
@@ -69,7 +70,7 @@ def test_accounts_are_assigned_to_the_preferred_source_or_to_the_one_with_their_
         ("x", "44", "x"),
         ("tiktok", "@three", None),
     ]
-    columns = {name: [None] * len(rows) for name in COLUMNS}
+    columns = {name: [None] * len(rows) for name in REFRESH.columns}
     columns |= {"platform": [row[0] for row in rows], "platform_account_id": [row[1] for row in rows]}
     columns |= {"handle_key": [row[2] for row in rows], "followers_count": [1] * len(rows)}
     columns |= {"changes_count": [0.0] * len(rows), "watched_hours": [0.0] * len(rows)}

@@ -28,7 +28,7 @@ def accounts(tmp_path: Path) -> Path:
 
 def tasks(path: Path, known=()) -> set[tuple[str, str, tuple[str, ...]]]:
     sources = {name: source for name, source in load_sources().items() if source.platform != "tiktok"}
-    found = seed_tasks(path, assign(sources, {}), sources, known, cycle="list")
+    found = seed_tasks(path, assign(sources, {}), sources, lambda _listed: known, cycle="list")
     return {(task.source, task.endpoint, task.keys) for task in found}
 
 

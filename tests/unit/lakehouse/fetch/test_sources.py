@@ -11,8 +11,7 @@ from api_answers import mappings, sources
 
 from lakehouse.errors import SettingsError
 from lakehouse.fetch.connectors import CONNECTORS, connector_for
-from lakehouse.fetch.ledger import USD_CYCLE
-from lakehouse.fetch.source import Endpoint, Source, load_sources, parse_source
+from lakehouse.fetch.source import USD_CYCLE, Endpoint, Source, load_sources, parse_source
 
 SHIPPED = sorted(sources())
 ENDPOINTS = [(name, endpoint) for name in SHIPPED for endpoint in sources()[name].endpoints]

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.errors import TransientError
+from lakehouse.fetch.capture import read_manifests
 from lakehouse.fetch.landing import land_answers
+from lakehouse.fetch.queue import Depth
 from lakehouse.fetch.task import FetchTask
 from lakehouse.fetch.worker import SourceReport, work
 from lakehouse.simulate.platforms.faults import Faults
@@ -127,9 +130,45 @@ def test_a_malformed_key_goes_alone_and_its_batch_is_asked_for(tmp_path: Path) -
         one.queue([FetchTask("x_api", "users", (*ids[:3], "not-an-id", *ids[3:]))])
         report = one.work("x_api")["x_api"]
         assert one.answered()["x_api.users"] >= set(ids)
-        assert report.dead == 1
+        assert (report.requests, report.dead) == (1, 1)
         with one.tools() as tools:
+            assert {use.requests for use in tools.ledger.uses()} == {1}
             assert [dead.task.keys for dead in tools.queue.dead()] == [("not-an-id",)]
+
+
+def test_a_token_that_is_refused_early_is_renewed(tmp_path: Path) -> None:
+    with live(tmp_path, speed=60.0) as one:
+        source = one.sources["tiktok_research"]
+        with one.tools() as tools:
+            tools.credentials._tokens[source.source] = ("clt.stale", one.clock.now() + dt.timedelta(hours=2))
+            tools.queue.put(batches("tiktok_research", "user_info", one.handles("tiktok")[:3], 1))
+            report = asyncio.run(work(tools, ["tiktok_research"], seconds=30))["tiktok_research"]
+        assert (report.answers, report.dead) == (3, 0)
+        assert report.retried > 0
+
+
+def test_a_landing_that_failed_after_its_commit_is_not_committed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with live(tmp_path) as one:
+        one.queue(batches("x_api", "users", one.ids("x"), 100))
+        real, calls = one.objects.put_once, []
+
+        def losing(key: str, data: bytes) -> str:
+            digest = real(key, data)
+            calls.append(key)
+            if len(calls) == 2:
+                raise TransientError("the answer was lost")
+            return digest
+
+        with monkeypatch.context() as patch:
+            patch.setattr(one.objects, "put_once", losing)
+            with pytest.raises(TransientError):
+                one.work("x_api")
+        assert len(list(read_manifests(one.objects))) == 1
+        assert one.answered()["x_api.users"] == set(one.ids("x"))
+        with one.tools() as tools:
+            assert tools.queue.depth("x_api") == Depth()
 
 
 def test_f12_a_dead_platform_is_left_alone_and_the_others_go_on(tmp_path: Path) -> None:
@@ -143,13 +182,13 @@ def test_f12_a_dead_platform_is_left_alone_and_the_others_go_on(tmp_path: Path) 
 
 SCRIPT = """
 import asyncio, json, sys
+from dataclasses import replace
 from lakehouse import crash
 from lakehouse.fetch.clock import FastClock, WallClock
 from lakehouse.fetch.runtime import active_sources, tools_of
 from lakehouse.fetch.worker import SourceReport, work
 from lakehouse.settings import load_settings
 from lakehouse.storage.objects import ObjectStore
-from dataclasses import replace
 settings = load_settings(**json.loads(sys.argv[1]))
 crash.arm(sys.argv[2])
 sources = active_sources(settings)

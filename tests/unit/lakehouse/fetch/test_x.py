@@ -11,7 +11,7 @@ import pytest
 from api_answers import POST, USER, api_folder, connector, landed, read, recorded, task
 
 from lakehouse.fetch.connector import BadKeyError
-from lakehouse.fetch.ledger import USD_CYCLE
+from lakehouse.fetch.source import USD_CYCLE
 from lakehouse.fetch.task import AccountState, Fate, FetchTask, Sighting
 
 X = "x_api"
