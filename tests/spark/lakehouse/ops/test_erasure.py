@@ -41,6 +41,7 @@ BUILT = [
     BY_NAME[name]
     for name in (
         "raw_landing",
+        "raw_answers",
         BRONZE_PROFILES["youtube"].name,
         BRONZE_POSTS["youtube"].name,
         QUARANTINE.name,
