@@ -26,7 +26,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from assets.names import ANSWERS
+from assets.steps import STEPS
 from benchmarks.report import Figure
+from lakehouse.contracts.tables import ACCOUNT_METRICS, ACCOUNTS, BRONZE_PROFILES, OBSERVATIONS, TableSpec
 from lakehouse.fetch.capture import read_answers, read_manifests
 from lakehouse.fetch.change_rate import Evidence, Priors, observe
 from lakehouse.fetch.clock import FastClock
@@ -39,12 +42,14 @@ from lakehouse.fetch.runtime import active_sources, connectors_of, tools_of
 from lakehouse.fetch.source import MICRO
 from lakehouse.fetch.task import Fate, FetchTask
 from lakehouse.fetch.worker import Tools, work
+from lakehouse.ops.steps import Report, run_step
 from lakehouse.settings import Settings, load_settings
 from lakehouse.simulate.platforms.faults import Faults
 from lakehouse.simulate.platforms.life import Life
 from lakehouse.simulate.platforms.registry import registry_of
 from lakehouse.simulate.platforms.truth import followers_of
 from lakehouse.simulate.world import World
+from lakehouse.storage.lake import Lake
 from lakehouse.storage.objects import ObjectStore
 
 WEEK = "week"
@@ -71,6 +76,14 @@ FOLLOWERS = {
 MEMORY_HOURS = 28 * 24.0
 CHANGING = ("followers", "fetched_at", "changes", "flagged_hours", "counted_hours")
 """Columns that answers change."""
+IN_SILVER = (
+    ANSWERS,
+    *(spec.name for spec in BRONZE_PROFILES.values()),
+    OBSERVATIONS.name,
+    ACCOUNTS.name,
+    ACCOUNT_METRICS.name,
+)
+"""Steps from landed answers to silver."""
 PART = 10_000
 """Accounts of one question to the emulator, whose bodies are bounded."""
 
@@ -107,6 +120,7 @@ def week(*, are_killed: bool) -> list[Figure]:
             Figure(f"{name} accounts lost", lost, "accounts", 0),
             Figure(f"{name} workers killed", kills, "kills"),
             Figure(f"{name} tasks dead at the end", depth.dead, "tasks"),
+            *_silver(name, settings),
             *_spent(name, uses, settings),
             *(
                 Figure(f"{name} {p} shown right", round(share, 3), "share", peer=f"never asked {stale[p]:.3f}")
@@ -114,6 +128,24 @@ def week(*, are_killed: bool) -> list[Figure]:
             ),
         ]
         return [*figures, *_refused(name, ledger)]
+
+
+def _silver(name: str, settings: Settings) -> Iterator[Figure]:
+    """Everything that was landed, read into silver: records, those that came twice, and rows that a key has too many of."""
+    lake = Lake(settings)
+    steps = [step for step in STEPS if step.name in IN_SILVER]
+    reports = {step.name: run_step(step, lake, settings, lambda _text: None) for step in steps}
+    observed: Report = reports[OBSERVATIONS.name]
+    yield Figure(f"{name} records in answers", observed.rows_in, "records", peer=f"{observed.rows_out:,} observations")
+    yield Figure(f"{name} records that came twice", observed.rows_duplicate, "records", peer="kept once")
+    yield Figure(f"{name} records in quarantine", observed.rows_quarantined, "records")
+    doubled = sum(_doubled(lake, spec) for spec in (OBSERVATIONS, ACCOUNTS, ACCOUNT_METRICS))
+    yield Figure(f"{name} duplicates in silver", doubled, "rows", 0)
+
+
+def _doubled(lake: Lake, spec: TableSpec) -> int:
+    """Rows beyond the first of each key."""
+    return int(lake.count(spec)) - lake.read(spec).select(*spec.key).distinct().count()
 
 
 def _spent(name: str, uses: list[Any], settings: Settings) -> Iterator[Figure]:

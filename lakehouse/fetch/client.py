@@ -5,6 +5,7 @@ No meaning is read here; an answer comes back whole, whatever its status, and tr
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from types import TracebackType
@@ -66,6 +67,8 @@ class HttpClient:
             total=TOTAL_SECONDS / speed, sock_connect=CONNECT_SECONDS / speed, sock_read=READ_SECONDS / speed
         )
         self._session: aiohttp.ClientSession | None = None
+        self.renewing = asyncio.Lock()
+        """Held by whoever asks for a token."""
 
     async def __aenter__(self) -> Self:
         """Open the session; proxies of the environment and cookies are not used."""

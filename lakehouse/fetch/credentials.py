@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,7 +26,6 @@ class Credentials:
     secrets: Mapping[str, SecretStr]
     pepper: bytes = b""
     _tokens: dict[str, tuple[str, dt.datetime]] = field(default_factory=dict)
-    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     def name(self, source: Source) -> str:
         """The secret's text for hashing into a project name."""
@@ -64,7 +62,7 @@ class Credentials:
 
     async def _token(self, source: Source, secret: str, client: HttpClient, now: dt.datetime) -> str:
         """A token of ours that lives on for a while, or a new one; one at a time asks for it."""
-        async with self._locks.setdefault(source.source, asyncio.Lock()):
+        async with client.renewing:
             token, until = self._tokens.get(source.source, ("", now))
             if until - dt.timedelta(seconds=RENEW_SECONDS) > now:
                 return token

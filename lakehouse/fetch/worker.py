@@ -324,8 +324,8 @@ class _SourceWorker:
         bound = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**delivery.failures)
         wait = min(LONGEST_WAIT_SECONDS, max(self._random.uniform(0, bound), reading.retry_after or 0.0))
         self.report.retried += 1
-        self._due.append(self._tools.clock.now() + dt.timedelta(seconds=wait))
         await self._again(delivery, wait, reading.reason, is_failure=True)
+        self._due.append(self._tools.clock.now() + dt.timedelta(seconds=wait))  # no earlier than the queue has it
 
     async def _park(self, delivery: Delivery, reading: Reading) -> None:
         """Nothing more of a bucket, or of the source, for a while."""

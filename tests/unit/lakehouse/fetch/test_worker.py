@@ -147,6 +147,15 @@ def test_a_token_that_is_refused_early_is_renewed(tmp_path: Path) -> None:
         assert report.retried > 0
 
 
+def test_the_same_tools_work_again_when_the_token_has_ended(tmp_path: Path) -> None:
+    with live(tmp_path, speed=60.0) as one, one.tools() as tools:
+        for handle_batch in (one.handles("tiktok")[:8], one.handles("tiktok")[8:16]):
+            tools.credentials._tokens.clear()
+            tools.queue.put(batches("tiktok_research", "user_info", handle_batch, 1))
+            report = asyncio.run(work(tools, ["tiktok_research"], seconds=30))["tiktok_research"]
+            assert report.answers == len(handle_batch)
+
+
 def test_a_landing_that_failed_after_its_commit_is_not_committed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
