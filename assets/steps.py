@@ -29,6 +29,7 @@ from lakehouse.gold.search_docs import build_search_docs
 from lakehouse.identity.model import default_model
 from lakehouse.identity.steps import build_creator_ids, build_edges
 from lakehouse.ingest.landing import build_landing, input_fingerprint
+from lakehouse.ops.candidates import build_candidates
 from lakehouse.ops.refreshable import build_refreshable
 from lakehouse.ops.steps import Report, Step, StepContext
 from lakehouse.quality.measures import build_metrics
@@ -136,9 +137,10 @@ _OWN: tuple[Step, ...] = (
     _table_step(t.OBSERVATIONS, build_observations, *t.BRONZE_PROFILES.values(), shared=(t.QUARANTINE.name,)),
     _table_step(t.ACCOUNTS, build_accounts, t.OBSERVATIONS),
     _table_step(t.ACCOUNT_METRICS, build_account_metrics, t.OBSERVATIONS, fingerprint=kept_days),
-    _table_step(t.REFRESH, build_refreshable, t.ACCOUNTS, t.ACCOUNT_METRICS),
     _table_step(t.POSTS, build_posts, *t.BRONZE_POSTS.values(), shared=(t.QUARANTINE.name,)),
+    _table_step(t.REFRESH, build_refreshable, t.ACCOUNTS, t.ACCOUNT_METRICS, t.POSTS),
     _table_step(t.LINKS, build_links, t.ACCOUNTS, t.POSTS),
+    _table_step(t.CANDIDATES, build_candidates, t.LINKS, t.ACCOUNTS),
     _table_step(t.EDGES, build_edges, t.ACCOUNTS, t.LINKS, fingerprint=identity_fingerprint),
     _table_step(t.CREATOR_IDS, build_creator_ids, t.EDGES, t.ACCOUNTS, also=(t.CREATOR_ALIASES.name,)),
     _table_step(t.DOCS, build_account_docs, t.ACCOUNTS, t.POSTS),

@@ -184,7 +184,9 @@ class Arm:
     def _oldest(self, position: int, budget: HourBudget, now: float) -> Ints:
         """The oldest of a source; for fixed tiers those that are due, by their tier's cadence."""
         source = self.sources[self.state.sources[position]]
-        capacity = int(Purse.of(source, budget, routes_of(source), self.policy.max_rows_per_hour).capacities[0])
+        capacity = int(
+            Purse.of(source, budget, tuple(routes_of(source).values()), self.policy.max_rows_per_hour).capacities[0]
+        )
         rows = np.flatnonzero(self.state.source == position)
         if self.name == FIXED:
             age = now - self.state.fetched_at[rows]
@@ -250,6 +252,7 @@ class Race:
             ("instagram_graph", "tiktok_display", "youtube", "x_api"), self.truth.platform, self.truth.platform, names, names,
             np.exp(self.shown), np.full(size, hour - 8760.0), hour - self.ages, np.full(size, np.nan), *zeros,
             np.full(size, np.nan), np.zeros(size, dtype=np.bool_), *self.demand, np.zeros(size, dtype=np.int64),
+            np.zeros(size, dtype=np.bool_), np.zeros(size),
         )  # fmt: skip
 
     def _arm(self, name: str, share: float) -> Arm:

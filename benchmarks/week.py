@@ -239,7 +239,14 @@ def _row(platform: str, source: str, one: dict[str, Any], at: dt.datetime) -> di
     row: dict[str, Any] = dict.fromkeys(REFRESH_SCHEMA.names)
     row |= {"platform": platform, "source": source, "platform_account_id": one["id"], "handle": one["handle"]}
     row |= {"known_at": at, "last_fetched_at": at, "state": "active", "is_requested": False}
-    return row | {"changes": 0.0, "flagged_hours": 0.0, "counted_hours": 0.0, "tenants_count": 0, "impressions": 0.0}
+    return (
+        row
+        | {"changes": 0.0, "flagged_hours": 0.0, "counted_hours": 0.0, "tenants_count": 0, "impressions": 0.0}
+        | {
+            "has_news": False,
+            "referrers_count": 0,
+        }
+    )
 
 
 def _run(

@@ -6,16 +6,21 @@ A file, not an endpoint: node_exporter's textfile collector or any scraper reads
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import BotoCoreError, ClientError
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+from sqlalchemy.exc import SQLAlchemyError
 
 from assets.names import LANDING
 from assets.steps import STEPS
 from lakehouse.contracts.layout import CURRENT, PROGRESS, progress_key
+from lakehouse.errors import CreatorlakeError
+from lakehouse.fetch.runtime import active_sources, tools_of
 from lakehouse.ops.alerts import KINDS, recent_alerts
 from lakehouse.ops.maintenance import read_health
 from lakehouse.settings import Settings
@@ -24,7 +29,9 @@ from lakehouse.storage.objects import ObjectStore
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+LOG = logging.getLogger(__name__)
 FILE = "metrics/creatorlake.prom"
+UNREACHABLE = (SQLAlchemyError, BotoCoreError, ClientError, CreatorlakeError)
 DAY = dt.timedelta(days=1)
 RUNS_LIMIT = 500
 """Runs looked at; more in a day would be a fault of its own."""
@@ -39,6 +46,7 @@ def write_metrics(instance: DagsterInstance, objects: ObjectStore, settings: Set
     _steps(registry, objects)
     _tables(registry, objects)
     _snapshot(registry, objects)
+    _fetch(registry, objects, settings)
     _alerts(registry, objects)
     path = settings.home / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +89,35 @@ def _steps(registry: CollectorRegistry, objects: ObjectStore) -> None:
     landed = written.get(progress_key(LANDING))
     if landed is not None:
         _gauge(registry, "input_lag_seconds", "Time since landing last looked for input").set(time.time() - landed)
+
+
+def _fetch(registry: CollectorRegistry, objects: ObjectStore, settings: Settings) -> None:
+    """Depth and age of the fetch queue by source, and what is left of each budget; nothing where no platform is asked.
+
+    A queue or ledger that cannot be reached is itself the news: the file is written without them.
+    """
+    sources = active_sources(settings)
+    if not sources:
+        return
+    is_up = _gauge(registry, "fetch_up", "Whether the fetch queue and the ledger could be read")
+    try:
+        with tools_of(settings, objects, sources, log=lambda _text: None) as tools:
+            depths = {name: tools.queue.depth(name) for name in sorted(sources)}
+            left = {name: tools.ledger.remaining(source) for name, source in sorted(sources.items())}
+    except UNREACHABLE as error:
+        LOG.warning("The fetch queue or the ledger cannot be read: %s", type(error).__name__)
+        is_up.set(0)
+        return
+    is_up.set(1)
+    tasks = _gauge(registry, "fetch_tasks", "Tasks in the fetch queue", "source", "state")
+    oldest = _gauge(registry, "fetch_oldest_seconds", "Age of the oldest task that is not dead", "source")
+    budget = _gauge(registry, "fetch_budget_left", "What is left of a budget: units, or dollars", "source", "budget")
+    for name, depth in depths.items():
+        for state in ("ready", "delayed", "in_flight", "dead"):
+            tasks.labels(name, state).set(getattr(depth, state))
+        oldest.labels(name).set(depth.oldest_seconds)
+        for bucket, amount in left[name].items():
+            budget.labels(name, bucket).set(amount)
 
 
 def _tables(registry: CollectorRegistry, objects: ObjectStore) -> None:

@@ -32,6 +32,8 @@ buckets: [{name: day, units: 240, day: America/Los_Angeles}]
 endpoints:
   channels: {path: c, keys: id, batch: 50, bucket: day}
   channels_by_handle: {path: c, keys: forHandle, key_kind: handle, bucket: day}
+  uploads: {path: p, keys: list, record: post, bucket: day, then: videos, paging: {parameter: t, next: n}}
+  videos: {path: v, keys: id, key_kind: none, batch: 50, record: post, bucket: day}
 """,
     name="youtube_api",
 )
@@ -43,6 +45,7 @@ spend: {usd_per_day: 24, usd_per_cycle: 720}
 endpoints:
   users: {path: u, keys: ids, batch: 100, usd_per_row: 0.01, family: users}
   user: {path: u/one, keys: id, usd_per_row: 0.01, family: users}
+  posts: {path: "u/{key}", record: post, usd_per_row: 0.005, max_rows: 20, family: users, paging: {parameter: t, next: n}}
   users_by_username: {path: b, keys: usernames, key_kind: handle, batch: 100, usd_per_row: 0.01, family: users}
 """,
     name="x_api",
@@ -78,6 +81,8 @@ def row(number, *, source=YOUTUBE, age_hours=48.0, has_id=True, handle=True, now
         "tenants_count": 0,
         "impressions": 0.0,
         "state": "active",
+        "has_news": False,
+        "referrers_count": 0,
     } | changed
 
 

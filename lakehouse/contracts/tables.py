@@ -448,9 +448,17 @@ REFRESH = TableSpec(
         "last_changed_at",
         "changes_count",
         "watched_hours",
+        "has_new_posts",
     ),
     key=_ACCOUNT,
-    required=("first_seen_at", "observed_at", "changes_count", "watched_hours"),
+    required=("first_seen_at", "observed_at", "changes_count", "watched_hours", "has_new_posts"),
+)
+CANDIDATES = TableSpec(
+    name="ops_ingest__candidates",
+    description="Accounts that others point at and that the lake does not have: to be asked for",
+    columns=(*_ACCOUNT, "referrers_count", "first_seen_at"),
+    key=_ACCOUNT,
+    required=("referrers_count", "first_seen_at"),
 )
 
 TABLES: dict[str, TableSpec] = {
@@ -479,5 +487,6 @@ TABLES: dict[str, TableSpec] = {
         GOLD_PROFILES,
         SEARCH_DOCS,
         REFRESH,
+        CANDIDATES,
     )
 }

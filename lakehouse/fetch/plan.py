@@ -9,12 +9,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.contracts.tables import REFRESH
+from lakehouse.contracts.tables import CANDIDATES, REFRESH
 from lakehouse.fetch.ledger import Ledger
 from lakehouse.fetch.refresh import RefreshPlan, Terms, fit_priors, plan_refresh
 from lakehouse.fetch.refresh_budget import hour_budget
@@ -22,6 +23,7 @@ from lakehouse.fetch.refresh_policy import RefreshPolicy
 from lakehouse.fetch.refresh_state import REFRESH_SCHEMA, RefreshState
 from lakehouse.fetch.source import Source
 from lakehouse.fetch.task import AccountState
+from lakehouse.silver.erased import erased_subjects, is_erased
 
 if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
@@ -57,6 +59,26 @@ def assign(sources: Mapping[str, Source], own: Mapping[str, Collection[str]]) ->
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Accounts that nobody may ask for: digests of those that were erased, and the lake's pepper."""
+
+    erased: frozenset[str] = frozenset()
+    pepper: bytes = b""
+
+    @classmethod
+    def of(cls, lake: Lake) -> Withheld:
+        """Those of a lake."""
+        return cls(erased_subjects(lake.objects), lake.settings.pepper())
+
+    def allowed(self, platforms: pa.Array, ids: pa.Array) -> pa.Array:
+        """Which of some accounts may be asked for; `ids` as silver has them."""
+        if not self.erased:
+            return pa.array([True] * len(ids), pa.bool_())
+        pairs = zip(platforms.to_pylist(), ids.to_pylist(), strict=True)
+        return pa.array([not is_erased(*pair, pepper=self.pepper, erased=self.erased) for pair in pairs], pa.bool_())
+
+
 def plan_hour(
     lake: Lake,
     assignment: Assignment,
@@ -65,12 +87,23 @@ def plan_hour(
     policy: RefreshPolicy,
     *,
     now: dt.datetime,
+    looked: dt.datetime | None = None,
 ) -> RefreshPlan:
-    """Plan this hour's refresh within what the ledger says is left."""
-    priors = fit_priors(_chunks(lake, assignment), policy)
+    """Plan this hour's refresh within what the ledger says is left.
+
+    Args:
+        lake: whose accounts.
+        assignment: which source refreshes which account.
+        sources: by code.
+        ledger: of their budgets.
+        policy: of the plan.
+        now: the time, aware.
+        looked: when the last plan was made; posts are asked for after later looks only. None is never.
+    """
+    priors = fit_priors(_known(lake, assignment, looked), policy)
     budgets = {name: hour_budget(source, now, ledger.remaining(source)) for name, source in sources.items()}
     terms = Terms(sources=sources, budgets=budgets, policy=policy, priors=priors, now=now)
-    return plan_refresh(_chunks(lake, assignment), terms)
+    return plan_refresh(chain(_known(lake, assignment, looked), _candidates(lake, assignment)), terms)
 
 
 def reserve_live(plan: RefreshPlan, sources: Mapping[str, Source], ledger: Ledger) -> None:
@@ -90,40 +123,74 @@ def known_keys(lake: Lake, listed: pa.Array) -> Iterator[tuple[str, str]]:
             yield from zip(found.column("platform").to_pylist(), found.column(name).to_pylist(), strict=True)
 
 
-def _chunks(lake: Lake, assignment: Assignment) -> Iterator[RefreshState]:
+def _known(lake: Lake, assignment: Assignment, looked: dt.datetime | None) -> Iterator[RefreshState]:
     for batch in lake.stream(REFRESH, REFRESH.columns):
-        table = refresh_rows(batch, assignment)
-        if table.num_rows:
-            yield RefreshState.from_arrow(table)
+        yield from _state(refresh_rows(batch, assignment, looked))
 
 
-def refresh_rows(batch: pa.RecordBatch, assignment: Assignment) -> pa.Table:
+def _candidates(lake: Lake, assignment: Assignment) -> Iterator[RefreshState]:
+    withheld = Withheld.of(lake)
+    for batch in lake.stream(CANDIDATES, CANDIDATES.columns):
+        is_allowed = withheld.allowed(batch.column("platform"), batch.column("platform_account_id"))
+        yield from _state(candidate_rows(batch.filter(is_allowed), assignment))
+
+
+def _state(table: pa.Table) -> Iterator[RefreshState]:
+    if table.num_rows:
+        yield RefreshState.from_arrow(table)
+
+
+def refresh_rows(batch: pa.RecordBatch, assignment: Assignment, looked: dt.datetime | None = None) -> pa.Table:
     """Rows of `ops_ingest__refresh` as `REFRESH_SCHEMA`, without those that no active source refreshes."""
-    ids = batch.column("platform_account_id")
+    observed = batch.column("observed_at")
+    has_news = batch.column("has_new_posts")
+    if looked is not None:
+        has_news = pc.and_(has_news, pc.greater(observed, pa.scalar(looked, observed.type)))
+    return _rows(
+        batch,
+        assignment,
+        {
+            "handle_key": batch.column("handle_key"),
+            "followers_count": batch.column("followers_count"),
+            "last_fetched_at": observed,
+            "last_changed_at": batch.column("last_changed_at"),
+            "changes": batch.column("changes_count"),
+            "counted_hours": batch.column("watched_hours"),
+            "state": pc.coalesce(batch.column("account_state_code"), pa.scalar(AccountState.ACTIVE.value)),
+            "has_news": has_news,
+        },
+    )
+
+
+def candidate_rows(batch: pa.RecordBatch, assignment: Assignment) -> pa.Table:
+    """Rows of `ops_ingest__candidates` as `REFRESH_SCHEMA`, without those that no active source asks for."""
+    return _rows(batch, assignment, {"referrers_count": batch.column("referrers_count")})
+
+
+def _rows(batch: pa.RecordBatch, assignment: Assignment, given: Mapping[str, pa.Array]) -> pa.Table:
+    """Rows of the planner: the given columns, and what stands for the others."""
+    platforms, ids = batch.column("platform"), batch.column("platform_account_id")
     is_handle, is_name = pc.starts_with(ids, HANDLE_MARK), pc.starts_with(ids, NAME_MARK)
-    handles = pc.coalesce(batch.column("handle_key"), pc.if_else(is_handle, pc.utf8_slice_codeunits(ids, 1), None))
-    zero = pa.array([0.0] * batch.num_rows)
-    count = pa.array([0] * batch.num_rows, pa.int32())
-    columns = {
-        "platform": batch.column("platform"),
-        "source": _sources(batch.column("platform"), handles, assignment),
+    named = pc.if_else(is_handle, pc.utf8_slice_codeunits(ids, 1), None)
+    handles = pc.coalesce(given["handle_key"], named) if "handle_key" in given else named
+    columns = dict(given) | {
+        "platform": platforms,
+        "source": _sources(platforms, handles, assignment),
         "platform_account_id": pc.if_else(pc.or_(is_handle, is_name), None, ids),
         "handle": handles,
-        "followers_count": batch.column("followers_count"),
         "known_at": batch.column("first_seen_at"),
-        "last_fetched_at": batch.column("observed_at"),
-        "last_changed_at": batch.column("last_changed_at"),
-        "changes": batch.column("changes_count"),
-        "flagged_hours": zero,
-        "counted_hours": batch.column("watched_hours"),
-        "change_rate": pa.nulls(batch.num_rows, pa.float64()),
-        "is_requested": pa.array([False] * batch.num_rows),
-        "tenants_count": count,
-        "impressions": zero,
-        "state": pc.coalesce(batch.column("account_state_code"), pa.scalar(AccountState.ACTIVE.value)),
     }
-    rows = pa.table({name: columns[name] for name in REFRESH_SCHEMA.names if name in columns})
+    empty = {field.name: _unsaid(field, batch.num_rows) for field in REFRESH_SCHEMA if field.name not in columns}
+    rows = pa.table({name: (columns | empty)[name] for name in REFRESH_SCHEMA.names})
     return rows.filter(pc.is_valid(rows.column("source")))
+
+
+def _unsaid(field: pa.Field, length: int) -> pa.Array:
+    """A column of which nothing is known: null where it may be, else zero, false or active."""
+    if field.nullable:
+        return pa.nulls(length, field.type)
+    unsaid = AccountState.ACTIVE.value if field.name == "state" else False if pa.types.is_boolean(field.type) else 0
+    return pa.repeat(pa.scalar(unsaid, field.type), length)
 
 
 def _sources(platforms: pa.Array, handles: pa.Array, assignment: Assignment) -> pa.Array:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from lakehouse.fetch.change_rate import Floats, Ints, PriorFit, Priors, groups_of
+from lakehouse.fetch.declared import PAGES
 from lakehouse.fetch.refresh_budget import HourBudget, Purse
 from lakehouse.fetch.refresh_policy import RefreshPolicy
 from lakehouse.fetch.refresh_state import RefreshState, hours_of, string_hashes
@@ -29,7 +30,12 @@ from lakehouse.fetch.task import FetchTask, Priority
 ROUNDING = 1e-9
 """Sums of shares may miss their limit by this; whether an hour is kept to is decided in whole numbers."""
 POOLED: tuple[Reason, ...] = tuple(reason for reason in Reason if reason is not Reason.FILL)
-"""Rules with a ranking of their own; what fills batches comes from that of value."""
+"""Rules with a ranking of their own; what fills batches comes from those of value and of the new."""
+PRIORITIES = {Reason.DUTY: Priority.DUTY, Reason.POSTS: Priority.FOLLOW_UP, Reason.DISCOVER: Priority.FOLLOW_UP}
+"""Of a batch by what its first account is planned for; else live."""
+UNVALUED = (Reason.POSTS, Reason.DISCOVER)
+"""Rules that win no freshness of a profile that is shown."""
+DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,12 @@ class Terms:
     def cycle(self) -> str:
         """The hour; one round of tasks."""
         return self.now.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0).isoformat()
+
+    @property
+    def posts_params(self) -> dict[str, str]:
+        """The newest page of the last days' posts."""
+        until = self.now.astimezone(dt.UTC).date() + DAY
+        return {"since": (until - self.policy.posts_days * DAY).isoformat(), "until": until.isoformat(), PAGES: "1"}
 
     def salt(self, *words: str) -> np.uint64:
         """Seeds a draw of this hour."""
@@ -109,8 +121,33 @@ def routes_of(source: Source) -> dict[str, str]:
     return found
 
 
+def list_of(source: Source) -> tuple[str, str] | None:
+    """The endpoint that lists an account's posts, and its kind of key; None without one."""
+    lists = ((name, one.key_kind) for name, one in source.endpoints.items() if one.record == "post" and one.paging)
+    return next(((name, kind) for name, kind in lists if kind != "none"), None)
+
+
 def _is_lookup(endpoint: Endpoint) -> bool:
     return endpoint.record == "profile" and endpoint.key_kind != "none" and endpoint.paging is None
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """A way to ask for an account: an endpoint, its kind of key, and whether it lists posts."""
+
+    endpoint: str
+    kind: str
+    is_list: bool = False
+
+    def serves(self, reason: Reason) -> bool:
+        """Whether a rule is served this way."""
+        return self.is_list == (reason is Reason.POSTS)
+
+
+def _routes(source: Source) -> tuple[_Route, ...]:
+    found = [_Route(endpoint, kind) for kind, endpoint in routes_of(source).items()]
+    posts = list_of(source)
+    return (*found, *([_Route(*posts, is_list=True)] if posts else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,28 +178,32 @@ class _Chunk:
 
 def _show(chunk: _Chunk, desks: Sequence[_Desk]) -> int:
     """Let the rows of a chunk enter the pools; how many have no desk, or no key that it takes."""
-    routes = [(desk, route) for desk in desks for route in range(len(desk.kinds))]
-    slots = _slots(chunk, routes)
-    rows_of = [np.flatnonzero(slots == slot) for slot in range(len(routes))]
-    if routes:
-        costs = np.array([desk.purse.costs[route] for desk, route in routes])[slots]
-        for reason in POOLED:
-            scores = scores_of(reason, chunk.state, chunk.values, costs, chunk.salt)
+    unreachable = 0
+    for is_list in (False, True):
+        routes = [(desk, at) for desk in desks for at, route in enumerate(desk.routes) if route.is_list == is_list]
+        slots = _slots(chunk, routes)
+        rows_of = [np.flatnonzero(slots == slot) for slot in range(len(routes))]
+        if routes:
+            costs = np.array([desk.purse.costs[route] for desk, route in routes])[slots]
+            for reason in (reason for reason in POOLED if is_list == (reason is Reason.POSTS)):
+                scores = scores_of(reason, chunk.state, chunk.values, costs, chunk.salt)
+                for (desk, route), rows in zip(routes, rows_of, strict=True):
+                    desk.enter(chunk, reason, route, rows, scores)
+        if not is_list:
             for (desk, route), rows in zip(routes, rows_of, strict=True):
-                desk.enter(chunk, reason, route, rows, scores)
-    for (desk, route), rows in zip(routes, rows_of, strict=True):
-        desk.count(chunk.values, route, rows)
-    return int(((slots < 0) & (chunk.values.weight > 0)).sum())
+                desk.count(chunk.values, route, rows)
+            unreachable = int(((slots < 0) & (chunk.values.weight > 0) & ~chunk.values.is_new).sum())
+    return unreachable
 
 
 def _slots(chunk: _Chunk, routes: Sequence[tuple[_Desk, int]]) -> Ints:
-    """The route by which each account is asked for: by id where one is known and taken, else by handle; -1 is none."""
+    """The one of some routes by which each account is asked for: by id where one is known and taken, else by handle; -1 is none."""
     state = chunk.state
     slots = np.full(len(state), -1, dtype=np.int64)
     for kind, has_key in (("handle", state.has_handle), ("id", state.has_id)):
         slot_of = np.full(len(state.sources), -1, dtype=np.int64)
         for slot, (desk, route) in enumerate(routes):
-            if desk.kinds[route] == kind and desk.source.source in state.sources:
+            if desk.routes[route].kind == kind and desk.source.source in state.sources:
                 slot_of[state.sources.index(desk.source.source)] = slot
         found = slot_of[state.source]
         slots = np.where(has_key & (found >= 0), found, slots)
@@ -175,7 +216,7 @@ class _Desk:
 
     source: Source
     purse: Purse
-    kinds: tuple[str, ...]
+    routes: tuple[_Route, ...]
     terms: Terms
     pools: dict[tuple[int, Reason], Pool]
     counts: Ints
@@ -187,11 +228,15 @@ class _Desk:
     @classmethod
     def of(cls, source: Source, budget: HourBudget, terms: Terms) -> _Desk:
         """The desk of a source. A pool holds what the hour can pay were all of that route, and a batch to fill."""
-        routes = routes_of(source)
-        purse = Purse.of(source, budget, routes, terms.policy.max_rows_per_hour)
+        routes = _routes(source)
+        purse = Purse.of(source, budget, [route.endpoint for route in routes], terms.policy.max_rows_per_hour)
         sizes = [int(size + batch) if size else 0 for size, batch in zip(purse.capacities, purse.batches, strict=True)]
-        pools = {(route, reason): Pool(size) for route, size in enumerate(sizes) for reason in POOLED}
-        return cls(source, purse, tuple(routes), terms, pools, np.zeros(len(routes), dtype=np.int64))
+        pools = {
+            (at, reason): Pool(sizes[at] if route.serves(reason) else 0)
+            for at, route in enumerate(routes)
+            for reason in POOLED
+        }
+        return cls(source, purse, routes, terms, pools, np.zeros(len(routes), dtype=np.int64))
 
     @property
     def is_high_affordable(self) -> bool:
@@ -203,7 +248,7 @@ class _Desk:
         pool = self.pools[route, reason]
         found = rows[pool.find(scores[rows], chunk.state.keys[rows])] if pool.size else rows[:0]
         if len(found):
-            pool.add(chunk.candidates(scores[found], found, self.kinds[route]))
+            pool.add(chunk.candidates(scores[found], found, self.routes[route].kind))
 
     def count(self, values: Valuation, route: int, rows: Ints) -> None:
         """Add rows to the sums."""
@@ -214,23 +259,34 @@ class _Desk:
     def choose(self) -> list[Pick]:
         """Choose by the rules in order; what one rule leaves of its share goes to the later ones."""
         policy = self.terms.policy
-        _, routes = self._waiting(Reason.OVERDUE)
-        reserve = min(self._rounded("oldest", policy.oldest_share), float(self.purse.costs[routes].sum()))
+        reserve = self._reserved(Reason.OVERDUE, "oldest", policy.oldest_share)
         self._take(Reason.DUTY, min(self._rounded("duty", policy.duty_share), 1.0 - reserve))
         self._take(Reason.REQUESTED, 1.0 - self.spent - reserve)
         if self.is_high_affordable:
             self._take(Reason.HIGH_VALUE, 1.0 - self.spent - reserve)
         self._take(Reason.OVERDUE, reserve)
         explore = min(self._rounded("explore", policy.explore_share), 1.0 - self.spent)
+        posts = self._reserved(Reason.POSTS, "posts", policy.posts_share)
+        discover = self._reserved(Reason.DISCOVER, "discover", policy.discover_share)
+        self._take(Reason.POSTS, min(posts, 1.0 - self.spent - explore))
+        self._take(Reason.DISCOVER, min(discover, 1.0 - self.spent - explore))
         self._take(Reason.VALUE, 1.0 - self.spent - explore)
         self._take(Reason.EXPLORE, 1.0 - self.spent)
-        self._fill()
+        self._take(Reason.DISCOVER, 1.0 - self.spent)
+        self._fill(Reason.VALUE)
+        self._fill(Reason.DISCOVER)
         return self.picks
 
-    def _rounded(self, what: str, share: float) -> float:
+    def _reserved(self, reason: Reason, what: str, share: float) -> float:
+        """A rule's share as an allowance, no more than all who wait by it cost."""
+        _, routes = self._waiting(reason)
+        wanted = float(self.purse.costs[routes].sum())
+        return min(self._rounded(what, share, is_list=reason is Reason.POSTS), wanted) if wanted else 0.0
+
+    def _rounded(self, what: str, share: float, *, is_list: bool = False) -> float:
         """A share as an allowance. Where it is less than one account, that account is drawn for: right on average."""
-        able = self.purse.costs[np.isfinite(self.purse.costs)]
-        cost = float(able.max(initial=0.0))
+        costs = self.purse.costs[[route.is_list == is_list for route in self.routes]]
+        cost = float(costs[np.isfinite(costs)].max(initial=0.0))
         if not cost or share >= cost:
             return share
         draw = chances(np.array([self.terms.salt(what, self.source.source)]), np.uint64(0))[0]
@@ -238,10 +294,10 @@ class _Desk:
 
     def _waiting(self, reason: Reason) -> tuple[Candidates, Ints]:
         """Who is in the pools of a rule and was not chosen yet, best first, with their routes."""
-        pools = [self.pools[route, reason].held for route in range(len(self.kinds))]
+        pools = [self.pools[route, reason].held for route in range(len(self.routes))]
         routes = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
         joined = Candidates.joined(pools)
-        taken = [pick.chosen.keys for pick in self.picks]
+        taken = [pick.chosen.keys for pick in self.picks if (pick.reason is Reason.POSTS) == (reason is Reason.POSTS)]
         if taken:
             is_left = ~np.isin(joined.keys, np.concatenate(taken))
             joined, routes = joined.at(is_left), routes[is_left]
@@ -256,8 +312,8 @@ class _Desk:
         One too dear is passed over, with all of its route; never among the overdue, whose order is their guarantee.
         """
         waiting, routes = self._waiting(reason)
-        for _ in self.kinds:
-            steps = np.eye(len(self.kinds), dtype=np.int64)[routes]
+        for _ in self.routes:
+            steps = np.eye(len(self.routes), dtype=np.int64)[routes]
             is_paid = np.cumsum(self.purse.costs[routes]) <= allowance + ROUNDING
             is_paid &= self.purse.fits(self.counts + np.cumsum(steps, axis=0))
             size = len(routes) if is_paid.all() else int(np.argmin(is_paid))
@@ -270,13 +326,13 @@ class _Desk:
     def _take(self, reason: Reason, allowance: float) -> None:
         routes, chosen = self._prefix(reason, allowance)
         self.spent += float(self.purse.costs[routes].sum())
-        for route in range(len(self.kinds)):
+        for route in range(len(self.routes)):
             self._add(reason, route, chosen.at(routes == route))
 
-    def _fill(self) -> None:
-        """Fill the last batch of each route with the next best, where a further key costs nothing."""
-        waiting, routes = self._waiting(Reason.VALUE)
-        for route in range(len(self.kinds)):
+    def _fill(self, reason: Reason) -> None:
+        """Fill the last batch of each route with the next best of a rule, where a further key costs nothing."""
+        waiting, routes = self._waiting(reason)
+        for route in range(len(self.routes)):
             if not self.purse.per_row[route].any():
                 room = int(-self.counts[route] % self.purse.batches[route])
                 self._add(Reason.FILL, route, waiting.at(routes == route).at(slice(room)))
@@ -297,12 +353,18 @@ def _tasks(picks: Sequence[Pick], terms: Terms) -> Iterator[FetchTask]:
         reasons = [pick.reason for pick in own for _ in range(len(pick.chosen))]
         size = terms.sources[source].endpoints[endpoint].batch
         for start in range(0, len(names), size):
-            priority = Priority.DUTY if reasons[start] is Reason.DUTY else Priority.LIVE
+            reason = reasons[start]
             keys, known = tuple(names[start : start + size]), tuple(ids[start : start + size])
             task = FetchTask(
-                source, endpoint, keys, priority=priority, cycle=terms.cycle, ids=known if any(known) else ()
+                source,
+                endpoint,
+                keys,
+                priority=PRIORITIES.get(reason, Priority.LIVE),
+                cycle=terms.cycle,
+                params=terms.posts_params if reason is Reason.POSTS else {},
+                ids=known if any(known) else (),
             )
-            batches.append((reasons[start], task))
+            batches.append((reason, task))
     return (task for _, task in sorted(batches, key=lambda batch: batch[0]))
 
 
@@ -322,9 +384,10 @@ def _summary(picks: Sequence[Pick], desks: Sequence[_Desk], ages: Ages, unreacha
 
 def _spending(desk: _Desk) -> Spending:
     units, usd = desk.purse.price(desk.counts)
-    kept = sum(float(pick.chosen.values.sum()) for pick in desk.picks)
+    kept = sum(float(pick.chosen.values.sum()) for pick in desk.picks if pick.reason not in UNVALUED)
+    is_lookup = [not route.is_list for route in desk.routes]
     return Spending(
-        accounts=int(desk.counts.sum()),
+        accounts=int(desk.counts[is_lookup].sum()),
         requests=int(desk.purse.requests(desk.counts).sum()),
         units=units,
         usd=usd,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from zoneinfo import ZoneInfo
@@ -70,35 +70,42 @@ def _hours_of_month(now: dt.datetime) -> int:
 class Purse:
     """A source's hour, exactly: `fits` answers for counts of accounts by route.
 
-    A route is a profile endpoint by its kind of key. What is limited are dimensions: units of each bucket, requests of each
+    A route is an endpoint that looks profiles up, by its kind of key, or one that lists posts. What is limited are dimensions: units of each bucket, requests of each
     family, millionths of a dollar. A request takes `per_request`, each of its keys `per_row`.
     """
 
     routes: tuple[str, ...]
     endpoints: tuple[Endpoint, ...]
+    units: Ints
     per_request: Floats
     per_row: Floats
     limits: Floats
     rows_max: int
 
     @classmethod
-    def of(cls, source: Source, budget: HourBudget, routes: Mapping[str, str], rows_max: int) -> Purse:
-        """The purse of a source; `routes` names the endpoint of each kind of key."""
-        endpoints = tuple(source.endpoints[name] for name in routes.values())
+    def of(cls, source: Source, budget: HourBudget, routes: Sequence[str], rows_max: int) -> Purse:
+        """The purse of a source for some of its endpoints."""
+        endpoints = tuple(source.endpoints[name] for name in routes)
+        units = [e.units + (source.endpoints[e.then].units if e.then else 0) for e in endpoints]
+        families = [[e.family, *([source.endpoints[e.then].family] if e.then else [])] for e in endpoints]
         dimensions: list[tuple[float, list[float], list[float]]] = []
         nothing = [0.0] * len(endpoints)
-        for bucket, units in budget.units.items():
-            dimensions.append((units, [float(e.units) if e.bucket == bucket else 0.0 for e in endpoints], nothing))
+        for bucket, left in budget.units.items():
+            dimensions.append(
+                (left, [float(n) * (e.bucket == bucket) for n, e in zip(units, endpoints, strict=True)], nothing)
+            )
         for rate in source.rates:
             limit = math.floor(rate.requests * SUSTAINED * SECONDS_PER_HOUR / rate.seconds)
-            dimensions.append((limit, [float(e.family == rate.family) for e in endpoints], nothing))
+            dimensions.append((limit, [float(names.count(rate.family)) for names in families], nothing))
         if math.isfinite(budget.usd):
-            prices = [float(round(e.usd_per_row * MICRO)) for e in endpoints]
-            dimensions.append((math.floor(budget.usd * MICRO + 0.5), nothing, prices))
+            lists = [float(round(e.worst_usd * MICRO)) if e.max_rows else 0.0 for e in endpoints]
+            prices = [0.0 if e.max_rows else float(round(e.usd_per_row * MICRO)) for e in endpoints]
+            dimensions.append((math.floor(budget.usd * MICRO + 0.5), lists, prices))
         limits, per_request, per_row = zip(*dimensions, strict=True) if dimensions else ((), (), ())
         shape = (len(dimensions), len(endpoints))
         matrices = (np.array(per_request).reshape(shape).T, np.array(per_row).reshape(shape).T)
-        return cls(tuple(routes.values()), endpoints, *matrices, np.array(limits, dtype=np.float64), rows_max)
+        amounts = np.array(units, dtype=np.int64)
+        return cls(tuple(routes), endpoints, amounts, *matrices, np.array(limits, dtype=np.float64), rows_max)
 
     @cached_property
     def batches(self) -> Ints:
@@ -141,6 +148,7 @@ class Purse:
 
     def price(self, counts: Ints) -> tuple[int, float]:
         """Units and dollars at the worst case of counts by route."""
-        units = self.requests(counts) @ np.array([e.units if e.bucket else 0 for e in self.endpoints], dtype=np.int64)
-        usd = counts @ np.array([e.usd_per_row for e in self.endpoints])
+        has_bucket = np.array([bool(e.bucket) for e in self.endpoints], dtype=np.int64)
+        units = self.requests(counts) @ (self.units * has_bucket)
+        usd = counts @ np.array([e.worst_usd if e.max_rows else e.usd_per_row for e in self.endpoints])
         return int(units), round(float(usd), 6)

@@ -72,6 +72,9 @@ class RefreshPolicy(_Strict):
     duty_share: float = Field(gt=0, le=1)
     high_value_share: float = Field(ge=0, le=1)
     explore_share: float = Field(ge=0, lt=1)
+    posts_share: float = Field(ge=0, lt=1)
+    posts_days: int = Field(ge=1, le=30)
+    discover_share: float = Field(ge=0, lt=1)
     min_age_hours: float = Field(ge=0)
     duty_from_days: float = Field(gt=0, lt=30)
     fast_changes_per_day: float = Field(gt=0)
@@ -81,6 +84,7 @@ class RefreshPolicy(_Strict):
     follower_weights: dict[int, float]
     impressions_weight: float = Field(ge=0)
     state_weights: dict[AccountState, float]
+    nameless_weight: float = Field(ge=0)
     high_value: HighValue
     prior: Prior
 
@@ -92,8 +96,8 @@ class RefreshPolicy(_Strict):
             raise ValueError("the last tier must take everything: followers_min 0")
         if 0 not in self.follower_weights or list(self.follower_weights) != sorted(self.follower_weights):
             raise ValueError("follower_weights starts at 0 and rises")
-        if self.oldest_share + self.explore_share >= 1:
-            raise ValueError("oldest_share and explore_share together leave nothing")
+        if self.oldest_share + self.explore_share + self.posts_share + self.discover_share >= 1:
+            raise ValueError("oldest_share, explore_share, posts_share and discover_share together leave nothing")
         return self
 
     def ceiling_hours(self) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

@@ -50,6 +50,8 @@ REFRESH_SCHEMA = pa.schema(
         pa.field("tenants_count", pa.int32(), nullable=False),  # lists, opened or exported within 30 days
         pa.field("impressions", pa.float64(), nullable=False),  # in search results, a day
         pa.field("state", pa.string(), nullable=False),
+        pa.field("has_news", pa.bool_(), nullable=False),  # its last look shows posts that were not read
+        pa.field("referrers_count", pa.int64(), nullable=False),  # who points at an account never seen; 0: it is known
     ]
 )
 
@@ -78,6 +80,8 @@ class RefreshState:
     tenants: Ints
     impressions: Floats
     state: Ints
+    has_news: Mask
+    referrers: Floats
 
     def __len__(self) -> int:
         """Accounts."""
@@ -110,6 +114,8 @@ class RefreshState:
             tenants=columns["tenants_count"].to_numpy(zero_copy_only=False).astype(np.int64),
             impressions=_floats(columns["impressions"]),
             state=_positions(columns["state"], STATES),
+            has_news=columns["has_news"].to_numpy(zero_copy_only=False),
+            referrers=_floats(columns["referrers_count"]),
         )
 
     @property

@@ -67,11 +67,11 @@ class Ages:
         self.counts = np.zeros((len(PLATFORMS), len(self.tiers), len(UPPERS)), dtype=np.int64)
 
     def add(self, state: RefreshState, values: Valuation) -> None:
-        """Count a chunk; accounts of no weight are not shown and not counted."""
+        """Count a chunk; accounts of no weight, or never seen, are not shown and not counted."""
         ages = np.clip(values.age, FIRST_HOURS, LAST_HOURS * np.exp(STEP))
         classes = np.ceil(np.log(ages / FIRST_HOURS) / STEP).astype(np.int64)
         place = np.ravel_multi_index((state.platform, values.tier, classes), self.counts.shape)
-        found = np.bincount(place[values.weight > 0], minlength=self.counts.size)
+        found = np.bincount(place[(values.weight > 0) & ~values.is_new], minlength=self.counts.size)
         self.counts += found.reshape(self.counts.shape)
 
     def freshness(self) -> dict[tuple[str, str], Freshness]:

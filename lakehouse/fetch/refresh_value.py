@@ -38,7 +38,11 @@ class Reason(IntEnum):
     """Most value for its cost."""
     EXPLORE = 5
     """Drawn at random."""
-    FILL = 6
+    POSTS = 6
+    """Its posts: their number moved."""
+    DISCOVER = 7
+    """Never seen; others point at it."""
+    FILL = 8
     """Free in a batch that is asked for anyway."""
 
 
@@ -48,7 +52,7 @@ class Valuation:
 
     `chance` is that of a change since the last look, `value` that times the weight, `gain` what is ranked: weighted hours
     for which the reader will see right what now may be wrong. `late` are hours past the ceiling, `age` hours since the last
-    look, infinite without one.
+    look, infinite without one. `is_new` accounts are no lake's yet: no rule but theirs wants them.
     """
 
     tier: Ints
@@ -61,6 +65,8 @@ class Valuation:
     is_able: Mask
     is_due: Mask
     is_high: Mask
+    is_new: Mask
+    has_news: Mask
 
 
 def appraise(
@@ -77,13 +83,15 @@ def appraise(
     chance = np.where(is_gone, 1.0, -np.expm1(-rate * np.where(is_gone, 0.0, age)))
     is_ending = is_gone | ((retention > 0) & (age >= policy.duty_from_days / DUTY_DAYS * retention))
     gain = freshness_gain(rate, age, is_ending) if policy.ranking == "freshness" else chance
-    is_able = (weight > 0) & (age >= policy.min_age_hours)
+    is_new = state.referrers > 0
+    is_able = (weight > 0) & (age >= policy.min_age_hours) & ~is_new
     since = np.where(np.isnan(state.fetched_at), state.known_at, state.fetched_at)
     is_due = is_ending & ~is_gone & ~policy.may_expire()[tier, state.platform]
     return Valuation(
         tier=tier, weight=weight, age=age, chance=chance, value=weight * chance, gain=weight * gain,
         late=now - since - policy.ceiling_hours()[tier, state.platform],
         is_able=is_able, is_due=is_due, is_high=_high(state, policy) & (weight > 0),
+        is_new=is_new & (weight > 0), has_news=state.has_news & (weight > 0),
     )  # fmt: skip
 
 
@@ -133,22 +141,32 @@ def weights_of(state: RefreshState, policy: RefreshPolicy, tier: Ints) -> Floats
     by_tier = np.array([one.weight for one in policy.tiers])
     by_state = np.array([policy.state_weights[AccountState(name)] for name in STATES])
     demand = 1 + policy.impressions_weight * np.log1p(np.nan_to_num(state.impressions))
-    return np.asarray(by_size[size] * by_tier[tier] * by_state[state.state] * demand, dtype=np.float64)
+    is_nameless = (state.state == STATES.index(AccountState.UNKNOWN)) & np.isnan(state.followers)
+    known = np.where(is_nameless, policy.nameless_weight, 1.0)
+    return np.asarray(by_size[size] * by_tier[tier] * by_state[state.state] * demand * known, dtype=np.float64)
 
 
 def scores_of(reason: Reason, state: RefreshState, values: Valuation, costs: Floats, salt: np.uint64) -> Floats:
     """How much a rule wants each account; minus infinity where it does not. `costs` are shares of the hour."""
-    if reason is Reason.DUTY:
-        return np.where(values.is_able & values.is_due, values.weight / costs, NOBODY)
-    if reason is Reason.REQUESTED:
-        return np.where(values.is_able & state.is_requested, values.weight / costs, NOBODY)
-    if reason is Reason.HIGH_VALUE:
-        return np.where(values.is_able & values.is_high, values.gain / costs, NOBODY)
-    if reason is Reason.OVERDUE:
-        return np.where(values.is_able & (values.late > 0), values.late, NOBODY)
-    if reason is Reason.EXPLORE:
-        return np.where(values.is_able, -chances(state.keys, salt), NOBODY)
-    return np.where(values.is_able, values.gain / costs, NOBODY)
+    able = values.is_able
+    match reason:
+        case Reason.DUTY:
+            wanted, scores = able & values.is_due, values.weight / costs
+        case Reason.REQUESTED:
+            wanted, scores = able & state.is_requested, values.weight / costs
+        case Reason.HIGH_VALUE:
+            wanted, scores = able & values.is_high, values.gain / costs
+        case Reason.OVERDUE:
+            wanted, scores = able & (values.late > 0), values.late
+        case Reason.EXPLORE:
+            wanted, scores = able, -chances(state.keys, salt)
+        case Reason.POSTS:
+            wanted, scores = values.has_news, values.weight / costs
+        case Reason.DISCOVER:
+            wanted, scores = values.is_new, state.referrers / costs
+        case _:
+            wanted, scores = able, values.gain / costs
+    return np.where(wanted, scores, NOBODY)
 
 
 def chances(keys: Ids, salt: np.uint64) -> Floats:

@@ -115,6 +115,8 @@ class Endpoint(_Strict):
     usd_per_row: float = Field(default=0.0, ge=0)
     max_rows: int = Field(default=0, ge=0)
     """Most records that one answer bills; 0 means as many as keys."""
+    then: str = ""
+    """The endpoint that looks up what a page of this list names: one request more, of the same bucket."""
     paging: Paging | None = None
 
     @property
@@ -200,6 +202,8 @@ class Source(_Strict):
                 raise ValueError(f"endpoint {name} draws on the bucket {endpoint.bucket!r}, which is not declared")
             if endpoint.family not in families | {DEFAULT_FAMILY}:
                 raise ValueError(f"endpoint {name} is of the family {endpoint.family!r}, which has no rate")
+            if endpoint.then and endpoint.then not in self.endpoints:
+                raise ValueError(f"endpoint {name} is followed by {endpoint.then!r}, which is not declared")
             if endpoint.record not in (*RECORD_TYPES, "none"):
                 raise ValueError(f"endpoint {name} has records of an unknown kind")
         return self

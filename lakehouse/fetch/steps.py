@@ -14,7 +14,7 @@ from lakehouse.fetch.capture import newest_number
 from lakehouse.fetch.clock import WallClock
 from lakehouse.fetch.landing import STEP as ANSWERS
 from lakehouse.fetch.landing import Outcome, land_answers
-from lakehouse.fetch.plan import assign, known_keys, plan_hour, reserve_live
+from lakehouse.fetch.plan import Withheld, assign, known_keys, plan_hour, reserve_live
 from lakehouse.fetch.queue import FetchQueue
 from lakehouse.fetch.refresh_policy import load_policy
 from lakehouse.fetch.runtime import active_sources, readers_of, tools_of
@@ -46,7 +46,8 @@ def build_fetch(ctx: StepContext) -> Report:
     if not sources:
         return Report(cursor={"version": 0})
     with tools_of(ctx.settings, ctx.lake.objects, sources, log=ctx.log) as tools:
-        planned = _plan(ctx, sources, tools)
+        now = tools.clock.now()
+        planned = _plan(ctx, sources, tools, now)
         reports = asyncio.run(work(tools, sorted(sources), seconds=60.0 * ctx.settings.fetch_minutes))
         metadata = planned | _metadata(reports, tools.queue)
     after = int(ctx.cursor.get("version", 0))
@@ -55,7 +56,11 @@ def build_fetch(ctx: StepContext) -> Report:
         rows_out=sum(report.answers for report in reports.values()),
         by_source={name: {"in": one.requests, "out": one.answers} for name, one in reports.items()},
         metadata=metadata,
-        cursor={"version": newest_number(ctx.lake.objects, after), "list": _list_hash(ctx.settings)},
+        cursor={
+            "version": newest_number(ctx.lake.objects, after),
+            "list": _list_hash(ctx.settings),
+            "planned_at": now.isoformat(),
+        },
     )
 
 
@@ -96,15 +101,18 @@ def answers_fingerprint(lake: Lake, settings: Settings) -> str:
     return f"{newest}|{','.join(versions)}" if newest else ""
 
 
-def _plan(ctx: StepContext, sources: dict[str, Source], tools: Tools) -> dict[str, Any]:
+def _plan(ctx: StepContext, sources: dict[str, Source], tools: Tools, now: dt.datetime) -> dict[str, Any]:
     """Queue the hour's refresh, and what backfills may have; what was planned, for the run's page."""
     policy = load_policy(ctx.settings.fetch_policy)
     assignment = assign(sources, tools.credentials.own_keys())
     given, digest = ctx.settings.fetch_list, _list_hash(ctx.settings)
     if given is not None and digest != ctx.cursor.get("list"):
         known = partial(known_keys, ctx.lake)
-        tools.queue.put(seed_tasks(given, assignment, sources, known, cycle=f"list-{digest[:12]}"))
-    plan = plan_hour(ctx.lake, assignment, sources, tools.ledger, policy, now=tools.clock.now())
+        withheld = Withheld.of(ctx.lake)
+        tools.queue.put(seed_tasks(given, assignment, sources, known, withheld, cycle=f"list-{digest[:12]}"))
+    last = ctx.cursor.get("planned_at")
+    looked = dt.datetime.fromisoformat(last) if last else None
+    plan = plan_hour(ctx.lake, assignment, sources, tools.ledger, policy, now=now, looked=looked)
     queued = tools.queue.put(plan.tasks)
     reserve_live(plan, sources, tools.ledger)
     for one in backfills.running(ctx.lake.objects):

@@ -2,7 +2,8 @@
 
 Evidence of change is what the planner counts (`lakehouse/fetch/change_rate.py`): of two looks on different days, by how many
 thresholds followers moved; below one they count as they are, above one by their root. Older looks fade by a half-life that
-is counted back from the account's newest look, not from the clock: the same metrics leave the same rows.
+is counted back from the account's newest look, not from the clock: the same metrics leave the same rows. Posts are new where
+their number is another one than at the last look before they were read; of the looks of one day only the newest is known.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from lakehouse.contracts.tables import ACCOUNT_METRICS, ACCOUNTS, REFRESH
+from lakehouse.contracts.tables import ACCOUNT_METRICS, ACCOUNTS, POSTS, REFRESH
 from lakehouse.fetch.change_rate import MOST_MOVED
 from lakehouse.fetch.refresh_policy import RefreshPolicy, load_policy
 from lakehouse.ops.derive import Read, derive
@@ -25,33 +26,42 @@ SECONDS_PER_HOUR = 3600.0
 
 
 def build_refreshable(ctx: StepContext) -> Report:
-    """Bring the table up to date with accounts and their daily metrics.
+    """Bring the table up to date with accounts, their daily metrics and their posts.
 
     Returns:
         Accounts in, rows out.
     """
     policy = load_policy(ctx.settings.fetch_policy)
-    derive(ctx, REFRESH, lambda read: fold_refreshable(read, policy), inputs=(ACCOUNTS, ACCOUNT_METRICS))
+    derive(ctx, REFRESH, lambda read: fold_refreshable(read, policy), inputs=(ACCOUNTS, ACCOUNT_METRICS, POSTS))
     count = ctx.lake.count(REFRESH)
     return Report(rows_in=ctx.lake.count(ACCOUNTS), rows_out=count, conserves=True)
 
 
 def fold_refreshable(read: Read, policy: RefreshPolicy) -> DataFrame:
-    """One row for each account; all days of an account must be among the metrics."""
+    """One row for each account; all days of an account must be among the metrics, and all its posts among the posts."""
     evidence = _evidence(read(ACCOUNT_METRICS), policy)
+    posts = _posts(read(POSTS), read(ACCOUNT_METRICS))
     accounts = read(ACCOUNTS).select(
         *ACCOUNTS.key,
         "handle_key",
         "followers_count",
+        "content_count",
         "account_state_code",
         "first_seen_at",
-        F.col("observed_at"),
+        "observed_at",
     )
-    joined = accounts.join(evidence, list(ACCOUNTS.key), "left")
-    zero = [F.coalesce(F.col(name), F.lit(0.0)).alias(name) for name in ("changes_count", "watched_hours")]
-    return joined.select(
-        *(name for name in REFRESH.columns if name not in {"changes_count", "watched_hours"}), *zero
-    ).select(*REFRESH.columns)
+    joined = accounts.join(evidence, list(ACCOUNTS.key), "left").join(posts, list(ACCOUNTS.key), "left")
+    zero = {name: F.coalesce(F.col(name), F.lit(0.0)) for name in ("changes_count", "watched_hours")}
+    is_same = F.col("content_count").eqNullSafe(F.col("read_count"))
+    is_new = F.coalesce(F.col("content_count") > 0, F.lit(False)) & ~is_same
+    return joined.withColumns(zero | {"has_new_posts": is_new}).select(*REFRESH.columns)
+
+
+def _posts(posts: DataFrame, metrics: DataFrame) -> DataFrame:
+    """Per account: the number of posts at the last look before its posts were read."""
+    read_at = posts.groupBy(*ACCOUNTS.key).agg(F.max("observed_at").alias("read_at"))
+    looks = metrics.join(read_at, list(ACCOUNTS.key)).where(F.col("observed_at") <= F.col("read_at"))
+    return looks.groupBy(*ACCOUNTS.key).agg(F.max_by("content_count", "observed_at").alias("read_count"))
 
 
 def _evidence(metrics: DataFrame, policy: RefreshPolicy) -> DataFrame:

@@ -26,7 +26,7 @@ EXACT_FLOAT_MAX = 2**53
 
 _IGNORED = re.compile(f"[\x00-\x1f\x7f-\x9f{INVISIBLE}{JOINERS}]")
 _HANDLE = re.compile(r"[\w.·\-]*\w[\w.·\-]*")
-_YOUTUBE_ID = re.compile(r"UC[\w-]{22}", re.ASCII)
+YOUTUBE_ID = re.compile(r"UC[\w-]{22}", re.ASCII)
 _PLAIN_ID = re.compile(rf"[\w-]{{1,{MAX_ID_CHARS}}}", re.ASCII)
 _FLOAT_ID = re.compile(r"[0-9]+(?:\.[0-9]+e\+?|e\+)[0-9]+", re.IGNORECASE)
 _WHOLE_FLOAT = re.compile(r"([0-9]+)\.0+")
@@ -74,7 +74,7 @@ def name_key(raw: str) -> str | None:
 
 def is_opaque_id(platform: str, text: str) -> bool:
     """Whether text is a platform's opaque account id (YouTube's `UC...`), which is never a handle."""
-    return platform == "youtube" and _YOUTUBE_ID.fullmatch(text) is not None
+    return platform == "youtube" and YOUTUBE_ID.fullmatch(text) is not None
 
 
 def platform_id(raw: object) -> tuple[str | None, Reason]:

@@ -201,7 +201,7 @@ def test_the_estimate_is_the_root_of_its_equation(changes, window, counted, shap
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 8))
 def test_shares_of_the_hour_are_sound(ids, handles, units):
     """What adds up to one hour by shares fits into it in whole requests."""
-    purse = Purse.of(YOUTUBE, HourBudget({"day": units}), routes_of(YOUTUBE), 1_000)
+    purse = Purse.of(YOUTUBE, HourBudget({"day": units}), tuple(routes_of(YOUTUBE).values()), 1_000)
     counts = np.array([ids, handles])
     with np.errstate(invalid="ignore"):
         spent = float(np.nansum(counts * purse.costs))

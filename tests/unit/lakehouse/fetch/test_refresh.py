@@ -14,7 +14,7 @@ from lakehouse.fetch.refresh import fit_priors, plan_refresh, routes_of
 from lakehouse.fetch.refresh_budget import hour_budget
 from lakehouse.fetch.refresh_policy import load_policy
 from lakehouse.fetch.refresh_state import string_hashes
-from lakehouse.fetch.refresh_value import Reason, freshness_gain
+from lakehouse.fetch.refresh_value import Reason, freshness_gain, weights_of
 from lakehouse.fetch.source import USD_CYCLE, USD_DAY, load_sources
 from lakehouse.fetch.task import Priority
 from tests.refresh_factory import INSTAGRAM, NOW, YOUTUBE, X, chosen, row, state, terms
@@ -281,3 +281,56 @@ def test_handles_are_asked_for_with_the_ids_that_are_known():
     made = plan([row(1, source=INSTAGRAM), row(2, source=INSTAGRAM, has_id=False), row(3)])
     found = {task.keys[0]: task.id_of(task.keys[0].upper()) for task in made.tasks}
     assert found == {"handle1": "id1", "handle2": "", "id3": ""}
+
+
+def test_posts_are_asked_for_where_their_number_moved_within_their_share():
+    rows = [
+        row(number, has_news=number < 40, followers_count=1_000_000 if number == 7 else 1_000) for number in range(80)
+    ]
+    plan = plan_refresh([state(rows)], terms(units=100, posts_share=0.2))
+    posts = [task for task in plan.tasks if task.endpoint == "uploads"]
+    assert len(posts) == 10  # two units each: the list, and the videos that it names
+    assert "id7" in chosen(plan, Reason.POSTS)
+    assert {int(task.keys[0].removeprefix("id")) < 40 for task in posts} == {True}
+    assert {task.priority for task in posts} == {Priority.FOLLOW_UP}
+    assert {tuple(sorted(task.params.items())) for task in posts} == {
+        (("pages", "1"), ("since", "2026-10-08"), ("until", "2026-11-05"))
+    }
+    assert plan.summary.spending["youtube_api"].units == 20 + 2
+    assert plan.summary.spending["youtube_api"].accounts == 80
+    others = [reason for reason in Reason if reason is not Reason.POSTS]
+    assert sorted(chosen(plan, *others)) == sorted(f"id{number}" for number in range(80))  # and their profiles as ever
+
+
+def test_on_x_a_page_of_posts_costs_as_if_it_were_full():
+    rows = [row(number, source=X, has_news=True) for number in range(50)]
+    plan = plan_refresh([state(rows)], terms(usd=1.0, posts_share=0.3))
+    assert len([task for task in plan.tasks if task.endpoint == "posts"]) == 3  # 30 cents: 20 posts of half a cent each
+    assert plan.summary.spending["x_api"].usd <= 1.0
+
+
+def test_accounts_never_seen_have_a_share_and_what_others_leave():
+    known = [row(number) for number in range(5_000)]
+    new = [
+        row(number, has_id=False, age_hours=None, followers_count=None, referrers_count=number % 7 + 1)
+        for number in range(5_000, 6_000)
+    ]
+    plan = plan_refresh([state(known + new)], terms(units=100, discover_share=0.1, posts_share=0.0))
+    found = chosen(plan, Reason.DISCOVER)
+    assert len(found) == 10
+    assert {(int(name.removeprefix("handle")) % 7) for name in found} == {6}  # who is pointed at most
+    assert not {name for name in chosen(plan) if name.startswith("handle")} - set(found)
+    assert [task.priority for task in plan.tasks if task.endpoint == "channels_by_handle"] == [Priority.FOLLOW_UP] * 10
+    alone = plan_refresh([state(new)], terms(units=100, discover_share=0.1, posts_share=0.0))
+    assert len(chosen(alone, Reason.DISCOVER)) == 100
+    assert alone.summary.unreachable == 0
+    assert alone.summary.freshness == {}
+
+
+def test_a_handle_that_answers_to_nobody_is_worth_little():
+    known = row(1, state="unknown")
+    nobody = row(2, state="unknown", followers_count=None)
+    plan = plan_refresh([state([known, nobody])], terms(units=0))
+    assert chosen(plan) == []
+    weights = weights_of(state([known, nobody]), load_policy(), np.array([3, 3]))
+    assert weights[1] == pytest.approx(weights[0] * load_policy().nameless_weight)
