@@ -1,7 +1,7 @@
 """The live inlet measured: requests a second beside a bare client, and the planner beside its baselines.
 
 `make bench-ingest` measures throughput; `PART=planner` the planner (some minutes of one core), `PART=week` two simulated weeks
-under storms, one of them with workers killed (35 minutes).
+under storms, one of them with workers killed (an hour), `PART=lag` how long a change takes to reach the search.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from statistics import median
 
 import aiohttp
 
-from benchmarks import planner
+from benchmarks import lag, planner
 from benchmarks.report import Figure, publish
 from benchmarks.week import WEEK, week
 from lakehouse.fetch.client import HttpClient
@@ -56,6 +56,8 @@ def main() -> None:
     part = os.environ.get("PART") or THROUGHPUT
     if part == PLANNER:
         publish("ingest", planner.measure(), command=f"make bench-ingest PART={PLANNER}", replaces=(PLANNER,))
+    elif part == lag.LAG:
+        publish("ingest", lag.measure(), command=f"make bench-ingest PART={lag.LAG}", replaces=(lag.LAG,))
     elif part == WEEK:
         figures = [*week(are_killed=False), *week(are_killed=True)]
         publish("ingest", figures, command=f"make bench-ingest PART={WEEK}", replaces=(WEEK,))

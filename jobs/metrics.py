@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 FILE = "metrics/creatorlake.prom"
-UNREACHABLE = (SQLAlchemyError, BotoCoreError, ClientError, CreatorlakeError)
+UNREACHABLE = (OSError, SQLAlchemyError, BotoCoreError, ClientError, CreatorlakeError)
 DAY = dt.timedelta(days=1)
 RUNS_LIMIT = 500
 """Runs looked at; more in a day would be a fault of its own."""
