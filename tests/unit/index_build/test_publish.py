@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
@@ -164,8 +164,8 @@ def _publish_in_process(root: str, home: str, folder: str) -> str:
 def test_publishers_of_several_processes_end_with_one_intact_chain(store, tmp_path, make_snapshot):
     folders = [str(make_snapshot(seed)) for seed in range(3)]
     jobs = [(store.layout.root, str(tmp_path / "home"), folder) for folder in folders]
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        published = pool.starmap(_publish_in_process, jobs)
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        published = list(pool.map(_publish_in_process, *zip(*jobs, strict=True)))
     pointer = read_current(store)
     assert pointer is not None
     assert {pointer.snapshot_id, pointer.previous} <= set(published)
