@@ -6,20 +6,29 @@ last figures. The parts are the functions of `PARTS`.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks import faults_page
 from benchmarks.report import Figure, publish
 from benchmarks.screens import take
 from lakehouse.contracts.layout import PROGRESS, progress_key
 from lakehouse.contracts.tables import OBSERVATIONS, TABLES
+from lakehouse.contracts.taxonomy import PLATFORMS
+from lakehouse.ops.alerts import FETCH_TROUBLE
 from lakehouse.settings import load_settings
+from lakehouse.simulate.platforms.faults import Faults
+from lakehouse.simulate.platforms.server import app_of, build_emulator
+from lakehouse.simulate.platforms.server import running as serving
+from lakehouse.simulate.platforms.truth import accounts_of
 from lakehouse.simulate.world import World
 from lakehouse.storage.lake import Lake
 from tests.browser import installed_browser
@@ -31,12 +40,16 @@ from tests.faults.growth import MAINTAINED_EVERY, grow
 from tests.faults.kills import kill_at_each, passed, points, registered
 from tests.faults.nights import Night, live_through
 from tests.faults.proxy import LOG_COMMIT, Rule, meetings, proxied
+from tests.fetch_factory import urls_of
 from tests.s3_backends import running
 from tests.support import NO_RETENTION, WORLD, Home
 
 SMALL = WORLD | {"CREATORLAKE_SIMULATE_CREATORS": "60"}
 DRIVERS, APPENDS = 2, 50
 STORMS = ("503", "500", "409", "reset", "lost", "lost500")
+STORM = Faults(rate_limited=0.25, quota=0.05, unavailable=0.1, lying_retry_after=0.5, dead_platforms=("tiktok",))
+"""What the platforms do while the pictures are taken."""
+CREDENTIALS = {"youtube_api": "yt-a", "x_api": "x-a", "licensed_instagram": "v-a", "tiktok_research": "tt-a:b"}
 STORM_APPENDS, STORM_SHARE, STORM_SECONDS = 12, 0.4, 300
 SLOT_SECONDS = 60
 """Promise: a killed run's pool slots are free again within this."""
@@ -167,6 +180,56 @@ def dagster(folder: Path) -> list[Figure]:
         ]
 
 
+def platforms(folder: Path) -> list[Figure]:
+    """The hourly job under the real daemon while platforms storm, one is away and one account is malformed.
+
+    With a browser at hand the step's page and the run's are photographed for the documentation.
+    """
+    home = _home(folder / "home", str(folder / "lake"), {})
+    _done(home)
+    emulator = build_emulator(World(creators_count=int(SMALL["CREATORLAKE_SIMULATE_CREATORS"]), seed=7))
+    accounts = {name: accounts_of(emulator.registry, name, emulator.clock.seconds()) for name in PLATFORMS}
+    poison = f"youtube:{accounts['youtube'][0]['id']}"
+    emulator.set_faults(replace(STORM, poison_accounts=(poison,)))
+    with serving(app_of(emulator)) as address:
+        home.env |= {
+            "CREATORLAKE_FETCH_CREDENTIALS": json.dumps(CREDENTIALS),
+            "CREATORLAKE_FETCH_ALLOWED": json.dumps(["tiktok_research"]),
+            "CREATORLAKE_FETCH_URLS": json.dumps(urls_of(address)),
+            "CREATORLAKE_FETCH_LIST": str(next(home.path.glob("world/*/accounts.csv"))),
+            "CREATORLAKE_FETCH_MINUTES": "2",
+        }
+        with operated(home) as dagster_page, installed_browser() as browser:
+            run = dagster_page.launch("hourly")
+            until(lambda: dagster_page.runs()[run]["status"] in FINISHED, RUN_SECONDS, every=2)
+            is_failed = dagster_page.runs()[run]["status"] != "SUCCESS"
+            take(browser, f"{dagster_page.base}/assets/raw_fetch", "dagster_fetch")
+            take(browser, f"{dagster_page.base}/runs/{run}", "dagster_storm")
+            take(browser, f"{dagster_page.base}/assets/ops_quality__quarantine", "dagster_poison")
+    asked = home.progress("raw_fetch")["metadata"]
+    alerts = [home.object(info.key)["kind"] for info in home.objects.list("alerts")]
+    return [
+        Figure("F12 storm in Dagster: hourly runs that failed", int(is_failed), "runs", 0),
+        Figure("F12 storm in Dagster: requests", home.progress("raw_fetch")["rows_in"], "requests"),
+        *(
+            Figure(f"F12 storm in Dagster: {what}", sum(_numbers(asked, what)), "tasks")
+            for what in ("answers", "retried", "parked", "dead")
+        ),
+        Figure("F12 storm in Dagster: tasks that wait", asked["queue_ready"] + asked["queue_delayed"], "tasks"),
+        Figure("F12 storm in Dagster: alerts", alerts.count(FETCH_TROUBLE), "alerts"),
+        Figure("F12 storm in Dagster: rows withheld", _withheld(home), "rows"),
+    ]
+
+
+def _numbers(metadata: dict[str, Any], what: str) -> Iterator[int]:
+    """A number of each source."""
+    return (int(value) for name, value in metadata.items() if name.endswith(f": {what}"))
+
+
+def _withheld(home: Home) -> int:
+    return sum(home.progress(name)["rows_quarantined"] for name in ("raw_answers", OBSERVATIONS.name))
+
+
 def bad_input(folder: Path) -> list[Figure]:
     """The corpus: rows landed and withheld of each bad file, and the reasons."""
     figures = []
@@ -230,6 +293,7 @@ PARTS: dict[str, tuple[Callable[[Path], list[Figure]], tuple[str, ...]]] = {
     "writers": (writers, ("F5",)),
     "storms": (storms, ("F3",)),
     "dagster": (dagster, ("F2",)),
+    "platforms": (platforms, ("F12",)),
     "bad_input": (bad_input, ("F9", "F10", "F11")),
     "kills": (kills, ("F1",)),
     "nights": (nights, ("Nights", "Nights:")),

@@ -18,7 +18,7 @@ HEAD = """# Faults
 
 What may go wrong, what is promised then, the tests that prove it, and what was measured. `make test` runs the tests outside
 of `tests/faults` and those that are short; `make test-faults` the others (hours); `make bench-faults` measures again and
-writes this page (`PART=writers`, `storms`, `dagster`, `bad_input`, `kills`, `nights` or `runs` one part of it).
+writes this page (`PART=writers`, `storms`, `dagster`, `platforms`, `bad_input`, `kills`, `nights` or `runs` one part of it).
 """
 
 
