@@ -81,7 +81,7 @@ class Home:
     @cached_property
     def objects(self) -> ObjectStore:
         """The lake's objects."""
-        given = {name.removeprefix("CREATORLAKE_").lower(): value for name, value in self.env.items()}
+        given = {name.removeprefix("CREATORLAKE_").lower(): _value(text) for name, text in self.env.items()}
         return ObjectStore.open(load_settings(home=self.path, lake=self.lake, **given))
 
     def object(self, key: str) -> Any:
@@ -103,6 +103,11 @@ class Home:
                 if "remove" in action:
                     active.pop(action["remove"]["path"], None)
         return sum(active.values())
+
+
+def _value(text: str) -> Any:
+    """A variable's value; objects and lists are written as JSON."""
+    return json.loads(text) if text.startswith(("{", "[")) else text
 
 
 def shown_creators(home: Home) -> dict[str, tuple[str, ...]]:
