@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from lakehouse.identity.cluster import Graph, cluster
 from lakehouse.identity.engine import Accounts, find_edges
 from lakehouse.identity.model import default_model
 from lakehouse.identity.nodes import RAW
+from lakehouse.identity.quality import Quality, quality
 from lakehouse.silver.countries import country_code
 from lakehouse.silver.handles import account_id, handle_key, name_key
 from lakehouse.silver.urls import website_domain
@@ -78,37 +78,9 @@ def resolve(rows: list[Row]) -> Outcome:
     return Outcome(edges, graph, dict(zip(keys, labels, strict=True)))
 
 
-@dataclass(frozen=True)
-class Quality:
-    """Of the accounts whose person is known: pairwise and B-cubed precision and recall after clustering."""
-
-    precision: float
-    recall: float
-    b3_precision: float
-    b3_recall: float
-
-    @property
-    def f1(self) -> float:
-        return 2 * self.precision * self.recall / (self.precision + self.recall)
-
-    @property
-    def b3_f1(self) -> float:
-        return 2 * self.b3_precision * self.b3_recall / (self.b3_precision + self.b3_recall)
-
-
-def quality(outcome: Outcome, people: list[tuple[Row, str]]) -> Quality:
+def scores_of(outcome: Outcome, people: list[tuple[Row, str]]) -> Quality:
     """Scores against the person of each row."""
-    found = [outcome.of(row) for row, _ in people]
-    true = [person for _, person in people]
-    both, by_found, by_true = Counter(zip(found, true, strict=True)), Counter(found), Counter(true)
-    same = sum(n * (n - 1) for n in both.values())
-    paired = sum(n * (n - 1) for n in by_found.values())
-    return Quality(
-        precision=same / paired if paired else 1.0,
-        recall=same / sum(n * (n - 1) for n in by_true.values()),
-        b3_precision=sum(n * n / by_found[label] for (label, _), n in both.items()) / len(true),
-        b3_recall=sum(n * n / by_true[person] for (_, person), n in both.items()) / len(true),
-    )
+    return quality(np.array([outcome.of(row) for row, _ in people]), np.array([person for _, person in people]))
 
 
 def congress(data: Path, *, names: bool = True, websites: bool = True, links: bool = True) -> list[tuple[Row, str]]:

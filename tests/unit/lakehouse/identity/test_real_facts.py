@@ -7,7 +7,7 @@ import csv
 import pytest
 
 from lakehouse.silver.handles import handle_key
-from tests.identity_accounts import account, congress, quality, resolve, top_creators
+from tests.identity_accounts import account, congress, resolve, scores_of, top_creators
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,9 @@ def test_top_creators_do_not_chain(resolved):
 def test_members_of_congress_never_merge_with_anybody_else(real_data, crowd, fields, recall):
     people = congress(real_data, **fields)
     outcome = resolve([row for row, _ in people] + crowd)
-    scores = quality(outcome, people)
-    assert scores.precision == scores.b3_precision == 1.0
-    assert scores.recall >= recall
+    scores = scores_of(outcome, people)
+    assert scores.pairs.precision == scores.b_cubed.precision == 1.0
+    assert scores.pairs.recall >= recall
     members = {(row["platform"], row["platform_account_id"]) for row, _ in people}
     assert not any(group & members and group - members for group in outcome.partition)
 
@@ -66,6 +66,6 @@ def test_declared_links_join_virtual_youtubers_with_their_x_accounts(real_data, 
             people[line["id"]] = (channel, handle or line["id"])
             if handle:
                 people[handle] = (account("x", handle, links=[f"youtube:{line['id']}"]), handle)
-    scores = quality(resolve([row for row, _ in people.values()] + crowd), list(people.values()))
-    assert scores.precision == 1.0
-    assert scores.recall >= 0.99
+    scores = scores_of(resolve([row for row, _ in people.values()] + crowd), list(people.values()))
+    assert scores.pairs.precision == 1.0
+    assert scores.pairs.recall >= 0.99
