@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-BENCHMARKS := pipeline faults ingest
+BENCHMARKS := pipeline faults ingest identity
 # Written with [.] so that this line does not find itself.
 INDEX_HOSTS := pypi[.]org|pythonhosted[.]org|repo1?[.]maven|maven[.]org|maven[.]google|registry[.]npmjs|npmjs[.]org|crates[.]io|proxy[.]golang|deb[.]debian|download[.]pytorch
 
@@ -69,6 +69,14 @@ check-images: setup ## Lint the images and the Kubernetes manifests (installs ha
 
 bench: $(addprefix bench-,$(BENCHMARKS)) ## Every benchmark, one after the other
 
+bench-identity: setup-test .venv-peers/synced ## Identity resolution beside Splink, on the files of CREATORLAKE_TEST_DATA
+	@.venv/bin/python -m benchmarks.identity
+
+.venv-peers/synced: deploy/locks/peers.txt
+	@.venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv-peers
+	@.venv/bin/uv pip sync --quiet --python .venv-peers/bin/python --require-hashes deploy/locks/peers.txt
+	@touch $@
+
 bench-%: setup-test ## One benchmark; `make bench-pipeline INPUT=folder` takes real files
 	@.venv/bin/python -m benchmarks.$*
 
@@ -81,5 +89,5 @@ lock: setup ## Renew deploy/locks from pyproject.toml: [UPGRADE=1 for the newest
 	@deploy/lock.sh $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove the environments and the tools' caches, never a lake
-	@rm -rf .venv .venv-ministack .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage build dist
+	@rm -rf .venv .venv-ministack .venv-peers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

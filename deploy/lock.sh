@@ -7,6 +7,7 @@ locks=deploy/locks
 uv=.venv/bin/uv
 uv_pin="uv==0.13.9"
 ministack_pin="ministack==1.5.33"
+peers_pins=$'splink==5.0.0\nduckdb<2'
 lint_pins=$'checkov==3.3.30\nhadolint-bin'
 
 compile() {
@@ -21,4 +22,5 @@ compile all.txt "$@" pyproject.toml --extra pipeline --extra index --extra servi
 # The service alone gets the versions that everything is tested with.
 compile serving.txt "$@" pyproject.toml --extra serving --constraint "$locks/all.txt"
 compile ministack.txt "$@" - <<<"$ministack_pin"
+compile peers.txt "$@" - <<<"$peers_pins" # DuckDB 2 fails some of Splink's queries
 compile lint.txt "$@" - <<<"$lint_pins"

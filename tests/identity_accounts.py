@@ -108,6 +108,33 @@ def congress(data: Path, *, names: bool = True, websites: bool = True, links: bo
     return people
 
 
+def holodex(data: Path) -> list[tuple[Row, str]]:
+    """YouTube channels of virtual YouTubers and their X accounts, which link each other."""
+    people: dict[str, tuple[Row, str]] = {}
+    with (data / "identity/holodex/holodex_channels.csv").open(encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            handle = handle_key(line["twitter"]) if line["twitter"] else None
+            channel = account("youtube", None, line["name"], id=line["id"], links=[f"x:{handle}"] if handle else [])
+            people[line["id"]] = (channel, handle or line["id"])
+            if handle:
+                people[handle] = (account("x", handle, links=[f"youtube:{line['id']}"]), handle)
+    return list(people.values())
+
+
+def youtube_2018(data: Path) -> list[tuple[Row, str]]:
+    """Channels with the X and Instagram handles that a person read from their videos; nothing links them here."""
+    people = []
+    with (data / "identity/youtube_declared_links_2018/gold_dev.csv").open(encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            rows = [
+                account("youtube", None, line["channelTitle"], id=line["channelId"]),
+                account("x", line["twitter"]),
+                account("instagram", line["instagram"]),
+            ]
+            people += [(row, line["channelId"]) for row in rows]
+    return people
+
+
 def _targets(platform: str, given: str, handle: str) -> list[str]:
     """What a link to an account names: its handle, and on YouTube its id too."""
     found = [f"{platform}:{handle_key(handle)}"] if handle else []

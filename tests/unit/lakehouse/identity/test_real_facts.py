@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-
 import pytest
 
-from lakehouse.silver.handles import handle_key
-from tests.identity_accounts import account, congress, resolve, scores_of, top_creators
+from tests.identity_accounts import congress, holodex, resolve, scores_of, top_creators
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +55,7 @@ def test_members_of_congress_never_merge_with_anybody_else(real_data, crowd, fie
 
 
 def test_declared_links_join_virtual_youtubers_with_their_x_accounts(real_data, crowd):
-    people = {}
-    with (real_data / "identity/holodex/holodex_channels.csv").open(encoding="utf-8") as file:
-        for line in csv.DictReader(file):
-            handle = handle_key(line["twitter"]) if line["twitter"] else None
-            channel = account("youtube", None, line["name"], id=line["id"], links=[f"x:{handle}"] if handle else [])
-            people[line["id"]] = (channel, handle or line["id"])
-            if handle:
-                people[handle] = (account("x", handle, links=[f"youtube:{line['id']}"]), handle)
-    scores = scores_of(resolve([row for row, _ in people.values()] + crowd), list(people.values()))
+    people = holodex(real_data)
+    scores = scores_of(resolve([row for row, _ in people] + crowd), people)
     assert scores.pairs.precision == 1.0
     assert scores.pairs.recall >= 0.99
