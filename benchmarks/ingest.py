@@ -23,7 +23,7 @@ import aiohttp
 
 from benchmarks import lag, planner
 from benchmarks.report import Figure, publish
-from benchmarks.week import WEEK, week
+from benchmarks.week import KILLED, WEEK, week
 from lakehouse.fetch.client import HttpClient
 from lakehouse.fetch.clock import WallClock
 from lakehouse.fetch.connector import ApiRequest
@@ -59,8 +59,10 @@ def main() -> None:
     elif part == lag.LAG:
         publish("ingest", lag.measure(), command=f"make bench-ingest PART={lag.LAG}", replaces=(lag.LAG,))
     elif part == WEEK:
-        figures = [*week(are_killed=False), *week(are_killed=True)]
-        publish("ingest", figures, command=f"make bench-ingest PART={WEEK}", replaces=(WEEK,))
+        for name, are_killed in ((WEEK, False), (KILLED, True)):
+            publish(
+                "ingest", week(are_killed=are_killed), command=f"make bench-ingest PART={WEEK}", replaces=(f"{name}:",)
+            )
     else:
         publish("ingest", throughput(), command="make bench-ingest", replaces=(THROUGHPUT,))
 

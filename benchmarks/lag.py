@@ -55,6 +55,7 @@ class Changed:
 
     account_id: str
     creator_id: str
+    followers: int
 
 
 def measure() -> list[Figure]:
@@ -111,13 +112,21 @@ def _shown(base: str) -> list[Changed]:
     """The first creators on the platform."""
     hits = request(f"{base}/v1/search", {"filters": {"platforms": [PLATFORM]}, "limit": 20})[1]["hits"]
     ids = [hit["creator_id"] for hit in hits]
-    return [Changed(str(_profile(base, creator_id)["platform_account_id"]), creator_id) for creator_id in ids]
+    profiles = {creator_id: _profile(base, creator_id) for creator_id in ids}
+    return [
+        Changed(str(one["platform_account_id"]), creator_id, int(str(one["followers_count"])))
+        for creator_id, one in profiles.items()
+    ]
 
 
 def _changed(emulator: Emulator, before: list[Changed]) -> Changed:
-    """The first of them that the platform still has."""
+    """The first of them that the platform still has, and whose number of followers is another one now."""
     book, now = emulator.registry.book(PLATFORM), emulator.clock.seconds()
-    return next(one for one in before if not book.state(book.row_of_id(one.account_id), now).is_gone)
+    for one in before:
+        state = book.state(book.row_of_id(one.account_id), now)
+        if not state.is_gone and abs(state.followers - one.followers) > 10 * TOLERANCE * one.followers:
+            return one
+    raise RuntimeError("Nobody changed.")
 
 
 def _profile(base: str, creator_id: str) -> Mapping[str, object]:

@@ -252,7 +252,7 @@ class Race:
             ("instagram_graph", "tiktok_display", "youtube", "x_api"), self.truth.platform, self.truth.platform, names, names,
             np.exp(self.shown), np.full(size, hour - 8760.0), hour - self.ages, np.full(size, np.nan), *zeros,
             np.full(size, np.nan), np.zeros(size, dtype=np.bool_), *self.demand, np.zeros(size, dtype=np.int64),
-            np.zeros(size, dtype=np.bool_), np.zeros(size),
+            np.full(size, np.nan), np.zeros(size),
         )  # fmt: skip
 
     def _arm(self, name: str, share: float) -> Arm:

@@ -52,7 +52,8 @@ from lakehouse.simulate.world import World
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.objects import ObjectStore
 
-WEEK = "week"
+WEEK, KILLED = "week", "killed-week"
+"""First words of the figures of either week."""
 CREATORS = 37_300
 """About 100,000 accounts."""
 SPEED = 600.0
@@ -101,7 +102,7 @@ class Known:
 
 def week(*, are_killed: bool) -> list[Figure]:
     """One week; figures begin with its name."""
-    name = f"{WEEK} {'workers killed' if are_killed else 'undisturbed'}:"
+    name = f"{KILLED if are_killed else WEEK}:"
     with tempfile.TemporaryDirectory() as folder, _emulator() as address:
         began = time.monotonic()
         settings = _settings(Path(folder), address)
@@ -140,6 +141,7 @@ def _silver(name: str, settings: Settings) -> Iterator[Figure]:
     yield Figure(f"{name} records that came twice", observed.rows_duplicate, "records", peer="kept once")
     yield Figure(f"{name} records in quarantine", observed.rows_quarantined, "records")
     doubled = sum(_doubled(lake, spec) for spec in (OBSERVATIONS, ACCOUNTS, ACCOUNT_METRICS))
+    lake.spark.stop()  # it lives in this week's folder
     yield Figure(f"{name} duplicates in silver", doubled, "rows", 0)
 
 
@@ -243,7 +245,6 @@ def _row(platform: str, source: str, one: dict[str, Any], at: dt.datetime) -> di
         row
         | {"changes": 0.0, "flagged_hours": 0.0, "counted_hours": 0.0, "tenants_count": 0, "impressions": 0.0}
         | {
-            "has_news": False,
             "referrers_count": 0,
         }
     )

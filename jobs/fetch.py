@@ -14,9 +14,10 @@ from lakehouse.contracts.tables import ACCOUNTS
 from lakehouse.errors import PermanentError
 from lakehouse.fetch import backfill as backfills
 from lakehouse.fetch.ledger import BACKFILL_SHARE
-from lakehouse.fetch.plan import HANDLE_MARK, NAME_MARK
+from lakehouse.fetch.plan import NAME_MARK
 from lakehouse.fetch.runtime import active_sources, tools_of
 from lakehouse.fetch.source import MICRO, Source
+from lakehouse.fetch.withheld import HANDLE_MARK
 from lakehouse.fetch.worker import Tools, work
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.lake import Lake

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 FILE = "metrics/creatorlake.prom"
+UP = "Whether sources, queue and ledger of fetching could be read"
 UNREACHABLE = (OSError, SQLAlchemyError, BotoCoreError, ClientError, CreatorlakeError)
 DAY = dt.timedelta(days=1)
 RUNS_LIMIT = 500
@@ -96,21 +97,20 @@ def _fetch(registry: CollectorRegistry, objects: ObjectStore, settings: Settings
 
     A queue or ledger that cannot be reached is itself the news: the file is written without them.
     """
-    sources = active_sources(settings)
-    if not sources:
-        return
-    is_up = _gauge(registry, "fetch_up", "Whether the fetch queue and the ledger could be read")
     try:
+        sources = active_sources(settings)
+        if not sources:
+            return
         with tools_of(settings, objects, sources, log=lambda _text: None) as tools:
             depths = {name: tools.queue.depth(name) for name in sorted(sources)}
             left = {name: tools.ledger.remaining(source) for name, source in sorted(sources.items())}
     except UNREACHABLE as error:
         LOG.warning("The fetch queue or the ledger cannot be read: %s", type(error).__name__)
-        is_up.set(0)
+        _gauge(registry, "fetch_up", UP).set(0)
         return
-    is_up.set(1)
+    _gauge(registry, "fetch_up", UP).set(1)
     tasks = _gauge(registry, "fetch_tasks", "Tasks in the fetch queue", "source", "state")
-    oldest = _gauge(registry, "fetch_oldest_seconds", "Age of the oldest task that is not dead", "source")
+    oldest = _gauge(registry, "fetch_oldest_seconds", "Age of the oldest task of live work; 0 on SQS", "source")
     budget = _gauge(registry, "fetch_budget_left", "What is left of a budget: units, or dollars", "source", "budget")
     for name, depth in depths.items():
         for state in ("ready", "delayed", "in_flight", "dead"):

@@ -81,7 +81,7 @@ def row(number, *, source=YOUTUBE, age_hours=48.0, has_id=True, handle=True, now
         "tenants_count": 0,
         "impressions": 0.0,
         "state": "active",
-        "has_news": False,
+        "posts_count": None,
         "referrers_count": 0,
     } | changed
 

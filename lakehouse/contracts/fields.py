@@ -154,7 +154,6 @@ _ALL = (
     # refresh
     _F("last_changed_at", TIMESTAMP, "Last look whose followers had moved by the planner's threshold"),
     _F("changes_count", pa.float64(), "Changes of followers between looks, older ones faded", "changes"),
-    _F("has_new_posts", pa.bool_(), "It has posts, and their number moved since they were last read"),
     _F("referrers_count", pa.int64(), "Accounts that point at it", "accounts"),
     _F("watched_hours", pa.float64(), "Hours between looks, older ones faded", "h"),
     # metrics

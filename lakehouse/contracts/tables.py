@@ -442,16 +442,16 @@ REFRESH = TableSpec(
         *_ACCOUNT,
         "handle_key",
         "followers_count",
+        "content_count",
         "account_state_code",
         "first_seen_at",
         "observed_at",
         "last_changed_at",
         "changes_count",
         "watched_hours",
-        "has_new_posts",
     ),
     key=_ACCOUNT,
-    required=("first_seen_at", "observed_at", "changes_count", "watched_hours", "has_new_posts"),
+    required=("first_seen_at", "observed_at", "changes_count", "watched_hours"),
 )
 CANDIDATES = TableSpec(
     name="ops_ingest__candidates",

@@ -88,12 +88,13 @@ def estimate(source: Source, endpoint: str, *, keys: int, windows: int, share: f
     """Requests, units, money and days of a backfill, without further pages."""
     one = source.endpoints[endpoint]
     requests = keys * windows
+    each = one.units + (source.endpoints[one.then].units if one.then else 0)
     bucket = next((bucket for bucket in source.buckets if bucket.name == one.bucket), None)
-    per_day = bucket.units * share / max(1, one.units) if bucket is not None and bucket.day is not None else 0.0
+    per_day = bucket.units * share / max(1, each) if bucket is not None and bucket.day is not None else 0.0
     rates = [rate for rate in source.rates if rate.family == one.family]
     by_rate = min((rate.requests / rate.seconds * 86_400 * share for rate in rates), default=0.0)
     pace = min((value for value in (per_day, by_rate) if value), default=0.0)
-    return Estimate(requests, requests * one.units, requests * one.worst_usd, requests / pace if pace else 0.0)
+    return Estimate(requests, requests * each, requests * one.worst_usd, requests / pace if pace else 0.0)
 
 
 def create(

@@ -17,6 +17,8 @@ from lakehouse.errors import CreatorlakeError, PermanentError, SettingsError, Tr
 
 BUSY_SECONDS = 30
 """How long a worker waits for SQLite's lock; the holder needs milliseconds."""
+CONNECT_SECONDS = 10
+"""How long PostgreSQL may take to answer at first."""
 DRIVERS = {"sqlite": "sqlite", "postgres": "postgresql+psycopg2", "postgresql": "postgresql+psycopg2"}
 """SQLAlchemy's own choice for PostgreSQL is a driver that is not installed."""
 REFUSALS = (
@@ -83,7 +85,8 @@ def open_engine(address: str | sa.URL) -> sa.Engine:
         if url.drivername == "sqlite":
             Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
             return _sqlite_engine(url)
-        return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        waits = {"connect_timeout": CONNECT_SECONDS}
+        return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=waits)
     except (ArgumentError, NoSuchModuleError, KeyError, ValueError):
         raise SettingsError(
             "A database of the fetch work has an address that is none of sqlite:// or postgresql://."

@@ -12,25 +12,28 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.contracts.tables import CANDIDATES, REFRESH
+from lakehouse.fetch.asked import Asked, What
 from lakehouse.fetch.ledger import Ledger
 from lakehouse.fetch.refresh import RefreshPlan, Terms, fit_priors, plan_refresh
 from lakehouse.fetch.refresh_budget import hour_budget
 from lakehouse.fetch.refresh_policy import RefreshPolicy
 from lakehouse.fetch.refresh_state import REFRESH_SCHEMA, RefreshState
+from lakehouse.fetch.refresh_value import Reason
 from lakehouse.fetch.source import Source
 from lakehouse.fetch.task import AccountState
-from lakehouse.silver.erased import erased_subjects, is_erased
+from lakehouse.fetch.withheld import HANDLE_MARK
 
 if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
 KEYS = ("platform_account_id", "handle_key")
-HANDLE_MARK, NAME_MARK = "@", "~"
-"""First sign of an account's id in silver where it is known by its handle or its name alone."""
+NAME_MARK = "~"
+"""First sign of an account's id in silver where it is known by its name alone."""
 
 
 HOURS_PER_DAY = 24
@@ -59,26 +62,6 @@ def assign(sources: Mapping[str, Source], own: Mapping[str, Collection[str]]) ->
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Withheld:
-    """Accounts that nobody may ask for: digests of those that were erased, and the lake's pepper."""
-
-    erased: frozenset[str] = frozenset()
-    pepper: bytes = b""
-
-    @classmethod
-    def of(cls, lake: Lake) -> Withheld:
-        """Those of a lake."""
-        return cls(erased_subjects(lake.objects), lake.settings.pepper())
-
-    def allowed(self, platforms: pa.Array, ids: pa.Array) -> pa.Array:
-        """Which of some accounts may be asked for; `ids` as silver has them."""
-        if not self.erased:
-            return pa.array([True] * len(ids), pa.bool_())
-        pairs = zip(platforms.to_pylist(), ids.to_pylist(), strict=True)
-        return pa.array([not is_erased(*pair, pepper=self.pepper, erased=self.erased) for pair in pairs], pa.bool_())
-
-
 def plan_hour(
     lake: Lake,
     assignment: Assignment,
@@ -87,7 +70,7 @@ def plan_hour(
     policy: RefreshPolicy,
     *,
     now: dt.datetime,
-    looked: dt.datetime | None = None,
+    asked: Asked,
 ) -> RefreshPlan:
     """Plan this hour's refresh within what the ledger says is left.
 
@@ -98,12 +81,22 @@ def plan_hour(
         ledger: of their budgets.
         policy: of the plan.
         now: the time, aware.
-        looked: when the last plan was made; posts are asked for after later looks only. None is never.
+        asked: what was asked for lately; `remember` tells it of this plan.
     """
-    priors = fit_priors(_known(lake, assignment, looked), policy)
+    priors = fit_priors(_known(lake, assignment), policy)
     budgets = {name: hour_budget(source, now, ledger.remaining(source)) for name, source in sources.items()}
-    terms = Terms(sources=sources, budgets=budgets, policy=policy, priors=priors, now=now)
-    return plan_refresh(chain(_known(lake, assignment, looked), _candidates(lake, assignment)), terms)
+    posts, new = (asked.known(what, days=policy.ask_again_days) for what in (What.POSTS, What.NEW))
+    terms = Terms(sources, budgets, policy, priors, now, posts=posts, new=new)
+    return plan_refresh(chain(_known(lake, assignment), _candidates(lake, assignment)), terms)
+
+
+def remember(plan: RefreshPlan, asked: Asked, policy: RefreshPolicy) -> None:
+    """Note whose posts, and which accounts never seen, a plan asks for; once its tasks are queued."""
+    for what, reason in ((What.POSTS, Reason.POSTS), (What.NEW, Reason.DISCOVER)):
+        for pick in plan.picks:
+            if pick.reason is reason:
+                asked.note(what, pick.chosen.keys, np.nan_to_num(pick.chosen.posts))
+    asked.forget(days=policy.ask_again_days)
 
 
 def reserve_live(plan: RefreshPlan, sources: Mapping[str, Source], ledger: Ledger) -> None:
@@ -111,7 +104,7 @@ def reserve_live(plan: RefreshPlan, sources: Mapping[str, Source], ledger: Ledge
     for name, spending in plan.summary.spending.items():
         left = ledger.remaining(sources[name])
         for bucket in sources[name].buckets:
-            wanted = left[bucket.name] if spending.value_left > 0 else HOURS_PER_DAY * spending.units
+            wanted = left[bucket.name] if spending.value_left > 0 else HOURS_PER_DAY * spending.live_units
             ledger.need(sources[name], bucket.name, int(min(wanted, left[bucket.name])))
 
 
@@ -123,16 +116,14 @@ def known_keys(lake: Lake, listed: pa.Array) -> Iterator[tuple[str, str]]:
             yield from zip(found.column("platform").to_pylist(), found.column(name).to_pylist(), strict=True)
 
 
-def _known(lake: Lake, assignment: Assignment, looked: dt.datetime | None) -> Iterator[RefreshState]:
+def _known(lake: Lake, assignment: Assignment) -> Iterator[RefreshState]:
     for batch in lake.stream(REFRESH, REFRESH.columns):
-        yield from _state(refresh_rows(batch, assignment, looked))
+        yield from _state(refresh_rows(batch, assignment))
 
 
 def _candidates(lake: Lake, assignment: Assignment) -> Iterator[RefreshState]:
-    withheld = Withheld.of(lake)
     for batch in lake.stream(CANDIDATES, CANDIDATES.columns):
-        is_allowed = withheld.allowed(batch.column("platform"), batch.column("platform_account_id"))
-        yield from _state(candidate_rows(batch.filter(is_allowed), assignment))
+        yield from _state(candidate_rows(batch, assignment))
 
 
 def _state(table: pa.Table) -> Iterator[RefreshState]:
@@ -140,26 +131,14 @@ def _state(table: pa.Table) -> Iterator[RefreshState]:
         yield RefreshState.from_arrow(table)
 
 
-def refresh_rows(batch: pa.RecordBatch, assignment: Assignment, looked: dt.datetime | None = None) -> pa.Table:
+def refresh_rows(batch: pa.RecordBatch, assignment: Assignment) -> pa.Table:
     """Rows of `ops_ingest__refresh` as `REFRESH_SCHEMA`, without those that no active source refreshes."""
-    observed = batch.column("observed_at")
-    has_news = batch.column("has_new_posts")
-    if looked is not None:
-        has_news = pc.and_(has_news, pc.greater(observed, pa.scalar(looked, observed.type)))
-    return _rows(
-        batch,
-        assignment,
-        {
-            "handle_key": batch.column("handle_key"),
-            "followers_count": batch.column("followers_count"),
-            "last_fetched_at": observed,
-            "last_changed_at": batch.column("last_changed_at"),
-            "changes": batch.column("changes_count"),
-            "counted_hours": batch.column("watched_hours"),
-            "state": pc.coalesce(batch.column("account_state_code"), pa.scalar(AccountState.ACTIVE.value)),
-            "has_news": has_news,
-        },
-    )
+    named = {"posts_count": "content_count", "last_fetched_at": "observed_at", "changes": "changes_count"}
+    named |= {"counted_hours": "watched_hours", "handle": "handle_key"}
+    same = ("followers_count", "last_changed_at")
+    given = {name: batch.column(column) for name, column in (named | dict(zip(same, same, strict=True))).items()}
+    state = pc.coalesce(batch.column("account_state_code"), pa.scalar(AccountState.ACTIVE.value))
+    return _rows(batch, assignment, given | {"state": state})
 
 
 def candidate_rows(batch: pa.RecordBatch, assignment: Assignment) -> pa.Table:
@@ -172,7 +151,7 @@ def _rows(batch: pa.RecordBatch, assignment: Assignment, given: Mapping[str, pa.
     platforms, ids = batch.column("platform"), batch.column("platform_account_id")
     is_handle, is_name = pc.starts_with(ids, HANDLE_MARK), pc.starts_with(ids, NAME_MARK)
     named = pc.if_else(is_handle, pc.utf8_slice_codeunits(ids, 1), None)
-    handles = pc.coalesce(given["handle_key"], named) if "handle_key" in given else named
+    handles = pc.coalesce(given["handle"], named) if "handle" in given else named
     columns = dict(given) | {
         "platform": platforms,
         "source": _sources(platforms, handles, assignment),

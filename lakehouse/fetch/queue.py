@@ -38,7 +38,7 @@ class DeadTask:
 class Depth:
     """State of a queue: tasks that can be taken, that wait for their time, that are being worked on, that are dead.
 
-    `oldest_seconds` is the age of the oldest task that is not dead, 0 without one.
+    `oldest_seconds` is the age of the oldest task that is not dead, backfills apart; 0 without one, and where a backend cannot tell.
     """
 
     ready: int = 0

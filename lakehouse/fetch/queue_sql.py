@@ -379,7 +379,7 @@ class SqlQueue:
 
 
 def depth_query(now: float, source: str | None) -> sa.Select[Any]:
-    """Counts of ready, delayed, in flight and dead, and the oldest time of queueing; the index covers it."""
+    """Counts of ready, delayed, in flight and dead, and the oldest time of queueing but of backfills; the index covers it."""
     is_hidden = TASKS.c.turn > now
     dead = sa.select(sa.func.count()).select_from(DEAD)
     query = sa.select(
@@ -387,7 +387,7 @@ def depth_query(now: float, source: str | None) -> sa.Select[Any]:
         sa.func.count(sa.case((sa.and_(TASKS.c.state == State.DELAYED, is_hidden), 1))),
         sa.func.count(sa.case((sa.and_(TASKS.c.state == State.LEASED, is_hidden), 1))),
         (dead.where(DEAD.c.source == source) if source is not None else dead).scalar_subquery(),
-        sa.func.min(TASKS.c.queued_at),
+        sa.func.min(sa.case((TASKS.c.priority < Priority.BACKFILL, TASKS.c.queued_at))),
     )
     return query.where(TASKS.c.source == source) if source is not None else query
 

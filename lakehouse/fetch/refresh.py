@@ -15,12 +15,14 @@ from itertools import chain
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from lakehouse.fetch.asked import Known
 from lakehouse.fetch.change_rate import Floats, Ints, PriorFit, Priors, groups_of
 from lakehouse.fetch.declared import PAGES
 from lakehouse.fetch.refresh_budget import HourBudget, Purse
 from lakehouse.fetch.refresh_policy import RefreshPolicy
-from lakehouse.fetch.refresh_state import RefreshState, hours_of, string_hashes
+from lakehouse.fetch.refresh_state import Mask, RefreshState, hours_of, string_hashes
 from lakehouse.fetch.refresh_summary import Ages, RefreshSummary, Spending
 from lakehouse.fetch.refresh_value import Reason, Valuation, appraise, chances, scores_of
 from lakehouse.fetch.shortlist import Candidates, Pool
@@ -36,11 +38,15 @@ PRIORITIES = {Reason.DUTY: Priority.DUTY, Reason.POSTS: Priority.FOLLOW_UP, Reas
 UNVALUED = (Reason.POSTS, Reason.DISCOVER)
 """Rules that win no freshness of a profile that is shown."""
 DAY = dt.timedelta(days=1)
+CLOCKS_APART = dt.timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a plan goes by: sources and this hour's budgets by source code, the policy, priors, the time (aware), a seed."""
+    """What a plan goes by: sources and this hour's budgets by source code, the policy, priors, the time (aware), a seed.
+
+    `posts` and `new` are whose posts, and which accounts never seen, were asked for lately.
+    """
 
     sources: Mapping[str, Source]
     budgets: Mapping[str, HourBudget]
@@ -48,6 +54,8 @@ class Terms:
     priors: Priors
     now: dt.datetime
     seed: int = 0
+    posts: Known = field(default_factory=Known.none)
+    new: Known = field(default_factory=Known.none)
 
     @property
     def cycle(self) -> str:
@@ -56,9 +64,10 @@ class Terms:
 
     @property
     def posts_params(self) -> dict[str, str]:
-        """The newest page of the last days' posts."""
-        until = self.now.astimezone(dt.UTC).date() + DAY
-        return {"since": (until - self.policy.posts_days * DAY).isoformat(), "until": until.isoformat(), PAGES: "1"}
+        """The newest page of the last days' posts. No platform is asked for what lies ahead of its clock."""
+        until = self.now.astimezone(dt.UTC) - CLOCKS_APART
+        since = until.date() - self.policy.posts_days * DAY
+        return {"since": since.isoformat(), "until": f"{until:%Y-%m-%dT%H:%M:%SZ}", PAGES: "1"}
 
     def salt(self, *words: str) -> np.uint64:
         """Seeds a draw of this hour."""
@@ -94,7 +103,8 @@ def plan_refresh(chunks: Iterable[RefreshState], terms: Terms) -> RefreshPlan:
     ]
     ages, unreachable, start, salt = Ages(tuple(tier.code for tier in terms.policy.tiers)), 0, 0, terms.salt("explore")
     for state in chunks:
-        values = appraise(state, terms.sources, terms.policy, terms.priors, hours_of(terms.now))
+        now = hours_of(terms.now)
+        values = appraise(state, terms.sources, terms.policy, terms.priors, now, terms.posts, terms.new)
         ages.add(state, values)
         unreachable += _show(_Chunk(state, values, start, salt), desks)
         start += len(state)
@@ -171,6 +181,7 @@ class _Chunk:
             rows + self.start,
             self.values.tier[rows],
             self.values.value[rows],
+            self.state.posts[rows],
             names.to_numpy(zero_copy_only=False).astype(object),
             ids.to_numpy(zero_copy_only=False).astype(object),
         )
@@ -200,13 +211,11 @@ def _slots(chunk: _Chunk, routes: Sequence[tuple[_Desk, int]]) -> Ints:
     """The one of some routes by which each account is asked for: by id where one is known and taken, else by handle; -1 is none."""
     state = chunk.state
     slots = np.full(len(state), -1, dtype=np.int64)
-    for kind, has_key in (("handle", state.has_handle), ("id", state.has_id)):
-        slot_of = np.full(len(state.sources), -1, dtype=np.int64)
+    for kind, keys, has_key in (("handle", state.handles, state.has_handle), ("id", state.ids, state.has_id)):
         for slot, (desk, route) in enumerate(routes):
             if desk.routes[route].kind == kind and desk.source.source in state.sources:
-                slot_of[state.sources.index(desk.source.source)] = slot
-        found = slot_of[state.source]
-        slots = np.where(has_key & (found >= 0), found, slots)
+                rows = np.flatnonzero(has_key & (state.source == state.sources.index(desk.source.source)))
+                slots[rows[desk.takes(route, keys.take(pa.array(rows)))]] = slot
     return slots
 
 
@@ -223,6 +232,7 @@ class _Desk:
     spent: float = 0.0
     value_all: float = 0.0
     high_cost: float = 0.0
+    discovered: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     picks: list[Pick] = field(default_factory=list)
 
     @classmethod
@@ -236,12 +246,22 @@ class _Desk:
             for at, route in enumerate(routes)
             for reason in POOLED
         }
-        return cls(source, purse, routes, terms, pools, np.zeros(len(routes), dtype=np.int64))
+        nothing = np.zeros(len(routes), dtype=np.int64)
+        return cls(source, purse, routes, terms, pools, nothing, discovered=nothing.copy())
 
     @property
     def is_high_affordable(self) -> bool:
         """Whether all of the top fit into their share of the hour."""
         return self.high_cost <= self.terms.policy.high_value_share
+
+    def takes(self, route: int, keys: pa.Array) -> Mask:
+        """Which of some keys the endpoint of a route takes: one malformed key fails a whole batch."""
+        pattern = self.source.endpoints[self.routes[route].endpoint].key_pattern
+        if not pattern:
+            return np.ones(len(keys), dtype=np.bool_)
+        return np.asarray(
+            pc.match_substring_regex(keys, f"^(?:{pattern})$").to_numpy(zero_copy_only=False), dtype=np.bool_
+        )
 
     def enter(self, chunk: _Chunk, reason: Reason, route: int, rows: Ints, scores: Floats) -> None:
         """Let the best of some rows into the pool of a rule."""
@@ -272,7 +292,8 @@ class _Desk:
         self._take(Reason.DISCOVER, min(discover, 1.0 - self.spent - explore))
         self._take(Reason.VALUE, 1.0 - self.spent - explore)
         self._take(Reason.EXPLORE, 1.0 - self.spent)
-        self._take(Reason.DISCOVER, 1.0 - self.spent)
+        if self.source.spend is None:
+            self._take(Reason.DISCOVER, 1.0 - self.spent)
         self._fill(Reason.VALUE)
         self._fill(Reason.DISCOVER)
         return self.picks
@@ -335,11 +356,16 @@ class _Desk:
         for route in range(len(self.routes)):
             if not self.purse.per_row[route].any():
                 room = int(-self.counts[route] % self.purse.batches[route])
-                self._add(Reason.FILL, route, waiting.at(routes == route).at(slice(room)))
+                self._add(
+                    Reason.FILL if reason is Reason.VALUE else reason,
+                    route,
+                    waiting.at(routes == route).at(slice(room)),
+                )
 
     def _add(self, reason: Reason, route: int, chosen: Candidates) -> None:
         if len(chosen):
             self.counts[route] += len(chosen)
+            self.discovered[route] += len(chosen) * (reason is Reason.DISCOVER)
             self.picks.append(Pick(self.source.source, self.purse.routes[route], reason, chosen))
 
 
@@ -384,12 +410,14 @@ def _summary(picks: Sequence[Pick], desks: Sequence[_Desk], ages: Ages, unreacha
 
 def _spending(desk: _Desk) -> Spending:
     units, usd = desk.purse.price(desk.counts)
+    live_units, _ = desk.purse.price(desk.counts - desk.discovered)
     kept = sum(float(pick.chosen.values.sum()) for pick in desk.picks if pick.reason not in UNVALUED)
     is_lookup = [not route.is_list for route in desk.routes]
     return Spending(
         accounts=int(desk.counts[is_lookup].sum()),
         requests=int(desk.purse.requests(desk.counts).sum()),
         units=units,
+        live_units=live_units,
         usd=usd,
         value_kept=round(kept, 6),
         value_left=round(max(0.0, desk.value_all - kept), 6),

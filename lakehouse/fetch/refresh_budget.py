@@ -150,5 +150,6 @@ class Purse:
         """Units and dollars at the worst case of counts by route."""
         has_bucket = np.array([bool(e.bucket) for e in self.endpoints], dtype=np.int64)
         units = self.requests(counts) @ (self.units * has_bucket)
-        usd = counts @ np.array([e.worst_usd if e.max_rows else e.usd_per_row for e in self.endpoints])
-        return int(units), round(float(usd), 6)
+        lists = self.requests(counts) @ np.array([e.worst_usd if e.max_rows else 0.0 for e in self.endpoints])
+        rows = counts @ np.array([0.0 if e.max_rows else e.usd_per_row for e in self.endpoints])
+        return int(units), round(float(lists + rows), 6)

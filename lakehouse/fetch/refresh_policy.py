@@ -74,6 +74,7 @@ class RefreshPolicy(_Strict):
     explore_share: float = Field(ge=0, lt=1)
     posts_share: float = Field(ge=0, lt=1)
     posts_days: int = Field(ge=1, le=30)
+    ask_again_days: float = Field(gt=0)
     discover_share: float = Field(ge=0, lt=1)
     min_age_hours: float = Field(ge=0)
     duty_from_days: float = Field(gt=0, lt=30)

@@ -50,7 +50,7 @@ REFRESH_SCHEMA = pa.schema(
         pa.field("tenants_count", pa.int32(), nullable=False),  # lists, opened or exported within 30 days
         pa.field("impressions", pa.float64(), nullable=False),  # in search results, a day
         pa.field("state", pa.string(), nullable=False),
-        pa.field("has_news", pa.bool_(), nullable=False),  # its last look shows posts that were not read
+        pa.field("posts_count", pa.int64()),  # as the last look says
         pa.field("referrers_count", pa.int64(), nullable=False),  # who points at an account never seen; 0: it is known
     ]
 )
@@ -80,7 +80,7 @@ class RefreshState:
     tenants: Ints
     impressions: Floats
     state: Ints
-    has_news: Mask
+    posts: Floats
     referrers: Floats
 
     def __len__(self) -> int:
@@ -114,7 +114,7 @@ class RefreshState:
             tenants=columns["tenants_count"].to_numpy(zero_copy_only=False).astype(np.int64),
             impressions=_floats(columns["impressions"]),
             state=_positions(columns["state"], STATES),
-            has_news=columns["has_news"].to_numpy(zero_copy_only=False),
+            posts=_floats(columns["posts_count"]),
             referrers=_floats(columns["referrers_count"]),
         )
 

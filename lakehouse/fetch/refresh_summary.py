@@ -20,11 +20,15 @@ UPPERS: Floats = np.append(FIRST_HOURS * np.exp(STEP * np.arange(CLASSES + 1)), 
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """One source's hour: accounts and requests, units, dollars at the worst case, expected value kept and left out."""
+    """One source's hour: accounts and requests, units, dollars at the worst case, expected value kept and left out.
+
+    `live_units` are the units without accounts never seen: what may be held back from backfills.
+    """
 
     accounts: int
     requests: int
     units: int
+    live_units: int
     usd: float
     value_kept: float
     value_left: float

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from lakehouse.fetch.asked import Known
 from lakehouse.fetch.change_rate import FASTEST_PER_HOUR, Floats, Ints, Priors, estimate_rates, groups_of
 from lakehouse.fetch.refresh_policy import HOURS_PER_DAY, RefreshPolicy
 from lakehouse.fetch.refresh_state import STATES, Ids, Mask, RefreshState, mix
@@ -24,7 +25,7 @@ NOBODY = -np.inf
 
 
 class Reason(IntEnum):
-    """Why an account is planned; order of precedence."""
+    """Why an account is planned; order of the tasks."""
 
     DUTY = 0
     """Its row expires soon."""
@@ -52,7 +53,8 @@ class Valuation:
 
     `chance` is that of a change since the last look, `value` that times the weight, `gain` what is ranked: weighted hours
     for which the reader will see right what now may be wrong. `late` are hours past the ceiling, `age` hours since the last
-    look, infinite without one. `is_new` accounts are no lake's yet: no rule but theirs wants them.
+    look, infinite without one. `is_new` accounts are no lake's yet: no rule but theirs wants
+    them. `is_nameless`: nothing was ever seen of the account, so nothing is lost when its row expires.
     """
 
     tier: Ints
@@ -66,13 +68,23 @@ class Valuation:
     is_due: Mask
     is_high: Mask
     is_new: Mask
+    is_nameless: Mask
     has_news: Mask
 
 
 def appraise(
-    state: RefreshState, sources: Mapping[str, Source], policy: RefreshPolicy, priors: Priors, now: float
+    state: RefreshState,
+    sources: Mapping[str, Source],
+    policy: RefreshPolicy,
+    priors: Priors,
+    now: float,
+    posts: Known | None = None,
+    new: Known | None = None,
 ) -> Valuation:
-    """The valuation of a chunk; `now` in hours since 1970. A source that is not configured keeps its rows for ever."""
+    """The valuation of a chunk; `now` in hours since 1970. A source that is not configured keeps its rows for ever.
+
+    `posts` and `new` are whose posts, and which accounts never seen, were asked for lately.
+    """
     rate = rates_of(state, priors)
     tier = tiers_of(state, policy, rate)
     weight = weights_of(state, policy, tier)
@@ -83,15 +95,18 @@ def appraise(
     chance = np.where(is_gone, 1.0, -np.expm1(-rate * np.where(is_gone, 0.0, age)))
     is_ending = is_gone | ((retention > 0) & (age >= policy.duty_from_days / DUTY_DAYS * retention))
     gain = freshness_gain(rate, age, is_ending) if policy.ranking == "freshness" else chance
-    is_new = state.referrers > 0
+    is_new = (state.referrers > 0) & (weight > 0)
+    is_nameless = nameless(state)
     is_able = (weight > 0) & (age >= policy.min_age_hours) & ~is_new
     since = np.where(np.isnan(state.fetched_at), state.known_at, state.fetched_at)
-    is_due = is_ending & ~is_gone & ~policy.may_expire()[tier, state.platform]
+    is_due = is_ending & ~is_gone & ~policy.may_expire()[tier, state.platform] & ~is_nameless
+    late = now - since - policy.ceiling_hours()[tier, state.platform]
     return Valuation(
         tier=tier, weight=weight, age=age, chance=chance, value=weight * chance, gain=weight * gain,
-        late=now - since - policy.ceiling_hours()[tier, state.platform],
+        late=np.where(is_nameless, NOBODY, late),
         is_able=is_able, is_due=is_due, is_high=_high(state, policy) & (weight > 0),
-        is_new=is_new & (weight > 0), has_news=state.has_news & (weight > 0),
+        is_new=is_new if new is None else is_new & ~new.holds(state.keys), is_nameless=is_nameless,
+        has_news=_has_news(state, weight, posts),
     )  # fmt: skip
 
 
@@ -141,9 +156,21 @@ def weights_of(state: RefreshState, policy: RefreshPolicy, tier: Ints) -> Floats
     by_tier = np.array([one.weight for one in policy.tiers])
     by_state = np.array([policy.state_weights[AccountState(name)] for name in STATES])
     demand = 1 + policy.impressions_weight * np.log1p(np.nan_to_num(state.impressions))
-    is_nameless = (state.state == STATES.index(AccountState.UNKNOWN)) & np.isnan(state.followers)
-    known = np.where(is_nameless, policy.nameless_weight, 1.0)
+    known = np.where(nameless(state), policy.nameless_weight, 1.0)
     return np.asarray(by_size[size] * by_tier[tier] * by_state[state.state] * demand * known, dtype=np.float64)
+
+
+def nameless(state: RefreshState) -> Mask:
+    """Accounts of which nothing was ever seen: handles that answered to nobody."""
+    return np.asarray((state.state == STATES.index(AccountState.UNKNOWN)) & np.isnan(state.followers), dtype=np.bool_)
+
+
+def _has_news(state: RefreshState, weight: Floats, posts: Known | None) -> Mask:
+    """Accounts that can be read and have another number of posts than when these were asked for."""
+    is_open = (state.state == STATES.index(AccountState.ACTIVE)) & (weight > 0) & (state.posts > 0)
+    if posts is None or not is_open.any():
+        return np.asarray(is_open, dtype=np.bool_)
+    return np.asarray(is_open & (posts.numbers_of(state.keys) != state.posts), dtype=np.bool_)
 
 
 def scores_of(reason: Reason, state: RefreshState, values: Valuation, costs: Floats, salt: np.uint64) -> Floats:

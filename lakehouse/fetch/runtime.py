@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from lakehouse.errors import SettingsError
+from lakehouse.fetch.asked import Asked
 from lakehouse.fetch.clock import Clock, WallClock
 from lakehouse.fetch.connector import Connector
 from lakehouse.fetch.connectors import connector_for
@@ -15,6 +16,7 @@ from lakehouse.fetch.landing import Reader
 from lakehouse.fetch.ledger import Ledger
 from lakehouse.fetch.queues import open_queue
 from lakehouse.fetch.source import Source, load_sources
+from lakehouse.fetch.withheld import Withheld
 from lakehouse.fetch.worker import Tools
 from lakehouse.ingest.mapping import load_mappings
 from lakehouse.ops.alerts import FETCH_TROUBLE, raise_alert
@@ -62,9 +64,23 @@ def active_sources(settings: Settings) -> dict[str, Source]:
 
 def ledger_of(settings: Settings, clock: Clock) -> Ledger:
     """The ledger that all workers of this lake share."""
+    return Ledger(_database(settings), clock.now)
+
+
+@contextmanager
+def asked_of(settings: Settings, clock: Clock) -> Iterator[Asked]:
+    """What planners of this lake asked for; beside the ledger."""
+    database = _database(settings)
+    try:
+        yield Asked(database, clock.now)
+    finally:
+        database.close()
+
+
+def _database(settings: Settings) -> Database:
     given = settings.fetch_ledger
     file = settings.home / FOLDER / LEDGER_FILE
-    return Ledger(Database(given.get_secret_value()) if given is not None else Database.file(file), clock.now)
+    return Database(given.get_secret_value()) if given is not None else Database.file(file)
 
 
 @contextmanager
@@ -93,6 +109,7 @@ def tools_of(
             clock=clock,
             alert=alert,
             log=log,
+            withheld=Withheld.of(objects, settings.pepper()),
         )
     finally:
         queue.close()

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.errors import NotFoundError, SettingsError
-from lakehouse.fetch.plan import HANDLE_MARK, Assignment, Withheld
+from lakehouse.fetch.plan import Assignment
 from lakehouse.fetch.refresh import routes_of
 from lakehouse.fetch.source import Source
 from lakehouse.fetch.task import FetchTask, Priority
@@ -42,7 +42,6 @@ def seed_tasks(
     assignment: Assignment,
     sources: Mapping[str, Source],
     known: Callable[[pa.Array], Iterable[tuple[str, str]]] = lambda _listed: (),
-    withheld: Withheld | None = None,
     *,
     cycle: str,
 ) -> Iterator[FetchTask]:
@@ -53,7 +52,6 @@ def seed_tasks(
         assignment: which source refreshes which platform; accounts of others are left out.
         sources: by code.
         known: those of the listed ids and handle keys that the lake knows, each with its platform.
-        withheld: those that nobody may ask for.
         cycle: of the tasks.
 
     Raises:
@@ -65,8 +63,6 @@ def seed_tasks(
     for platform, key in known(pa.array(every, pa.string())):
         for keys in by_platform.get(platform, {}).values():
             keys.pop(key, None)
-    if withheld is not None:
-        listed = {name: _allowed(kinds, sources[name].platform, withheld) for name, kinds in listed.items()}
     for name, kinds in listed.items():
         for kind, keys in sorted(kinds.items()):
             endpoint = routes_of(sources[name])[kind]
@@ -86,16 +82,6 @@ def _keys(path: Path, source: Source) -> dict[str, dict[str, None]]:
         if key and kind in found:
             found[kind][key] = None
     return found
-
-
-def _allowed(kinds: dict[str, dict[str, None]], platform: str, withheld: Withheld) -> dict[str, dict[str, None]]:
-    """Without those that were erased."""
-    allowed = {}
-    for kind, keys in kinds.items():
-        ids = pa.array([key if kind == ID else f"{HANDLE_MARK}{key}" for key in keys], pa.string())
-        marks = withheld.allowed(pa.repeat(platform, len(ids)), ids).to_pylist()
-        allowed[kind] = {key: None for key, mark in zip(keys, marks, strict=True) if mark}
-    return allowed
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

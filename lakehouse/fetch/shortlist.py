@@ -22,7 +22,7 @@ class Candidates:
     """Rows of a ranking, best first.
 
     `names` are the ids or handles to ask for, `rows` positions among all rows, `tiers` positions in the policy, `values`
-    what a refresh is expected to be worth, `ids` the platform's ids where `names` are handles and the id is known.
+    what a refresh is expected to be worth, `posts` how many each has, `ids` the platform's ids where `names` are handles and the id is known.
     """
 
     scores: Floats
@@ -30,6 +30,7 @@ class Candidates:
     rows: Ints
     tiers: Ints
     values: Floats
+    posts: Floats
     names: npt.NDArray[np.object_]
     ids: npt.NDArray[np.object_]
 
@@ -38,7 +39,7 @@ class Candidates:
         """No rows."""
         numbers, places = np.zeros(0), np.zeros(0, dtype=np.int64)
         texts = numbers.astype(object)
-        return cls(numbers, numbers.astype(np.uint64), places, places, numbers, texts, texts)
+        return cls(numbers, numbers.astype(np.uint64), places, places, numbers, numbers, texts, texts)
 
     @classmethod
     def joined(cls, parts: Sequence[Candidates]) -> Candidates:
@@ -50,7 +51,7 @@ class Candidates:
     @property
     def columns(self) -> tuple[npt.NDArray[Any], ...]:
         """All columns in the order of the fields."""
-        return self.scores, self.keys, self.rows, self.tiers, self.values, self.names, self.ids
+        return self.scores, self.keys, self.rows, self.tiers, self.values, self.posts, self.names, self.ids
 
     def __len__(self) -> int:
         """Rows."""

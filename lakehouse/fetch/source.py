@@ -202,8 +202,11 @@ class Source(_Strict):
                 raise ValueError(f"endpoint {name} draws on the bucket {endpoint.bucket!r}, which is not declared")
             if endpoint.family not in families | {DEFAULT_FAMILY}:
                 raise ValueError(f"endpoint {name} is of the family {endpoint.family!r}, which has no rate")
-            if endpoint.then and endpoint.then not in self.endpoints:
-                raise ValueError(f"endpoint {name} is followed by {endpoint.then!r}, which is not declared")
+            then = self.endpoints.get(endpoint.then) if endpoint.then else endpoint
+            if then is None or then.bucket != endpoint.bucket or (endpoint.then and then.usd_per_row):
+                raise ValueError(
+                    f"endpoint {name} is followed by {endpoint.then!r}, which is none of its bucket, or costs money"
+                )
             if endpoint.record not in (*RECORD_TYPES, "none"):
                 raise ValueError(f"endpoint {name} has records of an unknown kind")
         return self

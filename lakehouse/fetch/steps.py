@@ -14,10 +14,10 @@ from lakehouse.fetch.capture import newest_number
 from lakehouse.fetch.clock import WallClock
 from lakehouse.fetch.landing import STEP as ANSWERS
 from lakehouse.fetch.landing import Outcome, land_answers
-from lakehouse.fetch.plan import Withheld, assign, known_keys, plan_hour, reserve_live
+from lakehouse.fetch.plan import assign, known_keys, plan_hour, remember, reserve_live
 from lakehouse.fetch.queue import FetchQueue
 from lakehouse.fetch.refresh_policy import load_policy
-from lakehouse.fetch.runtime import active_sources, readers_of, tools_of
+from lakehouse.fetch.runtime import active_sources, asked_of, readers_of, tools_of
 from lakehouse.fetch.seeds import list_hash, seed_tasks
 from lakehouse.fetch.source import Source
 from lakehouse.fetch.worker import SourceReport, Tools, work
@@ -46,8 +46,7 @@ def build_fetch(ctx: StepContext) -> Report:
     if not sources:
         return Report(cursor={"version": 0})
     with tools_of(ctx.settings, ctx.lake.objects, sources, log=ctx.log) as tools:
-        now = tools.clock.now()
-        planned = _plan(ctx, sources, tools, now)
+        planned = _plan(ctx, sources, tools)
         reports = asyncio.run(work(tools, sorted(sources), seconds=60.0 * ctx.settings.fetch_minutes))
         metadata = planned | _metadata(reports, tools.queue)
     after = int(ctx.cursor.get("version", 0))
@@ -56,11 +55,7 @@ def build_fetch(ctx: StepContext) -> Report:
         rows_out=sum(report.answers for report in reports.values()),
         by_source={name: {"in": one.requests, "out": one.answers} for name, one in reports.items()},
         metadata=metadata,
-        cursor={
-            "version": newest_number(ctx.lake.objects, after),
-            "list": _list_hash(ctx.settings),
-            "planned_at": now.isoformat(),
-        },
+        cursor={"version": newest_number(ctx.lake.objects, after), "list": _list_hash(ctx.settings)},
     )
 
 
@@ -101,19 +96,18 @@ def answers_fingerprint(lake: Lake, settings: Settings) -> str:
     return f"{newest}|{','.join(versions)}" if newest else ""
 
 
-def _plan(ctx: StepContext, sources: dict[str, Source], tools: Tools, now: dt.datetime) -> dict[str, Any]:
+def _plan(ctx: StepContext, sources: dict[str, Source], tools: Tools) -> dict[str, Any]:
     """Queue the hour's refresh, and what backfills may have; what was planned, for the run's page."""
     policy = load_policy(ctx.settings.fetch_policy)
     assignment = assign(sources, tools.credentials.own_keys())
     given, digest = ctx.settings.fetch_list, _list_hash(ctx.settings)
     if given is not None and digest != ctx.cursor.get("list"):
         known = partial(known_keys, ctx.lake)
-        withheld = Withheld.of(ctx.lake)
-        tools.queue.put(seed_tasks(given, assignment, sources, known, withheld, cycle=f"list-{digest[:12]}"))
-    last = ctx.cursor.get("planned_at")
-    looked = dt.datetime.fromisoformat(last) if last else None
-    plan = plan_hour(ctx.lake, assignment, sources, tools.ledger, policy, now=now, looked=looked)
-    queued = tools.queue.put(plan.tasks)
+        tools.queue.put(seed_tasks(given, assignment, sources, known, cycle=f"list-{digest[:12]}"))
+    with asked_of(ctx.settings, tools.clock) as asked:
+        plan = plan_hour(ctx.lake, assignment, sources, tools.ledger, policy, now=tools.clock.now(), asked=asked)
+        queued = tools.queue.put(plan.tasks)
+        remember(plan, asked, policy)
     reserve_live(plan, sources, tools.ledger)
     for one in backfills.running(ctx.lake.objects):
         if one.source in sources:

@@ -31,10 +31,11 @@ class TikTokConnector(DeclaredConnector):
         return super().request(task)
 
     def values(self, task: FetchTask) -> dict[str, str]:
-        """What placeholders stand for. The Research API counts its last day in, we do not."""
+        """What placeholders stand for. The Research API counts its last day in; ours ends before `until`."""
         values = super().values(task)
         if "until" in values:
-            last = dt.date.fromisoformat(values["until"][:DAY_CHARS]) - DAY
+            is_midnight = values["until_time"].endswith("T00:00:00Z")
+            last = dt.date.fromisoformat(values["until"][:DAY_CHARS]) - (DAY if is_midnight else dt.timedelta())
             values["until_digits"] = f"{last:%Y%m%d}"
         return values
 

@@ -24,6 +24,7 @@ from lakehouse.fetch.credentials import Credentials
 from lakehouse.fetch.ledger import EVERYTHING, Grant, Ledger
 from lakehouse.fetch.queue import Delivery, FetchQueue
 from lakehouse.fetch.task import Fate, FetchTask, Priority, Reading
+from lakehouse.fetch.withheld import Withheld
 from lakehouse.storage.objects import ObjectStore
 
 LEASE_SECONDS = 600.0
@@ -92,6 +93,7 @@ class Tools:
     speed: float = 1.0
     """Of the clock, for time limits."""
     lease_seconds: float = LEASE_SECONDS
+    withheld: Withheld = field(default_factory=Withheld)
 
 
 async def work(tools: Tools, sources: Sequence[str], *, seconds: float | None = None) -> dict[str, SourceReport]:
@@ -194,6 +196,10 @@ class _SourceWorker:
 
     async def _prepared(self, delivery: Delivery) -> tuple[Delivery, ApiRequest] | None:
         """A task with its request, before anything is charged; None where there is none to make."""
+        kind = self._source.endpoints[delivery.task.endpoint].key_kind
+        if hidden := self._tools.withheld.places(delivery.task, self._source.platform, kind):
+            self._leave_out(delivery, hidden)
+            return None
         try:
             return delivery, self._connector.request(delivery.task)
         except BadKeyError as error:
@@ -296,12 +302,16 @@ class _SourceWorker:
             await self._bury(delivery, str(error))
             return
         self.report.split += 1
-        self._finished.append(delivery)
         bad = [place for place, key in enumerate(keys) if key in error.keys]
-        good = [place for place in range(len(keys)) if place not in set(bad)]
-        self._follow_ups.extend(
-            _part(delivery.task, places) for places in ([good] if good else []) + [[at] for at in bad]
-        )
+        self._leave_out(delivery, bad)
+        self._follow_ups.extend(_part(delivery.task, [at]) for at in bad)
+
+    def _leave_out(self, delivery: Delivery, places: Sequence[int]) -> None:
+        """The task is done with; its other keys are asked for instead."""
+        self._finished.append(delivery)
+        left = [at for at in range(len(delivery.task.keys)) if at not in set(places)]
+        if left:
+            self._follow_ups.append(_part(delivery.task, left))
 
     def _split(self, delivery: Delivery, request: ApiRequest, response: ApiResponse) -> None:
         """Ask for two halves instead; a malformed key is found in log n steps."""

@@ -2,8 +2,7 @@
 
 Evidence of change is what the planner counts (`lakehouse/fetch/change_rate.py`): of two looks on different days, by how many
 thresholds followers moved; below one they count as they are, above one by their root. Older looks fade by a half-life that
-is counted back from the account's newest look, not from the clock: the same metrics leave the same rows. Posts are new where
-their number is another one than at the last look before they were read; of the looks of one day only the newest is known.
+is counted back from the account's newest look, not from the clock: the same metrics leave the same rows.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from lakehouse.contracts.tables import ACCOUNT_METRICS, ACCOUNTS, POSTS, REFRESH
+from lakehouse.contracts.tables import ACCOUNT_METRICS, ACCOUNTS, REFRESH
 from lakehouse.fetch.change_rate import MOST_MOVED
 from lakehouse.fetch.refresh_policy import RefreshPolicy, load_policy
 from lakehouse.ops.derive import Read, derive
@@ -26,21 +25,20 @@ SECONDS_PER_HOUR = 3600.0
 
 
 def build_refreshable(ctx: StepContext) -> Report:
-    """Bring the table up to date with accounts, their daily metrics and their posts.
+    """Bring the table up to date with accounts and their daily metrics.
 
     Returns:
         Accounts in, rows out.
     """
     policy = load_policy(ctx.settings.fetch_policy)
-    derive(ctx, REFRESH, lambda read: fold_refreshable(read, policy), inputs=(ACCOUNTS, ACCOUNT_METRICS, POSTS))
+    derive(ctx, REFRESH, lambda read: fold_refreshable(read, policy), inputs=(ACCOUNTS, ACCOUNT_METRICS))
     count = ctx.lake.count(REFRESH)
     return Report(rows_in=ctx.lake.count(ACCOUNTS), rows_out=count, conserves=True)
 
 
 def fold_refreshable(read: Read, policy: RefreshPolicy) -> DataFrame:
-    """One row for each account; all days of an account must be among the metrics, and all its posts among the posts."""
+    """One row for each account; all days of an account must be among the metrics."""
     evidence = _evidence(read(ACCOUNT_METRICS), policy)
-    posts = _posts(read(POSTS), read(ACCOUNT_METRICS))
     accounts = read(ACCOUNTS).select(
         *ACCOUNTS.key,
         "handle_key",
@@ -50,18 +48,9 @@ def fold_refreshable(read: Read, policy: RefreshPolicy) -> DataFrame:
         "first_seen_at",
         "observed_at",
     )
-    joined = accounts.join(evidence, list(ACCOUNTS.key), "left").join(posts, list(ACCOUNTS.key), "left")
+    joined = accounts.join(evidence, list(ACCOUNTS.key), "left")
     zero = {name: F.coalesce(F.col(name), F.lit(0.0)) for name in ("changes_count", "watched_hours")}
-    is_same = F.col("content_count").eqNullSafe(F.col("read_count"))
-    is_new = F.coalesce(F.col("content_count") > 0, F.lit(False)) & ~is_same
-    return joined.withColumns(zero | {"has_new_posts": is_new}).select(*REFRESH.columns)
-
-
-def _posts(posts: DataFrame, metrics: DataFrame) -> DataFrame:
-    """Per account: the number of posts at the last look before its posts were read."""
-    read_at = posts.groupBy(*ACCOUNTS.key).agg(F.max("observed_at").alias("read_at"))
-    looks = metrics.join(read_at, list(ACCOUNTS.key)).where(F.col("observed_at") <= F.col("read_at"))
-    return looks.groupBy(*ACCOUNTS.key).agg(F.max_by("content_count", "observed_at").alias("read_count"))
+    return joined.withColumns(zero).select(*REFRESH.columns)
 
 
 def _evidence(metrics: DataFrame, policy: RefreshPolicy) -> DataFrame:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.silver.handles import fold, is_opaque_id
 from lakehouse.silver.hosts import LINK_IN_BIO_HOSTS
 from lakehouse.silver.urls import Url, parse_url
@@ -226,5 +227,5 @@ def _mastodon(url: Url) -> Target | None:
 def _target(rule: AccountRule, match: re.Match[str]) -> Target | None:
     if "id" in match.re.groupindex:
         return Target(rule.platform, match["id"])
-    name = fold(match["name"]).rstrip(_TRAILING if rule.platform not in {"x", "instagram"} else ".-")
+    name = fold(match["name"]).rstrip(".-·" if rule.platform in PLATFORMS else _TRAILING)
     return Target(rule.platform, name) if name and name not in rule.reserved else None

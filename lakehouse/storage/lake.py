@@ -166,12 +166,19 @@ class Lake:
         return picking.pick(self._delta_table(spec), schema, where=where, keys=few_keys, most=FEW)
 
     def stream(self, spec: TableSpec, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Some columns of the newest version, batch by batch, in their declared types; without Spark, whatever the size."""
+        """Some columns of the newest version, batch by batch, in their declared types; without Spark, whatever the size.
+
+        A column that the table was written without is null.
+        """
         schema = _nullable(spec, columns)
         if self.version(spec.name) is None:
             return
-        for batch in pa.RecordBatchReader.from_stream(self._delta_table(spec).scan(columns=list(columns))):
-            yield pa.Table.from_batches([batch]).select(list(columns)).cast(schema).combine_chunks().to_batches()[0]
+        table = self._delta_table(spec)
+        written = {field.name for field in table.schema().fields}
+        for batch in pa.RecordBatchReader.from_stream(
+            table.scan(columns=[name for name in columns if name in written])
+        ):
+            yield _of_schema(batch, schema)
 
     def count(self, spec: TableSpec, *, where: str = "") -> int:
         """Rows of the newest version, all as its log counts them or those that satisfy a condition; needs no Spark.
@@ -283,13 +290,13 @@ class Lake:
             writer.save(self.layout.table_uri(spec))
 
     def replace(self, spec: TableSpec, df: DataFrame) -> None:
-        """Replace the whole content.
+        """Replace the whole content, and the columns of a table that was written with others.
 
         Raises:
             SchemaError: columns differ from the declaration, or a required column holds a null.
         """
         self._adopt(spec)
-        writer = self._writer(spec, df).mode("overwrite")
+        writer = self._writer(spec, df).mode("overwrite").option("overwriteSchema", "true")
         with _nulls_named():
             writer.save(self.layout.table_uri(spec))
 
@@ -550,6 +557,16 @@ class Lake:
         from deltalake import DeltaTable
 
         return DeltaTable(self.layout.uri(table_key(spec)), version=version, storage_options=self._delta_options())
+
+
+def _of_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch in a schema; columns that it lacks are null."""
+    names = set(batch.schema.names)
+    columns = [
+        batch.column(field.name).cast(field.type) if field.name in names else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _nullable(spec: TableSpec, columns: Sequence[str]) -> pa.Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable
 
@@ -26,6 +27,7 @@ from lakehouse.simulate.platforms.x_items import POST_FIELDS, USER_FIELDS, post_
 TOKEN_PREFIX = "x-"  # noqa: S105 - how valid tokens begin, no secret
 PROBLEM_TYPE = "application/problem+json"
 ID_PATTERN = re.compile(r"^[0-9]{1,19}$")
+TIME_PATTERN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z")
 NAME_PATTERN = re.compile(r"^[A-Za-z0-9_]{1,15}$")
 MOST_USERS = 100
 USER_MICRO_USD, POST_MICRO_USD = 10_000, 5_000
@@ -287,6 +289,17 @@ class X:
             return Answer(200, obj({"errors": arr([self._protected(key)])}))
         return self._post_page(call, state, size)
 
+    def _moment(self, call: Call, name: str) -> float | None:
+        """A time among the parameters; None without it. One that is no time, or ahead of the clock, is refused."""
+        given = call.params.get(name)
+        if given is None:
+            return None
+        if TIME_PATTERN.fullmatch(given):
+            moment = dt.datetime.fromisoformat(given).timestamp()
+            if moment <= call.now:
+                return moment
+        raise self._invalid(name, given)
+
     def _protected(self, key: str) -> str:
         detail = f"Sorry, you are not authorized to see the user with id: [{key}]."
         fields = {"parameter": '"id"', "title": '"Authorization Error"', "detail": text(detail), "value": text(key)}
@@ -296,6 +309,8 @@ class X:
         posts = self._emulator.timelines[self.name].of(state.profile, call.seen_at)
         if "since_id" in call.params:
             posts = _since(posts, call.params["since_id"])
+        start, end = (self._moment(call, name) for name in ("start_time", "end_time"))
+        posts = [post for post in posts if (start or 0) <= post.published < (end or call.now)]
         query, token, offset = f"posts/{state.platform_id}", call.params.get("pagination_token", ""), 0
         if token:
             try:

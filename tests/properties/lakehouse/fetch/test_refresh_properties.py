@@ -106,7 +106,7 @@ def test_chunked_selection_equals_a_global_sort(chunks, size):
         ]
         at = pool.find(found, keys)
         names = rows[at].astype(object)
-        pool.add(Candidates(found[at], keys[at], rows[at], rows[at] * 0, found[at], names, names))
+        pool.add(Candidates(found[at], keys[at], rows[at], rows[at] * 0, found[at], found[at], names, names))
         start += len(found)
     assert pool.held.rows.tolist() == [at for _, _, at in sorted(every)[:size]]
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from lakehouse.contracts.tables import ACCOUNT_METRICS, ACCOUNTS, POSTS, REFRESH
+from lakehouse.contracts.tables import ACCOUNT_METRICS, ACCOUNTS, REFRESH
 from lakehouse.fetch.refresh_policy import load_policy
 from lakehouse.ops.refreshable import build_refreshable, fold_refreshable
 from lakehouse.ops.steps import StepContext
@@ -23,28 +23,11 @@ def account(number: int, **given):
     return row | {"source_codes": ["s"]} | given
 
 
-def look(number: int, days: int, followers: int | None, posts: int | None = None):
+def look(number: int, days: int, followers: int | None):
     at = DAY + dt.timedelta(days=days)
     row = dict.fromkeys(ACCOUNT_METRICS.columns)
     row |= {"platform": "x", "platform_account_id": str(number), "metric_date": at.date(), "observed_at": at}
-    return row | {"followers_count": followers, "content_count": posts, "source_code": "s", "batch_seq": 1}
-
-
-def post(number: int, days: float):
-    at = DAY + dt.timedelta(days=days)
-    row = dict.fromkeys(POSTS.columns) | {
-        "platform": "x",
-        "platform_account_id": str(number),
-        "post_id": f"{number}-{days}",
-    }
-    return row | {
-        "observed_at": at,
-        "first_seen_at": at,
-        "source_code": "s",
-        "batch_seq": 1,
-        "tags": [],
-        "category_labels": [],
-    }
+    return row | {"followers_count": followers, "source_code": "s", "batch_seq": 1}
 
 
 def rows(lake, spec, given):
@@ -56,7 +39,7 @@ def rows(lake, spec, given):
 def test_changes_are_counted_in_thresholds_and_fade_by_the_half_life(lake) -> None:
     policy = load_policy()
     looks = [look(1, 0, 1000), look(1, 10, 1005), look(1, 38, 1206), look(2, 0, 500), look(3, 0, None)]
-    tables = {ACCOUNTS.name: [account(1), account(2), account(3)], ACCOUNT_METRICS.name: looks, POSTS.name: []}
+    tables = {ACCOUNTS.name: [account(1), account(2), account(3)], ACCOUNT_METRICS.name: looks}
     found = {
         row["platform_account_id"]: row
         for row in fold_refreshable(lambda spec: rows(lake, spec, tables[spec.name]), policy).collect()
@@ -79,20 +62,3 @@ def test_the_table_has_a_row_for_each_account(lake) -> None:
         row for batch in lake.stream(REFRESH, ("platform_account_id", "changes_count")) for row in batch.to_pylist()
     ]
     assert {row["platform_account_id"]: row["changes_count"] > 0 for row in streamed} == {"1": True, "2": False}
-
-
-def test_posts_are_new_where_their_number_is_not_that_of_the_last_look_before_they_were_read(lake) -> None:
-    accounts = [account(number, content_count=count) for number, count in enumerate([9, 9, 9, 0, None, 9])]
-    looks = [
-        *(look(0, day, 10, posts) for day, posts in ((0, 8), (4, 9))),  # read at 9
-        *(look(1, day, 10, posts) for day, posts in ((0, 8), (4, 9))),  # read at 8
-        look(2, 4, 10, 9),  # never read
-        look(3, 4, 10, 0),
-        look(4, 4, 10),
-        look(5, 6, 10, 9),  # read before the first look
-    ]
-    posts = [post(0, 5), post(0, 1), post(1, 3), post(5, 5)]
-    tables = {ACCOUNTS.name: accounts, ACCOUNT_METRICS.name: looks, POSTS.name: posts}
-    found = fold_refreshable(lambda spec: rows(lake, spec, tables[spec.name]), load_policy()).collect()
-    assert {int(row["platform_account_id"]) for row in found if row["has_new_posts"]} == {1, 2, 5}
-    assert len(found) == len(accounts)

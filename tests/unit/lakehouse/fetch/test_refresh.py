@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.errors import SettingsError
+from lakehouse.fetch.asked import Known
 from lakehouse.fetch.change_rate import Evidence, Priors, estimate_rates, observe, observe_flags
 from lakehouse.fetch.refresh import fit_priors, plan_refresh, routes_of
 from lakehouse.fetch.refresh_budget import hour_budget
@@ -285,7 +287,8 @@ def test_handles_are_asked_for_with_the_ids_that_are_known():
 
 def test_posts_are_asked_for_where_their_number_moved_within_their_share():
     rows = [
-        row(number, has_news=number < 40, followers_count=1_000_000 if number == 7 else 1_000) for number in range(80)
+        row(number, posts_count=9 * (number < 40), followers_count=1_000_000 if number == 7 else 1_000)
+        for number in range(80)
     ]
     plan = plan_refresh([state(rows)], terms(units=100, posts_share=0.2))
     posts = [task for task in plan.tasks if task.endpoint == "uploads"]
@@ -294,7 +297,7 @@ def test_posts_are_asked_for_where_their_number_moved_within_their_share():
     assert {int(task.keys[0].removeprefix("id")) < 40 for task in posts} == {True}
     assert {task.priority for task in posts} == {Priority.FOLLOW_UP}
     assert {tuple(sorted(task.params.items())) for task in posts} == {
-        (("pages", "1"), ("since", "2026-10-08"), ("until", "2026-11-05"))
+        (("pages", "1"), ("since", "2026-10-07"), ("until", "2026-11-04T11:59:30Z"))
     }
     assert plan.summary.spending["youtube_api"].units == 20 + 2
     assert plan.summary.spending["youtube_api"].accounts == 80
@@ -302,8 +305,46 @@ def test_posts_are_asked_for_where_their_number_moved_within_their_share():
     assert sorted(chosen(plan, *others)) == sorted(f"id{number}" for number in range(80))  # and their profiles as ever
 
 
+def test_posts_are_asked_for_once_for_each_number_of_them_and_of_accounts_that_can_be_read():
+    known = [row(number, posts_count=number) for number in range(6)]
+    closed = [
+        row(number, posts_count=9, state=kind) for number, kind in enumerate(("private", "suspended", "deleted"), 6)
+    ]
+    chunk = state([*known, *closed])
+    keys = np.sort(chunk.keys[2:5])
+    at = np.argsort(chunk.keys[2:5])
+    asked = Known(keys, np.array([2.0, 3.0, 99.0])[at])  # 4 had 99 then
+    plan = plan_refresh([chunk], replace(terms(units=100, posts_share=0.5), posts=asked))
+    assert sorted(chosen(plan, Reason.POSTS)) == ["id1", "id4", "id5"]
+    assert {float(count) for pick in plan.picks if pick.reason is Reason.POSTS for count in pick.chosen.posts} == {
+        1,
+        4,
+        5,
+    }
+
+
+def test_keys_that_the_endpoint_does_not_take_are_not_planned():
+    source = X.model_copy(
+        update={
+            "endpoints": {
+                name: one.model_copy(
+                    update={"key_pattern": "[A-Za-z0-9_]{1,15}" if one.key_kind == "handle" else "[0-9]+"}
+                )
+                for name, one in X.endpoints.items()
+            }
+        }
+    )
+    rows = [row(number, source=X, has_id=False, handle=False) for number in range(3)]
+    rows[0] |= {"handle": "fine_1"}
+    rows[1] |= {"handle": "not a handle"}
+    rows[2] |= {"handle": "by_handle", "platform_account_id": "id2"}
+    plan = plan_refresh([state(rows)], terms(sources={"x_api": source}))
+    assert sorted(chosen(plan)) == ["by_handle", "fine_1"]
+    assert plan.summary.unreachable == 1
+
+
 def test_on_x_a_page_of_posts_costs_as_if_it_were_full():
-    rows = [row(number, source=X, has_news=True) for number in range(50)]
+    rows = [row(number, source=X, posts_count=9) for number in range(50)]
     plan = plan_refresh([state(rows)], terms(usd=1.0, posts_share=0.3))
     assert len([task for task in plan.tasks if task.endpoint == "posts"]) == 3  # 30 cents: 20 posts of half a cent each
     assert plan.summary.spending["x_api"].usd <= 1.0
@@ -322,9 +363,17 @@ def test_accounts_never_seen_have_a_share_and_what_others_leave():
     assert not {name for name in chosen(plan) if name.startswith("handle")} - set(found)
     assert [task.priority for task in plan.tasks if task.endpoint == "channels_by_handle"] == [Priority.FOLLOW_UP] * 10
     alone = plan_refresh([state(new)], terms(units=100, discover_share=0.1, posts_share=0.0))
-    assert len(chosen(alone, Reason.DISCOVER)) == 100
+    assert len(chosen(alone, Reason.DISCOVER)) == 100  # what is left costs nothing else
     assert alone.summary.unreachable == 0
     assert alone.summary.freshness == {}
+    assert alone.summary.spending["youtube_api"].units == 100
+    assert alone.summary.spending["youtube_api"].live_units == 0  # and is not held back from backfills
+    found = state(new).keys
+    again = replace(terms(units=100), new=Known(np.sort(found[:990]), np.zeros(990)))
+    assert len(chosen(plan_refresh([state(new)], again), Reason.DISCOVER)) == 10
+    on_x = [one | {"platform": "x", "source": "x_api"} for one in new]
+    paid = plan_refresh([state(on_x)], terms(usd=1.0, discover_share=0.1))
+    assert len(chosen(paid, Reason.DISCOVER)) == 10  # money that nothing else needs is kept
 
 
 def test_a_handle_that_answers_to_nobody_is_worth_little():
@@ -332,5 +381,8 @@ def test_a_handle_that_answers_to_nobody_is_worth_little():
     nobody = row(2, state="unknown", followers_count=None)
     plan = plan_refresh([state([known, nobody])], terms(units=0))
     assert chosen(plan) == []
+    old = [row(3, state="unknown", followers_count=None, age_hours=24 * 29), row(4, age_hours=24 * 29)]
+    due = plan_refresh([state(old)], terms(units=100, oldest_share=0.1, explore_share=0.0))
+    assert chosen(due, Reason.DUTY, Reason.OVERDUE) == ["id4"]
     weights = weights_of(state([known, nobody]), load_policy(), np.array([3, 3]))
     assert weights[1] == pytest.approx(weights[0] * load_policy().nameless_weight)

@@ -1,6 +1,5 @@
 """Which sources the settings make active, at which addresses, and for which accounts."""
 
-import datetime as dt
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +8,10 @@ import pytest
 
 from lakehouse.contracts.tables import REFRESH
 from lakehouse.errors import SettingsError
-from lakehouse.fetch.plan import Withheld, assign, candidate_rows, refresh_rows
+from lakehouse.fetch.plan import assign, candidate_rows, refresh_rows
 from lakehouse.fetch.refresh_state import RefreshState
 from lakehouse.fetch.runtime import active_sources, credentials_of, readers_of, sources_of
 from lakehouse.settings import Settings, load_settings
-from lakehouse.silver.erased import subject_digest
 
 
 def settings(tmp_path: Path, **given) -> Settings:
@@ -77,7 +75,7 @@ def test_accounts_are_assigned_to_the_preferred_source_or_to_the_one_with_their_
     columns |= {"platform": [row[0] for row in rows], "platform_account_id": [row[1] for row in rows]}
     columns |= {"handle_key": [row[2] for row in rows], "followers_count": [1] * len(rows)}
     columns |= {"changes_count": [0.0] * len(rows), "watched_hours": [0.0] * len(rows)}
-    columns |= {"has_new_posts": [row[1] in {"11", "44"} for row in rows]}
+    columns |= {"content_count": [7, None, 0, 1, 2]}
     types = {"account_state_code": pa.string(), "last_changed_at": moment.type}
     arrays = {
         name: pa.array([moment.as_py()] * len(rows), moment.type)
@@ -94,14 +92,10 @@ def test_accounts_are_assigned_to_the_preferred_source_or_to_the_one_with_their_
         ("tiktok_research", None, "three"),
     ]
     assert len(RefreshState.from_arrow(table)) == 4
-    assert table.column("has_news").to_pylist() == [True, False, False, False]
-    batch = pa.RecordBatch.from_pydict(arrays)
-    assert not any(
-        refresh_rows(batch, assignment, dt.datetime(1970, 1, 1, tzinfo=dt.UTC)).column("has_news").to_pylist()
-    )
+    assert table.column("posts_count").to_pylist() == [7, None, 0, 2]
 
 
-def test_candidates_are_handles_or_ids_that_nobody_erased(tmp_path: Path) -> None:
+def test_candidates_are_asked_for_by_id_or_handle(tmp_path: Path) -> None:
     channel = "UC" + "a" * 22
     rows = [("youtube", channel), ("youtube", "@two"), ("x", "@gone"), ("tiktok", "@nobody.asks")]
     batch = pa.RecordBatch.from_pydict(
@@ -112,14 +106,13 @@ def test_candidates_are_handles_or_ids_that_nobody_erased(tmp_path: Path) -> Non
             "first_seen_at": pa.array([0] * len(rows), pa.timestamp("us", tz="UTC")),
         }
     )
-    withheld = Withheld(frozenset({subject_digest("x", "@gone", pepper=b"p")}), b"p")
-    allowed = withheld.allowed(batch.column("platform"), batch.column("platform_account_id"))
     sources = active_sources(settings(tmp_path, fetch_credentials={"youtube_api": "a", "x_api": "b"}))
-    table = candidate_rows(batch.filter(allowed), assign(sources, {}))
+    table = candidate_rows(batch, assign(sources, {}))
     assert [(row["platform_account_id"], row["handle"], row["referrers_count"]) for row in table.to_pylist()] == [
         (channel, None, 3),
         (None, "two", 1),
+        (None, "gone", 2),
     ]
     state = RefreshState.from_arrow(table)
     assert np.isnan(state.fetched_at).all()
-    assert list(state.referrers) == [3.0, 1.0]
+    assert list(state.referrers) == [3.0, 1.0, 2.0]

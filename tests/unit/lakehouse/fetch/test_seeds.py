@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from lakehouse.errors import NotFoundError, SettingsError
-from lakehouse.fetch.plan import Withheld, assign
+from lakehouse.fetch.plan import assign
 from lakehouse.fetch.seeds import list_hash, seed_tasks
 from lakehouse.fetch.source import load_sources
-from lakehouse.silver.erased import subject_digest
 
 
 @pytest.fixture
@@ -27,9 +26,9 @@ def accounts(tmp_path: Path) -> Path:
     return path
 
 
-def tasks(path: Path, known=(), withheld=None) -> set[tuple[str, str, tuple[str, ...]]]:
+def tasks(path: Path, known=()) -> set[tuple[str, str, tuple[str, ...]]]:
     sources = {name: source for name, source in load_sources().items() if source.platform != "tiktok"}
-    found = seed_tasks(path, assign(sources, {}), sources, lambda _listed: known, withheld, cycle="list")
+    found = seed_tasks(path, assign(sources, {}), sources, lambda _listed: known, cycle="list")
     return {(task.source, task.endpoint, task.keys) for task in found}
 
 
@@ -45,14 +44,6 @@ def test_ids_are_asked_for_where_the_source_takes_them_and_handles_elsewhere(acc
 def test_accounts_that_the_lake_knows_are_left_to_the_planner(accounts: Path) -> None:
     known = [("youtube", "UCaaaaaaaaaaaaaaaaaaaaaa"), ("x", "999"), ("instagram", "four.five"), ("x", "two")]
     assert tasks(accounts, known) == {("youtube_api", "channels_by_handle", ("two",)), ("x_api", "users", ("123",))}
-
-
-def test_erased_accounts_are_not_asked_for(accounts: Path) -> None:
-    erased = {subject_digest("youtube", "@two", pepper=b"p"), subject_digest("x", "123", pepper=b"p")}
-    assert tasks(accounts, withheld=Withheld(frozenset(erased), b"p")) == {
-        ("youtube_api", "channels", ("UCaaaaaaaaaaaaaaaaaaaaaa",)),
-        ("licensed_instagram", "profiles", ("four.five",)),
-    }
 
 
 def test_a_file_that_is_no_list_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ def test_a_query_of_videos_counts_its_last_day_in() -> None:
     }  # fmt: skip
 
 
+def test_a_query_that_ends_within_a_day_counts_that_day_in() -> None:
+    window = WINDOW | {"until": "2026-09-20T11:59:30Z"}
+    body = connector(RESEARCH).request(task(RESEARCH, "video_query", "oat", params=window)).body
+    assert body is not None
+    assert (body["start_date"], body["end_date"]) == ("20260901", "20260920")
+
+
 def test_a_page_names_the_search_that_it_continues() -> None:
     page = tiktok(videos=[TIKTOK_VIDEO], cursor=100, search_id="7201388525814961198", has_more=True)
     (following,) = read(task(RESEARCH, "video_query", "oat", params=WINDOW), page).follow_ups
