@@ -26,6 +26,7 @@ from lakehouse.gold.accounts import build_gold_accounts, build_gold_metrics
 from lakehouse.gold.export import build_export, is_export_there
 from lakehouse.gold.profiles import build_gold_profiles
 from lakehouse.gold.search_docs import build_search_docs
+from lakehouse.identity.judgements import digest_of
 from lakehouse.identity.model import default_model
 from lakehouse.identity.steps import build_creator_ids, build_edges
 from lakehouse.ingest.landing import build_landing, input_fingerprint
@@ -50,6 +51,11 @@ def model_fingerprint(_lake: Lake, settings: Settings) -> str:
 def identity_fingerprint(_lake: Lake, _settings: Settings) -> str:
     """The resolver's model: other weights mean other edges."""
     return default_model().version
+
+
+def judgements_fingerprint(lake: Lake, _settings: Settings) -> str:
+    """What people judged: one more entry, or one that was emptied, means other clusters."""
+    return digest_of(lake.objects)
 
 
 def kept_days(_lake: Lake, settings: Settings) -> str:
@@ -134,15 +140,22 @@ _OWN: tuple[Step, ...] = (
     ),
     *(_table_step(spec, build_bronze(spec), ANSWERS, shared=(t.QUARANTINE.name,)) for spec in _BRONZE),
     _table_step(t.QUARANTINE, build_quarantine, ANSWERS),
-    _table_step(t.OBSERVATIONS, build_observations, *t.BRONZE_PROFILES.values(), shared=(t.QUARANTINE.name,)),
+    _table_step(t.OBSERVATIONS, build_observations, *t.BRONZE_PROFILES.values(), shared=(t.QUARANTINE.name,), code="2"),
     _table_step(t.ACCOUNTS, build_accounts, t.OBSERVATIONS),
     _table_step(t.ACCOUNT_METRICS, build_account_metrics, t.OBSERVATIONS, fingerprint=kept_days),
-    _table_step(t.POSTS, build_posts, *t.BRONZE_POSTS.values(), shared=(t.QUARANTINE.name,)),
+    _table_step(t.POSTS, build_posts, *t.BRONZE_POSTS.values(), shared=(t.QUARANTINE.name,), code="2"),
     _table_step(t.REFRESH, build_refreshable, t.ACCOUNTS, t.ACCOUNT_METRICS, code="2"),
     _table_step(t.LINKS, build_links, t.ACCOUNTS, t.POSTS),
     _table_step(t.CANDIDATES, build_candidates, t.LINKS, t.ACCOUNTS),
     _table_step(t.EDGES, build_edges, t.ACCOUNTS, t.LINKS, fingerprint=identity_fingerprint),
-    _table_step(t.CREATOR_IDS, build_creator_ids, t.EDGES, t.ACCOUNTS, also=(t.CREATOR_ALIASES.name,)),
+    _table_step(
+        t.CREATOR_IDS,
+        build_creator_ids,
+        t.EDGES,
+        t.ACCOUNTS,
+        also=(t.CREATOR_ALIASES.name,),
+        fingerprint=judgements_fingerprint,
+    ),
     _table_step(t.DOCS, build_account_docs, t.ACCOUNTS, t.POSTS),
     _table_step(t.EMBEDDINGS, build_embeddings, t.DOCS, fingerprint=model_fingerprint),
     _table_step(t.NICHES, build_niches, t.DOCS, t.EMBEDDINGS, fingerprint=model_fingerprint),

@@ -16,6 +16,7 @@ DELTA = "delta"
 ERASURES = "erasures"
 EXPORTS = "exports"
 HEALTH = "health"
+JUDGEMENTS = "judgements"
 PROGRESS = "progress"
 RETENTION = "retention/last.json"
 SNAPSHOTS = "snapshots"
@@ -73,6 +74,11 @@ def backfill_key(backfill_id: str, name: str) -> str:
 def answer_key(number: int) -> str:
     """Key of the manifest of landed answers; zero-padded, so listing order is the order of commits."""
     return f"{ANSWERS}/{number:012d}.json"
+
+
+def judgement_key(number: int) -> str:
+    """Key of a judgement; zero-padded, so listing order is the order in which they were made."""
+    return f"{JUDGEMENTS}/{number:012d}.json"
 
 
 def snapshot_key(snapshot_id: str, name: str = MANIFEST) -> str:

@@ -20,6 +20,8 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components, mini
 
 from lakehouse.identity.model import ClusterRules, Model, probability
 
+JUDGED = 1_000.0
+"""Log-odds of what a person decided, for or against: beyond anything that scores add up to."""
 MIN_BRIDGED = 3
 """A bridge needs two parts, one of which has two accounts."""
 
@@ -36,6 +38,37 @@ class Graph:
     right: np.ndarray
     log_odds: np.ndarray
     platforms: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What people decided, as nodes: pairs that belong together, pairs that do not, and closed groups.
+
+    `closed` holds a group number of each node, -1 for those of none; nothing joins or leaves a closed group.
+    """
+
+    together: np.ndarray
+    apart: np.ndarray
+    closed: np.ndarray
+
+
+def judge(graph: Graph, judged: Judged) -> Graph:
+    """The graph with what people decided in the place of what was scored."""
+    group = judged.closed
+    pairs = np.concatenate([judged.together, judged.apart])
+    if not len(pairs) and (group < 0).all():
+        return graph
+    left, right = pairs.min(axis=1), pairs.max(axis=1)
+    said = np.repeat([JUDGED, -JUDGED], [len(judged.together), len(judged.apart)])
+    low, high = np.minimum(graph.left, graph.right), np.maximum(graph.left, graph.right)
+    kept = (group[graph.left] == group[graph.right]) & ~np.isin(low * graph.size + high, left * graph.size + right)
+    return Graph(
+        graph.size,
+        np.concatenate([graph.left[kept], left]),
+        np.concatenate([graph.right[kept], right]),
+        np.concatenate([graph.log_odds[kept], said]),
+        graph.platforms,
+    )
 
 
 def components(size: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -62,7 +95,8 @@ def cluster(graph: Graph, model: Model) -> np.ndarray:
     labels = _recut(graph, labels, model)
     inside, starts = _edges_by_label(graph, labels)
     rebuilt = labels.copy()
-    for members in _suspicious(labels, graph.platforms, model.cluster):
+    forbidden = labels[graph.left[inside[graph.log_odds[inside] <= -JUDGED]]]
+    for members in _suspicious(labels, graph.platforms, model.cluster, forbidden):
         label = labels[members[0]]
         rebuilt[members] = _rebuild(graph, members, inside[starts[label] : starts[label + 1]], model)
     return rebuilt
@@ -83,13 +117,20 @@ def _recut(graph: Graph, labels: np.ndarray, model: Model) -> np.ndarray:
     return labels
 
 
-def _suspicious(labels: np.ndarray, platforms: np.ndarray, rules: ClusterRules) -> list[np.ndarray]:
-    """Members of the clusters that are too large or hold two accounts of one platform."""
+def _suspicious(
+    labels: np.ndarray, platforms: np.ndarray, rules: ClusterRules, forbidden: np.ndarray
+) -> list[np.ndarray]:
+    """Members of the clusters that are too large, hold two accounts of one platform, or two that were judged apart."""
+    parted = set(forbidden.tolist())
     sizes = np.bincount(labels, minlength=len(labels))
     members = np.flatnonzero(sizes[labels] >= MIN_BRIDGED)
     members = members[np.argsort(labels[members], kind="stable")]
     groups = np.split(members, np.flatnonzero(np.diff(labels[members])) + 1) if len(members) else []
-    return [group for group in groups if len(group) > rules.size_max or _has_conflict(platforms[group])]
+    return [
+        group
+        for group in groups
+        if len(group) > rules.size_max or _has_conflict(platforms[group]) or int(labels[group[0]]) in parted
+    ]
 
 
 def _has_conflict(platforms: np.ndarray) -> bool:
@@ -161,7 +202,8 @@ class _Builder:
         conflicts = sum(count * y.platforms.get(platform, 0) for platform, count in x.platforms.items())
         penalty = self.model.cluster.conflict * (conflicts - between.allowed)
         is_small = len(x.members) + len(y.members) <= self.model.cluster.size_max
-        if is_small and log_odds + between.negative + penalty >= self.model.thresholds.merge:
+        is_worth = is_small and log_odds + between.negative + penalty >= self.model.thresholds.merge
+        if is_worth or log_odds >= JUDGED:
             self._merge(*((here, there) if len(x.members) >= len(y.members) else (there, here)))
 
     def smallest(self, node: int) -> int:

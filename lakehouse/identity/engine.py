@@ -5,16 +5,17 @@ Spark runs the same functions over its own partitions (`steps.py`); files go thr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.identity.cluster import Graph
+from lakehouse.identity.cluster import Graph, Judged
 from lakehouse.identity.counts import Counts, bucket_count, partial_counts, total
 from lakehouse.identity.hashing import ABSENT
+from lakehouse.identity.judgements import PAIR, Account, Judgement, Kind
 from lakehouse.identity.keys import potential_keys
 from lakehouse.identity.model import Model
 from lakehouse.identity.nodes import NO_HANDLE, counted_peer_keys, forms, lengths
@@ -82,6 +83,28 @@ class Accounts:
         """Accounts of a table with `platform` and `platform_account_id`, and the table in their order."""
         ordered = table.sort_by([("platform", "ascending"), ("platform_account_id", "ascending")]).combine_chunks()
         return cls(*(ordered.column(name).combine_chunks() for name in ("platform", "platform_account_id"))), ordered
+
+    def judged(self, stands: Sequence[Judgement]) -> Judged:
+        """What standing judgements say of the accounts that are here; of others they say nothing."""
+        place = self._places({account for one in stands for account in one.accounts})
+        together, apart, closed = [], [], np.full(len(self.ids), -1, dtype=np.int64)
+        for one in stands:
+            here = [place[account] for account in one.accounts if account in place]
+            if one.kind is Kind.UNLINK:
+                apart += [here] if len(here) == PAIR else []
+            else:
+                together += [[here[0], other] for other in here[1:]]
+            if one.kind is Kind.FREEZE:
+                closed[here] = one.number
+        pairs = [np.array(found, dtype=np.int64).reshape(-1, PAIR) for found in (together, apart)]
+        return Judged(pairs[0], pairs[1], closed)
+
+    def _places(self, accounts: Collection[Account]) -> dict[Account, int]:
+        """Node of each of some accounts that are here."""
+        wanted = sorted(accounts)
+        names = pc.binary_join_element_wise(self.platforms, self.ids, SEPARATOR)
+        found = pc.index_in(pa.array([SEPARATOR.join(account) for account in wanted], pa.string()), names)
+        return {account: at for account, at in zip(wanted, found.to_pylist(), strict=True) if at is not None}
 
     def graph(self, edges_table: pa.Table) -> Graph:
         """Graph of the edges, whose columns are `left_platform`, `left_id`, `right_platform`, `right_id`, `log_odds`.

@@ -17,10 +17,12 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, EDGES, LINKS
-from lakehouse.identity.cluster import Graph, cluster, confidence
+from lakehouse.identity.cluster import Graph, cluster, confidence, judge
 from lakehouse.identity.counts import Counts, bucket_count, total
 from lakehouse.identity.engine import Accounts, count_keys
 from lakehouse.identity.ids import Assignment, Member, assign
+from lakehouse.identity.judgements import read as read_judgements
+from lakehouse.identity.judgements import standing
 from lakehouse.identity.model import Model, default_model
 from lakehouse.identity.nodes import RAW
 from lakehouse.identity.pairs import KEYED, SORTED_BY, edges, explode, prepare
@@ -130,7 +132,7 @@ def score_edges(raw: DataFrame, counts: Counts, model: Model) -> DataFrame:
 
 
 def build_creator_ids(ctx: StepContext) -> Report:
-    """Cluster the edges and give every account its creator id; old ids are kept.
+    """Cluster the edges as people's judgements leave them, and give every account its creator id; old ids are kept.
 
     Aliases are written before ids: after a kill in between, the next run finds the same merges again.
 
@@ -139,7 +141,9 @@ def build_creator_ids(ctx: StepContext) -> Report:
     """
     model = default_model()
     accounts, table = Accounts.of(ctx.lake.read(ACCOUNTS).select(*_KEY, "first_seen_at").toArrow())
-    graph = accounts.graph(ctx.lake.read(EDGES).select(*_EDGE_ENDS).toArrow())
+    stands = standing(read_judgements(ctx.lake.objects))
+    scored = accounts.graph(ctx.lake.read(EDGES).select(*_EDGE_ENDS).toArrow())
+    graph = judge(scored, accounts.judged(stands))
     labels = cluster(graph, model)
     old_ids, old_aliases = (ctx.lake.read(spec).toArrow() for spec in (CREATOR_IDS, CREATOR_ALIASES))
     keys = list(zip(accounts.platforms.to_pylist(), accounts.ids.to_pylist(), strict=True))
@@ -156,6 +160,7 @@ def build_creator_ids(ctx: StepContext) -> Report:
     creators = len(rows.column("creator_id").unique())
     ctx.log(f"{creators:,} creators of {len(keys):,} accounts")
     changes = {"creators": creators, "merges": reasons.count("merge"), "splits": reasons.count("split")}
+    changes["judgements"] = len(stands)
     return Report(rows_in=len(keys), rows_out=rows.num_rows, metadata=changes)
 
 

@@ -39,6 +39,7 @@ from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.errors import PermanentError
 from lakehouse.fetch.capture import take_out
 from lakehouse.fetch.landing import LAYOUT as ANSWERS
+from lakehouse.identity.judgements import forget
 from lakehouse.ingest.batches import Batch, BatchObject, QuarantineObject
 from lakehouse.ingest.parts import GzipLines
 from lakehouse.silver.bronze_rows import parse
@@ -121,6 +122,7 @@ def erase(lake: Lake, log: Callable[[str], None] = print) -> Erased:
         for item in raw:
             _take_out_of_landing(lake.objects, item)
             _take_out_of_bronze(lake, item)
+        forget(lake.objects, accounts)
         for info in list(lake.objects.list(ERASURES)):
             lake.objects.replace(info.key, b"{}")  # what was published before now may name them
     lake.objects.replace(CURSOR, json.dumps({"listed": listed, "batch_seq": newest}).encode())

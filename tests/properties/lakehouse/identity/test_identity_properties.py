@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lakehouse.errors import PermanentError
+from lakehouse.identity.cluster import Graph, cluster, judge
+from lakehouse.identity.engine import Accounts
 from lakehouse.identity.ids import assign, mint
+from lakehouse.identity.judgements import Judgement, Kind, Said, check
+from lakehouse.identity.model import default_model
 from tests.identity_accounts import resolve, synthetic_people
 
 pytestmark = pytest.mark.properties
@@ -137,3 +143,55 @@ def test_a_deleted_anchor_keeps_the_id_of_the_others():
 @given(st.permutations(range(len(PEOPLE))))
 def test_the_partition_does_not_depend_on_the_order_of_rows(order):
     assert resolve([PEOPLE[i] for i in order]).partition == resolve(PEOPLE).partition
+
+
+NODES = 14
+edge_lists = st.lists(
+    st.tuples(st.integers(0, NODES - 1), st.integers(0, NODES - 1), st.integers(-40, 80)), min_size=0, max_size=60
+)
+sayings = st.lists(
+    st.tuples(
+        st.sampled_from([Kind.LINK, Kind.UNLINK, Kind.FREEZE]),
+        st.lists(st.integers(0, NODES - 1), min_size=2, max_size=3, unique=True),
+    ),
+    max_size=8,
+)
+
+
+def consistent(said):
+    """What of some sayings the log takes, in order."""
+    stands = []
+    for kind, nodes in said:
+        accounts = tuple(("x", f"{node:02}") for node in (nodes[:2] if kind is Kind.UNLINK else nodes))
+        try:
+            check(stands, Said(kind, accounts))
+        except PermanentError:
+            continue
+        stands.append(Judgement(len(stands) + 1, kind, accounts))
+    return stands
+
+
+@settings(max_examples=200, deadline=None)
+@given(edge_lists, sayings, st.lists(st.integers(0, 3), min_size=NODES, max_size=NODES))
+def test_what_people_decided_holds_whatever_the_scores_say(weighted, said, platforms):
+    unique = {(min(a, b), max(a, b)): weight / 4 for a, b, weight in weighted if a != b}
+    ends = np.array(sorted(unique), dtype=np.int64).reshape(-1, 2)
+    scores = np.array([unique[tuple(pair)] for pair in ends.tolist()], dtype=np.float64)
+    accounts = Accounts(pa.array(["x"] * NODES), pa.array([f"{node:02}" for node in range(NODES)]))
+    graph = Graph(NODES, ends[:, 0], ends[:, 1], scores, np.array(platforms))
+    stands = consistent(said)
+    labels = cluster(judge(graph, accounts.judged(stands)), default_model())
+    for one in stands:
+        nodes = [int(account[1]) for account in one.accounts]
+        own = {int(labels[node]) for node in nodes}
+        if one.kind is Kind.UNLINK:
+            assert len(own) == 2
+        else:
+            assert len(own) == 1
+        if one.kind is Kind.FREEZE:
+            assert sorted(np.flatnonzero(labels == own.pop())) == sorted(nodes)
+    if not stands:
+        assert np.array_equal(labels, cluster(graph, default_model()))
+    order = np.random.default_rng(1).permutation(len(scores))
+    shuffled = Graph(NODES, ends[order, 0], ends[order, 1], scores[order], np.array(platforms))
+    assert np.array_equal(labels, cluster(judge(shuffled, accounts.judged(stands[::-1])), default_model()))

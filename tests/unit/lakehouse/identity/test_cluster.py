@@ -6,7 +6,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from lakehouse.identity.cluster import Graph, cluster, components, confidence
+from lakehouse.identity.cluster import Graph, Judged, cluster, components, confidence, judge
 from lakehouse.identity.model import default_model, probability
 
 MODEL = default_model()
@@ -96,3 +96,34 @@ def test_confidence_without_any_edge():
         confidence(empty, np.array([0, 1]), np.array([0, 1]), MODEL).tolist()
         == [MODEL.cluster.singleton_confidence] * 2
     )
+
+
+def judged(size, together=(), apart=(), closed=()):
+    pairs = [np.array(found, dtype=np.int64).reshape(-1, 2) for found in (together, apart)]
+    groups = np.full(size, -1)
+    groups[list(closed)] = 1
+    return Judged(*pairs, groups)
+
+
+def test_two_that_were_judged_apart_part_though_others_lie_between():
+    chain = graph(3, [(0, 1, 15.0), (1, 2, 12.0)], platforms=[0, 1, 2])
+    assert cluster(chain, MODEL).tolist() == [0, 0, 0]
+    assert cluster(judge(chain, judged(3, apart=[(2, 0)])), MODEL).tolist() == [0, 0, 2]  # the weaker edge gives way
+
+
+def test_what_was_judged_together_is_however_many_and_against_every_score():
+    size = MODEL.cluster.size_max + 4
+    against = graph(size, [(0, node, -30.0) for node in range(1, size)], platforms=[0] * size)
+    star = judged(size, together=[(0, node) for node in range(1, size)])
+    assert cluster(judge(against, star), MODEL).tolist() == [0] * size
+
+
+def test_a_closed_group_takes_nobody_in():
+    full = graph(4, [(0, 1, 15.0), (1, 2, 15.0), (2, 3, 15.0)], platforms=[0, 1, 2, 3])
+    assert cluster(judge(full, judged(4, together=[(0, 1)], closed=[0, 1])), MODEL).tolist() == [0, 0, 2, 2]
+
+
+def test_judged_edges_are_certain():
+    two = judge(graph(2, [(0, 1, -3.0)]), judged(2, together=[(0, 1)]))
+    labels = cluster(two, MODEL)
+    assert confidence(two, labels, np.array([0]), MODEL).tolist() == [1.0, 1.0]
