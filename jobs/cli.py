@@ -103,6 +103,16 @@ def _lake_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         nargs="*",
         help="platform:id, platform:@handle or a creator's id; none: what came again of earlier ones",
     )
+    judge = _command(commands, "judge", _judge, "say which accounts are one creator's, whatever the scores say")
+    judge.add_argument("what", choices=("link", "unlink", "freeze", "undo", "list"))
+    judge.add_argument(
+        "subject",
+        nargs="*",
+        help="accounts as platform:id or platform:@handle; freeze: a creator's id; undo: the number of a judgement",
+    )
+    judge.add_argument("--by", default="", help="who judges; without it the user of this machine")
+    judge.add_argument("--note", default="", help="why")
+    judge.add_argument("--all", action="store_true", help="list also what was taken back")
     rollback = _command(commands, "rollback", _rollback, "serve an older snapshot again")
     rollback.add_argument("snapshot", nargs="?", help="snapshot id; without it the one before the current")
     dev = _command(commands, "dev", _dev, "open Dagster: web page and daemon")
@@ -202,6 +212,14 @@ def _erase(arguments: argparse.Namespace) -> int:
     from jobs.run import forget
 
     return forget(arguments.subject)
+
+
+def _judge(arguments: argparse.Namespace) -> int:
+    from jobs import judge
+
+    if arguments.what == "list":
+        return judge.listed(with_all=arguments.all)
+    return judge.judge(arguments.what, arguments.subject, by=arguments.by, note=arguments.note)
 
 
 def _fetch(arguments: argparse.Namespace) -> int:

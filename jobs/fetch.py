@@ -7,6 +7,7 @@ import datetime as dt
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pyarrow.compute as pc
 
@@ -17,7 +18,7 @@ from lakehouse.fetch.ledger import BACKFILL_SHARE
 from lakehouse.fetch.plan import NAME_MARK
 from lakehouse.fetch.runtime import active_sources, tools_of
 from lakehouse.fetch.source import MICRO, Source
-from lakehouse.fetch.withheld import HANDLE_MARK
+from lakehouse.fetch.withheld import HANDLE_MARK, Withheld
 from lakehouse.fetch.worker import Tools, work
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.lake import Lake
@@ -41,7 +42,8 @@ def worker(names: Sequence[str], *, minutes: float) -> int:
     with tools_of(settings, objects, sources, log=_say) as tools:
         while (seconds := until - time.monotonic()) > 0:
             _top_up(tools, sources)
-            reports = asyncio.run(work(tools, sorted(sources), seconds=seconds))
+            allowed = replace(tools, withheld=Withheld.of(objects, settings.pepper()))
+            reports = asyncio.run(work(allowed, sorted(sources), seconds=seconds))
             for name, report in reports.items():
                 if report.requests:
                     _say(f"{name}: {report.requests:,} requests, {report.answers:,} answers, {report.dead:,} dead")
