@@ -113,6 +113,11 @@ def _lake_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     judge.add_argument("--by", default="", help="who judges; without it the user of this machine")
     judge.add_argument("--note", default="", help="why")
     judge.add_argument("--all", action="store_true", help="list also what was taken back")
+    explain = _command(commands, "explain", _explain, "why two accounts are one creator or two")
+    explain.add_argument(
+        "subject", nargs="+", help="two accounts as platform:id or platform:@handle, or a creator's id"
+    )
+    explain.add_argument("--json", action="store_true", help="one JSON object a pair")
     rollback = _command(commands, "rollback", _rollback, "serve an older snapshot again")
     rollback.add_argument("snapshot", nargs="?", help="snapshot id; without it the one before the current")
     dev = _command(commands, "dev", _dev, "open Dagster: web page and daemon")
@@ -220,6 +225,12 @@ def _judge(arguments: argparse.Namespace) -> int:
     if arguments.what == "list":
         return judge.listed(with_all=arguments.all)
     return judge.judge(arguments.what, arguments.subject, by=arguments.by, note=arguments.note)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from jobs.explain import tell
+
+    return tell(arguments.subject, is_json=arguments.json)
 
 
 def _fetch(arguments: argparse.Namespace) -> int:

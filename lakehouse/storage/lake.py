@@ -165,19 +165,18 @@ class Lake:
         few_keys = keys.few if keys is not None else None
         return picking.pick(self._delta_table(spec), schema, where=where, keys=few_keys, most=FEW)
 
-    def stream(self, spec: TableSpec, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def stream(self, spec: TableSpec, columns: Sequence[str], *, where: str = "") -> Iterator[pa.RecordBatch]:
         """Some columns of the newest version, batch by batch, in their declared types; without Spark, whatever the size.
 
-        A column that the table was written without is null.
+        A column that the table was written without is null. `where` is a condition in words that DataFusion reads.
         """
         schema = _nullable(spec, columns)
         if self.version(spec.name) is None:
             return
         table = self._delta_table(spec)
         written = {field.name for field in table.schema().fields}
-        for batch in pa.RecordBatchReader.from_stream(
-            table.scan(columns=[name for name in columns if name in written])
-        ):
+        found = table.scan(columns=[name for name in columns if name in written], predicate=where or None)
+        for batch in pa.RecordBatchReader.from_stream(found):
             yield _of_schema(batch, schema)
 
     def count(self, spec: TableSpec, *, where: str = "") -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
-from jobs import judge
+from jobs import explain, judge
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, LINKS
 from lakehouse.errors import NotFoundError, PermanentError
 from lakehouse.identity.steps import build_creator_ids, build_edges
@@ -37,7 +38,8 @@ def lake_of_strangers(lake, settings, monkeypatch):
     values = [tuple(row[name] for name in ACCOUNTS.columns) for row in rows]
     lake.replace(ACCOUNTS, lake.spark.createDataFrame(values, lake.spark_schema(ACCOUNTS)))
     lake.replace(LINKS, lake.spark.createDataFrame([], lake.spark_schema(LINKS)))
-    monkeypatch.setattr(judge, "load_settings", lambda: lake.settings)
+    for command in (explain, judge):
+        monkeypatch.setattr(command, "load_settings", lambda: lake.settings)
     ctx = StepContext(lake, settings, {}, lambda _text: None)
     build_edges(ctx)
     return lambda: (build_creator_ids(ctx), ids(lake))[1]
@@ -81,3 +83,17 @@ def test_subjects_that_name_nobody_are_refused(lake_of_strangers) -> None:
         judge.judge("link", ["facebook:11", "x:11"])
     with pytest.raises(PermanentError, match="needs the number"):
         judge.judge("undo", ["first"])
+
+
+def test_why_is_told_in_words_and_as_json(lake_of_strangers, capsys) -> None:
+    before = lake_of_strangers()
+    explain.tell([before["33"]])
+    told = capsys.readouterr().out
+    assert "tiktok:33 and tiktok:@third: one creator. Their score of" in told
+    assert "one account, known by its handle alone elsewhere (third)" in told
+    explain.tell(["x:11", "instagram:22"], is_json=True)
+    body = json.loads(capsys.readouterr().out)
+    assert (body["left"], body["right"], body["are_one"]) == ("x:11", "instagram:22", False)
+    assert "not compared" in body["why"]
+    with pytest.raises(PermanentError, match="Name two accounts"):
+        explain.tell([before["11"]])
