@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lakehouse.fetch.capture import read_answers, read_manifests
 from lakehouse.fetch.clock import WallClock
 from lakehouse.fetch.runtime import active_sources, tools_of
 from lakehouse.settings import load_settings
@@ -45,6 +46,17 @@ class Live:
     def progress(self, step: str) -> dict[str, Any]:
         return json.loads((Path(self.home.lake) / "progress" / f"{step}.json").read_text(encoding="utf-8"))
 
+    def asked(self, source: str, endpoint: str) -> list[str]:
+        """Keys of all answers of an endpoint that were landed."""
+        objects = self.home.objects
+        answers = (
+            answer
+            for manifest in read_manifests(objects)
+            if manifest.source == source
+            for answer in read_answers(objects.get(manifest.path))
+        )
+        return [key for answer in answers if answer.task.endpoint == endpoint for key in answer.task.keys]
+
     def ids(self, platform: str) -> list[str]:
         return [one["id"] for one in accounts_of(self.emulator.registry, platform, self.emulator.clock.seconds())]
 
@@ -77,8 +89,23 @@ def test_every_account_of_a_list_is_asked_for_and_its_answer_read(live: Live) ->
     assert fetched["rows_in"] == fetched["rows_out"] > 0
     assert read["rows_in"] == read["rows_out"] + read["rows_quarantined"]
     assert read["rows_quarantined"] == 0
-    assert read["by_source"]["youtube_api"]["out"] >= 0.9 * len(live.ids("youtube"))  # the hour's plan, and the list
-    assert read["by_source"]["youtube_api"]["out"] <= 1.2 * len(live.ids("youtube"))
+    channels = live.asked("youtube_api", "channels")
+    assert len(set(channels)) >= 0.9 * len(live.ids("youtube"))  # the hour's plan, and the list
+    assert len(channels) <= 1.2 * len(live.ids("youtube"))
+
+
+def test_posts_are_asked_for_where_profiles_say_that_there_are_some(live: Live) -> None:
+    lists, videos = live.asked("youtube_api", "playlist_items"), live.asked("youtube_api", "videos")
+    assert len(lists) == len(set(lists)) > 0
+    assert len(videos) > len(lists)
+    sources = live.progress("bronze_youtube__posts")["by_source"]
+    assert sources["youtube_api"]["out"] > 0
+
+
+def test_accounts_that_others_point_at_are_planned(live: Live) -> None:
+    planned = live.progress("raw_fetch")["metadata"]
+    candidates = live.home.rows("ops_ingest__candidates")
+    assert planned.get("planned as discover", 0) > 0 or candidates == 0
 
 
 def test_a_run_that_comes_at_once_asks_nothing(live: Live) -> None:
