@@ -47,8 +47,17 @@ from tests.support import NO_RETENTION, WORLD, Home
 SMALL = WORLD | {"CREATORLAKE_SIMULATE_CREATORS": "60"}
 DRIVERS, APPENDS = 2, 50
 STORMS = ("503", "500", "409", "reset", "lost", "lost500")
-STORM = Faults(rate_limited=0.25, quota=0.05, unavailable=0.1, lying_retry_after=0.5, dead_platforms=("tiktok",))
+STORM = Faults(
+    rate_limited=0.25,
+    unavailable=0.1,
+    lying_retry_after=0.5,
+    platforms=("youtube", "x"),
+    dead_platforms=("tiktok",),
+)
 """What the platforms do while the pictures are taken."""
+POISONED = "instagram"
+METADATA_HEIGHT = 2_000
+"""Pixels that show all of a step's metadata."""
 CREDENTIALS = {"youtube_api": "yt-a", "x_api": "x-a", "licensed_instagram": "v-a", "tiktok_research": "tt-a:b"}
 STORM_APPENDS, STORM_SHARE, STORM_SECONDS = 12, 0.4, 300
 SLOT_SECONDS = 60
@@ -189,7 +198,7 @@ def platforms(folder: Path) -> list[Figure]:
     _done(home)
     emulator = build_emulator(World(creators_count=int(SMALL["CREATORLAKE_SIMULATE_CREATORS"]), seed=7))
     accounts = {name: accounts_of(emulator.registry, name, emulator.clock.seconds()) for name in PLATFORMS}
-    poison = f"youtube:{accounts['youtube'][0]['id']}"
+    poison = f"{POISONED}:{accounts[POISONED][0]['id']}"
     emulator.set_faults(replace(STORM, poison_accounts=(poison,)))
     with serving(app_of(emulator)) as address:
         home.env |= {
@@ -203,9 +212,8 @@ def platforms(folder: Path) -> list[Figure]:
             run = dagster_page.launch("hourly")
             until(lambda: dagster_page.runs()[run]["status"] in FINISHED, RUN_SECONDS, every=2)
             is_failed = dagster_page.runs()[run]["status"] != "SUCCESS"
-            take(browser, f"{dagster_page.base}/assets/raw_fetch", "dagster_fetch")
-            take(browser, f"{dagster_page.base}/runs/{run}", "dagster_storm")
-            take(browser, f"{dagster_page.base}/assets/ops_quality__quarantine", "dagster_poison")
+            take(browser, f"{dagster_page.base}/assets/raw_fetch", "dagster_fetch", height=METADATA_HEIGHT)
+            take(browser, f"{dagster_page.base}/assets/{OBSERVATIONS.name}", "dagster_poison", height=METADATA_HEIGHT)
     asked = home.progress("raw_fetch")["metadata"]
     alerts = [home.object(info.key)["kind"] for info in home.objects.list("alerts")]
     return [
