@@ -213,7 +213,7 @@ def platforms(folder: Path) -> list[Figure]:
             until(lambda: dagster_page.runs()[run]["status"] in FINISHED, RUN_SECONDS, every=2)
             is_failed = dagster_page.runs()[run]["status"] != "SUCCESS"
             take(browser, f"{dagster_page.base}/assets/raw_fetch", "dagster_fetch", height=METADATA_HEIGHT)
-            take(browser, f"{dagster_page.base}/assets/{OBSERVATIONS.name}", "dagster_poison", height=METADATA_HEIGHT)
+            take(browser, f"{dagster_page.base}/assets/raw_answers", "dagster_poison", height=1_100)
     asked = home.progress("raw_fetch")["metadata"]
     alerts = [home.object(info.key)["kind"] for info in home.objects.list("alerts")]
     return [

@@ -124,7 +124,7 @@ def week(*, are_killed: bool) -> list[Figure]:
             *_silver(name, settings),
             *_spent(name, uses, settings),
             *(
-                Figure(f"{name} {p} shown right", round(share, 3), "share", peer=f"never asked {stale[p]:.3f}")
+                Figure(f"{name} {p} shown right", round(share, 3), "share", peer=f"at the start {stale[p]:.3f}")
                 for p, share in fresh.items()
             ),
         ]
