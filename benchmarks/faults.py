@@ -6,6 +6,7 @@ last figures. The parts are the functions of `PARTS`.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ from lakehouse.contracts.tables import OBSERVATIONS, TABLES
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.ops.alerts import FETCH_TROUBLE
 from lakehouse.settings import load_settings
+from lakehouse.simulate.platforms.clock import VirtualClock
 from lakehouse.simulate.platforms.faults import Faults
 from lakehouse.simulate.platforms.server import app_of, build_emulator
 from lakehouse.simulate.platforms.server import running as serving
@@ -196,7 +198,8 @@ def platforms(folder: Path) -> list[Figure]:
     """
     home = _home(folder / "home", str(folder / "lake"), {})
     _done(home)
-    emulator = build_emulator(World(creators_count=int(SMALL["CREATORLAKE_SIMULATE_CREATORS"]), seed=7))
+    now = VirtualClock(dt.datetime.now(tz=dt.UTC))  # what is planned goes by the clock of this machine
+    emulator = build_emulator(World(creators_count=int(SMALL["CREATORLAKE_SIMULATE_CREATORS"]), seed=7), clock=now)
     accounts = {name: accounts_of(emulator.registry, name, emulator.clock.seconds()) for name in PLATFORMS}
     poison = f"{POISONED}:{accounts[POISONED][0]['id']}"
     emulator.set_faults(replace(STORM, poison_accounts=(poison,)))
