@@ -12,12 +12,11 @@ from jobs.subjects import KEY, accounts_of, members_of
 from lakehouse.contracts.tables import CREATOR_IDS, EDGES
 from lakehouse.errors import PermanentError
 from lakehouse.identity.explain import Explanation, Link, Reason, explain
-from lakehouse.identity.judgements import Account, read, standing
+from lakehouse.identity.judgements import PAIR, Account, read, standing
 from lakehouse.identity.model import default_model
 from lakehouse.settings import load_settings
 from lakehouse.storage.lake import Lake
 
-PAIR = 2
 ENDS = ("left_platform", "left_id", "right_platform", "right_id", "log_odds", "reasons")
 
 

@@ -15,11 +15,11 @@ from lakehouse.contracts.tables import ACCOUNTS
 from lakehouse.errors import PermanentError
 from lakehouse.fetch import backfill as backfills
 from lakehouse.fetch.ledger import BACKFILL_SHARE
-from lakehouse.fetch.plan import NAME_MARK
 from lakehouse.fetch.runtime import active_sources, tools_of
 from lakehouse.fetch.source import MICRO, Source
-from lakehouse.fetch.withheld import HANDLE_MARK, Withheld
+from lakehouse.fetch.withheld import Withheld
 from lakehouse.fetch.worker import Tools, work
+from lakehouse.identity.nodes import NO_HANDLE, NO_ID
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.objects import ObjectStore
@@ -136,7 +136,7 @@ def _keys(lake: Lake, source: Source, endpoint: str) -> Iterator[str]:
     name = "platform_account_id" if kind == "id" else "handle_key"
     for batch in lake.stream(ACCOUNTS, ("platform", name)):
         own = batch.filter(pc.equal(batch.column("platform"), source.platform)).column(name).drop_null()
-        yield from (key for key in own.to_pylist() if not key.startswith((HANDLE_MARK, NAME_MARK)))
+        yield from (key for key in own.to_pylist() if not key.startswith((NO_ID, NO_HANDLE)))
 
 
 def _opened(names: Sequence[str]) -> tuple[Settings, ObjectStore, dict[str, Source]]:

@@ -15,7 +15,7 @@ from lakehouse.identity.nodes import NO_ID
 from lakehouse.silver.handles import handle_key
 from lakehouse.storage.lake import Lake
 
-KEY = ("platform", "platform_account_id")
+KEY = ACCOUNTS.key
 
 
 def accounts_of(lake: Lake, subject: str) -> list[Account]:

@@ -26,16 +26,12 @@ from lakehouse.fetch.refresh_state import REFRESH_SCHEMA, RefreshState
 from lakehouse.fetch.refresh_value import Reason
 from lakehouse.fetch.source import Source
 from lakehouse.fetch.task import AccountState
-from lakehouse.fetch.withheld import HANDLE_MARK
+from lakehouse.identity.nodes import NO_HANDLE, NO_ID
 
 if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
 KEYS = ("platform_account_id", "handle_key")
-NAME_MARK = "~"
-"""First sign of an account's id in silver where it is known by its name alone."""
-
-
 HOURS_PER_DAY = 24
 """Units that live work will need are counted as this hour's, for as many hours."""
 
@@ -135,8 +131,8 @@ def refresh_rows(batch: pa.RecordBatch, assignment: Assignment) -> pa.Table:
     """Rows of `ops_ingest__refresh` as `REFRESH_SCHEMA`, without those that no active source refreshes."""
     named = {"posts_count": "content_count", "last_fetched_at": "observed_at", "changes": "changes_count"}
     named |= {"counted_hours": "watched_hours", "handle": "handle_key"}
-    same = ("followers_count", "last_changed_at")
-    given = {name: batch.column(column) for name, column in (named | dict(zip(same, same, strict=True))).items()}
+    named |= {name: name for name in ("followers_count", "last_changed_at")}
+    given = {name: batch.column(column) for name, column in named.items()}
     state = pc.coalesce(batch.column("account_state_code"), pa.scalar(AccountState.ACTIVE.value))
     return _rows(batch, assignment, given | {"state": state})
 
@@ -149,7 +145,7 @@ def candidate_rows(batch: pa.RecordBatch, assignment: Assignment) -> pa.Table:
 def _rows(batch: pa.RecordBatch, assignment: Assignment, given: Mapping[str, pa.Array]) -> pa.Table:
     """Rows of the planner: the given columns, and what stands for the others."""
     platforms, ids = batch.column("platform"), batch.column("platform_account_id")
-    is_handle, is_name = pc.starts_with(ids, HANDLE_MARK), pc.starts_with(ids, NAME_MARK)
+    is_handle, is_name = pc.starts_with(ids, NO_ID), pc.starts_with(ids, NO_HANDLE)
     named = pc.if_else(is_handle, pc.utf8_slice_codeunits(ids, 1), None)
     handles = pc.coalesce(given["handle"], named) if "handle" in given else named
     columns = dict(given) | {

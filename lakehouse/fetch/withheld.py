@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lakehouse.fetch.task import FetchTask
+from lakehouse.identity.nodes import NO_ID
 from lakehouse.silver.erased import erased_subjects, is_erased
 from lakehouse.silver.handles import handle_key
 from lakehouse.storage.objects import ObjectStore
-
-HANDLE_MARK = "@"
-"""First sign of an account's id in silver where it is known by its handle alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +38,4 @@ def _names(task: FetchTask, key: str, kind: str) -> list[str]:
     if kind == "id":
         return [key]
     known = task.id_of(key)
-    return [f"{HANDLE_MARK}{handle_key(key) or key}", *([known] if known else [])]
+    return [f"{NO_ID}{handle_key(key) or key}", *([known] if known else [])]

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.contracts.tables import ACCOUNTS, CANDIDATES, LINKS
 from lakehouse.contracts.taxonomy import PLATFORMS
+from lakehouse.identity.nodes import NO_ID
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.handles import YOUTUBE_ID
 from lakehouse.storage.keys import Keys
@@ -21,7 +22,7 @@ from lakehouse.storage.keys import Keys
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-KEY = ("platform", "platform_account_id")
+KEY = CANDIDATES.key
 TARGET = ("target_platform", "target_key")
 HANDLE = ("platform", "handle_key")
 
@@ -72,7 +73,7 @@ def _targets(links: DataFrame) -> DataFrame:
     rest = [name for name in ("first_seen_at",) if name in links.columns]
     own = links.where(F.col("target_platform").isin(*PLATFORMS) & F.col("target_key").isNotNull())
     named = own.select(F.col("target_platform").alias("platform"), "target_key", *rest)
-    account_id = F.when(is_id, F.col("target_key")).otherwise(F.concat(F.lit("@"), "target_key"))
+    account_id = F.when(is_id, F.col("target_key")).otherwise(F.concat(F.lit(NO_ID), "target_key"))
     return named.select("platform", account_id.alias("platform_account_id"), *rest)
 
 
@@ -83,4 +84,4 @@ def _names(accounts: DataFrame) -> DataFrame:
 
 
 def _at(name: str) -> Column:
-    return F.concat(F.lit("@"), F.col(name)).alias("platform_account_id")
+    return F.concat(F.lit(NO_ID), F.col(name)).alias("platform_account_id")

@@ -40,6 +40,7 @@ from lakehouse.errors import PermanentError
 from lakehouse.fetch.capture import take_out
 from lakehouse.fetch.landing import LAYOUT as ANSWERS
 from lakehouse.identity.judgements import forget
+from lakehouse.identity.nodes import NO_ID
 from lakehouse.ingest.batches import Batch, BatchObject, QuarantineObject
 from lakehouse.ingest.parts import GzipLines
 from lakehouse.silver.bronze_rows import parse
@@ -118,11 +119,11 @@ def erase(lake: Lake, log: Callable[[str], None] = print) -> Erased:
     accounts = {account for item in raw for account in item.accounts}
     if accounts:
         log(f"{len(accounts)} accounts with {_count(raw):,} raw records are taken out.")
+        forget(lake.objects, accounts)
         _take_out_of_silver(lake, sorted(accounts))
         for item in raw:
             _take_out_of_landing(lake.objects, item)
             _take_out_of_bronze(lake, item)
-        forget(lake.objects, accounts)
         for info in list(lake.objects.list(ERASURES)):
             lake.objects.replace(info.key, b"{}")  # what was published before now may name them
     lake.objects.replace(CURSOR, json.dumps({"listed": listed, "batch_seq": newest}).encode())
@@ -141,13 +142,13 @@ def _accounts_of(lake: Lake, subject: str) -> set[Account]:
         return {account for row in found for account in _accounts_of(lake, f"{row[0]}:{row[1]}")}
     if platform not in PLATFORMS or not name:
         raise PermanentError(f"{subject} is neither platform:id, platform:@handle nor a creator's id.")
-    key = handle_key(name[1:]) if name.startswith("@") else None
-    named = f"@{key}" if key else name
+    key = handle_key(name[1:]) if name.startswith(NO_ID) else None
+    named = f"{NO_ID}{key}" if key else name
     accounts = lake.read(ACCOUNTS).where(F.col("platform") == platform)
     is_it = F.col("platform_account_id") == named
     known = accounts.where(is_it | (F.col("handle_key") == key) if key else is_it)
     found = known.select("platform_account_id", "handle_key").collect()
-    ids = {row[0] for row in found} | {f"@{row[1]}" for row in found if row[1]} | {named}
+    ids = {row[0] for row in found} | {f"{NO_ID}{row[1]}" for row in found if row[1]} | {named}
     return {(platform, account_id) for account_id in ids}
 
 

@@ -27,6 +27,7 @@ from lakehouse.contracts.tables import (
     TABLES,
 )
 from lakehouse.errors import PermanentError
+from lakehouse.identity.judgements import Kind, Said, read, record
 from lakehouse.ops import erasure
 from lakehouse.ops.erasure import Erased, erase, request_erasure
 from lakehouse.ops.maintenance import maintain
@@ -187,6 +188,7 @@ def test_nothing_names_an_erased_account_and_it_never_comes_back(full, folder):
 @pytest.mark.faults
 def test_a_killed_erasure_is_finished_by_the_next_and_the_lake_can_still_be_built_from_landing(full, monkeypatch):
     before = others(full)
+    record(full.objects, Said(Kind.LINK, (("youtube", "UCcanary0000000000000000"), ("x", "11")), note="said of both"))
     request_erasure(full, ["youtube:UCcanary0000000000000000"])
     for name in ("_take_out_of_landing", "_take_out_of_bronze"):
         with monkeypatch.context() as killed:
@@ -194,6 +196,7 @@ def test_a_killed_erasure_is_finished_by_the_next_and_the_lake_can_still_be_buil
             with pytest.raises(KeyboardInterrupt):
                 erase(full, lambda _text: None)
     assert erase(full, lambda _text: None).records == 3
+    assert [one.kind for one in read(full.objects)] == [Kind.GONE]
     for prefix in (DELTA, PROGRESS):
         for info in list(full.objects.list(prefix)):
             full.objects.delete(info.key)
