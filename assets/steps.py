@@ -26,9 +26,10 @@ from lakehouse.gold.accounts import build_gold_accounts, build_gold_metrics
 from lakehouse.gold.export import build_export, is_export_there
 from lakehouse.gold.profiles import build_gold_profiles
 from lakehouse.gold.search_docs import build_search_docs
+from lakehouse.identity.creators import build_creator_ids
+from lakehouse.identity.edges import build_edges
 from lakehouse.identity.judgements import digest_of
 from lakehouse.identity.model import default_model
-from lakehouse.identity.steps import build_creator_ids, build_edges
 from lakehouse.ingest.landing import build_landing, input_fingerprint
 from lakehouse.ops.candidates import build_candidates
 from lakehouse.ops.refreshable import build_refreshable
@@ -147,7 +148,15 @@ _OWN: tuple[Step, ...] = (
     _table_step(t.REFRESH, build_refreshable, t.ACCOUNTS, t.ACCOUNT_METRICS, code="2"),
     _table_step(t.LINKS, build_links, t.ACCOUNTS, t.POSTS),
     _table_step(t.CANDIDATES, build_candidates, t.LINKS, t.ACCOUNTS),
-    _table_step(t.EDGES, build_edges, t.ACCOUNTS, t.LINKS, fingerprint=identity_fingerprint),
+    _table_step(
+        t.EDGES,
+        build_edges,
+        t.ACCOUNTS,
+        t.LINKS,
+        also=(t.BLOCKING.name,),
+        fingerprint=identity_fingerprint,
+        code="2",
+    ),
     _table_step(
         t.CREATOR_IDS,
         build_creator_ids,

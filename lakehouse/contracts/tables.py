@@ -245,6 +245,13 @@ EDGES = TableSpec(
     key=("left_platform", "left_id", "right_platform", "right_id"),
     required=("probability", "log_odds", "reasons", "model_version"),
 )
+BLOCKING = TableSpec(
+    name="_silver_identity__blocking",
+    description="Under which keys accounts meet others, by frozen frequencies",
+    columns=(*_ACCOUNT, "node_digest", "sort_text", "blocking_keys", "blocking_shares"),
+    key=_ACCOUNT,
+    required=("node_digest", "sort_text", "blocking_keys", "blocking_shares"),
+)
 CREATOR_IDS = TableSpec(
     name="silver_identity__creator_ids",
     description="Which creator an account belongs to; ids never change meaning",
@@ -474,6 +481,7 @@ TABLES: dict[str, TableSpec] = {
         POSTS,
         LINKS,
         EDGES,
+        BLOCKING,
         CREATOR_IDS,
         CREATOR_ALIASES,
         DOCS,

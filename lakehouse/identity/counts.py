@@ -1,62 +1,74 @@
-"""How many accounts carry a key: a counting Bloom filter (Fan et al. 2000), an upper bound of the true count.
+"""How many accounts carry a key: the frequencies behind blocking and weights, drawn once from a set of accounts and then frozen.
 
-Every key counts in two buckets and is read as the smaller of the two. The table is computed from the account set of the
-run and frozen for it. Collisions can only raise a count, which makes a key look more common than it is: blocking gets
-stricter and agreement is worth less, never more.
+Only keys of more than one account are listed, with exact counts up to `COUNT_MAX`: about one and a third an account, nine bytes
+each. A key that is not listed had one account or none when the counts were drawn.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-
-from lakehouse.identity.hashing import mix
+import pyarrow as pa
 
 COUNT_MAX = 255
 """Counts saturate here (one byte); every cap lies far below."""
-BUCKETS_PER_ACCOUNT = 256
-"""An account has about 30 keys, which fill a quarter of these: about 4 % of rare keys meet others in both buckets."""
-BUCKET_BITS_MIN, BUCKET_BITS_MAX = 20, 28
-"""1 MiB to 256 MiB. At the upper bound the table serves about 2M accounts well; beyond, rare keys look common."""
-SECOND = np.uint64(0xD6E8FEB86659FD93)
-"""Turns a key into another one, independent after mixing, for the second bucket."""
+_ACCOUNTS, _MODEL = b"accounts", b"model"
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Saturating counts by bucket; the number of buckets is a power of two."""
+    """Keys in ascending order (uint64) and the accounts of each (uint8, 2 to `COUNT_MAX`), of so many accounts in all."""
 
-    table: np.ndarray
+    keys: np.ndarray
+    uses: np.ndarray
+    accounts: int
 
     def of(self, keys: np.ndarray) -> np.ndarray:
-        """Upper bound of the number of accounts with each key, 1 to `COUNT_MAX`."""
-        first, second = buckets_of(keys, len(self.table))
-        least = np.minimum(self.table[first], self.table[second])
-        return np.asarray(np.maximum(least, 1), dtype=np.int64)
+        """Number of accounts with each key, 1 to `COUNT_MAX`; of an unlisted key 1."""
+        if not len(self.keys):
+            return np.ones(keys.shape, dtype=np.int64)
+        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[at] == keys, self.uses[at], 1).astype(np.int64)
+
+    def to_bytes(self, model_version: str) -> bytes:
+        """An Arrow file that also names the model that the keys were made by."""
+        said = {_ACCOUNTS: str(self.accounts), _MODEL: model_version}
+        table = pa.table({"key": self.keys, "uses": self.uses}).replace_schema_metadata(said)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+            writer.write_table(table)
+        return bytes(sink.getvalue())
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> tuple[Counts, str]:
+        """Counts and the version of their model from `to_bytes`."""
+        table = pa.ipc.open_file(pa.BufferReader(body)).read_all()
+        said = table.schema.metadata
+        keys, uses = (table.column(name).to_numpy() for name in ("key", "uses"))
+        return cls(keys, uses, int(said[_ACCOUNTS])), said[_MODEL].decode()
 
 
-def bucket_count(accounts: int) -> int:
-    """Size of the table for a number of accounts."""
-    bits = int(np.ceil(np.log2(max(accounts, 1) * BUCKETS_PER_ACCOUNT)))
-    return 1 << min(max(bits, BUCKET_BITS_MIN), BUCKET_BITS_MAX)
+def digest_of(body: bytes) -> str:
+    """Name of stored counts."""
+    return hashlib.sha256(body).hexdigest()[:16]
 
 
-def buckets_of(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both buckets of each key."""
-    last = np.uint64(size - 1)
-    return (mix(keys) & last).astype(np.int64), (mix(keys ^ SECOND) & last).astype(np.int64)
+def partial_counts(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct keys and how often each occurs; partial counts add up."""
+    return np.unique(keys, return_counts=True)
 
 
-def partial_counts(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct buckets of some keys and how often each occurs; partial counts add up."""
-    return np.unique(np.concatenate(buckets_of(keys, size)), return_counts=True)
+def total(partials: list[tuple[np.ndarray, np.ndarray]], accounts: int) -> Counts:
+    """Counts of the sum of partial counts over so many accounts."""
+    none = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.int64)]
+    keys, places = np.unique(np.concatenate([keys for keys, _ in partials] or none[0]), return_inverse=True)
+    sums = np.bincount(places, weights=np.concatenate([uses for _, uses in partials] or none[1]), minlength=len(keys))
+    return listed(keys, sums, accounts)
 
 
-def total(partials: list[tuple[np.ndarray, np.ndarray]], size: int) -> Counts:
-    """Table of the sum of partial counts."""
-    buckets, places = np.unique(np.concatenate([buckets for buckets, _ in partials]), return_inverse=True)
-    sums = np.bincount(places, weights=np.concatenate([counts for _, counts in partials]), minlength=len(buckets))
-    table = np.zeros(size, dtype=np.uint8)
-    table[buckets] = np.minimum(sums, COUNT_MAX).astype(np.uint8)
-    return Counts(table)
+def listed(keys: np.ndarray, uses: np.ndarray, accounts: int) -> Counts:
+    """Counts of distinct keys in ascending order."""
+    shared = uses > 1
+    return Counts(keys[shared].astype(np.uint64), np.minimum(uses[shared], COUNT_MAX).astype(np.uint8), accounts)

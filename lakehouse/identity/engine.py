@@ -13,62 +13,41 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.identity.cluster import Graph, Judged
-from lakehouse.identity.counts import Counts, bucket_count, partial_counts, total
+from lakehouse.identity.counts import Counts, partial_counts, total
 from lakehouse.identity.hashing import ABSENT
 from lakehouse.identity.judgements import PAIR, Account, Judgement, Kind
 from lakehouse.identity.keys import potential_keys
 from lakehouse.identity.model import Model
-from lakehouse.identity.nodes import NO_HANDLE, counted_peer_keys, forms, lengths
-from lakehouse.identity.pairs import edges, prepare, under_keys
+from lakehouse.identity.nodes import NO_HANDLE, counted_peer_keys, forms
+from lakehouse.identity.pairs import edges, prepare
 
 BATCH_ROWS = 20_000
 """Accounts prepared at once: their key matrices take about 20 MB."""
-KEYED_ROWS = 20_000
-"""Keyed rows compared at once; carried attributes take about 10 MB."""
 SEPARATOR = "\0"
 """Joins platform and id into one text; occurs in neither."""
 
 
-def count_keys(raw: pa.Table, size: int, model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """Partial counts of everything whose frequency matters, for a table of `size` buckets."""
+def count_keys(raw: pa.Table, model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Partial counts of everything whose frequency matters."""
     made = forms(raw, model)
     peers = counted_peer_keys(made)
     keys = potential_keys(made, model)
-    return partial_counts(np.concatenate([keys[keys != ABSENT], peers[peers != ABSENT]]), size)
+    return partial_counts(np.concatenate([keys[keys != ABSENT], peers[peers != ABSENT]]))
 
 
 def count_all(raw: pa.Table, model: Model) -> Counts:
     """Frequencies of a whole table of `RAW` rows."""
-    size = bucket_count(raw.num_rows)
-    return total([count_keys(batch, size, model) for batch in _slices(raw)], size)
+    return total([count_keys(batch, model) for batch in _slices(raw)], raw.num_rows)
 
 
-def find_edges(raw: pa.Table, model: Model) -> Iterator[pa.Table]:
-    """Scored edges of a whole table of `RAW` rows, in batches."""
-    counts = count_all(raw, model)
-    prepared = pa.concat_tables([prepare(batch, counts, model) for batch in _slices(raw)]).combine_chunks()
-    return edges(_keyed_batches(prepared), model)
+def prepare_all(raw: pa.Table, counts: Counts, model: Model) -> pa.Table:
+    """`PREPARED` rows of a whole table of `RAW` rows, in order."""
+    return pa.concat_tables([prepare(batch, counts, model) for batch in _slices(raw)]).combine_chunks()
 
 
-def _keyed_batches(prepared: pa.Table) -> Iterator[pa.Table]:
-    """Rows in the order of `pairs.SORTED_BY`, without ever holding all of them with their attributes."""
-    keys, windows = (prepared.column(name).combine_chunks() for name in ("keys", "windows"))
-    owner = np.repeat(np.arange(len(keys)), lengths(keys))
-    key, window = keys.flatten().to_numpy(), windows.flatten().to_numpy()
-    rank = ranks(prepared, ["sort_text", "platform", "platform_account_id"])
-    order = np.lexsort((rank[owner], key))
-    for start in range(0, len(order), KEYED_ROWS):
-        part = order[start : start + KEYED_ROWS]
-        rows = prepared.take(pa.array(owner[part]))
-        yield under_keys(rows, pa.array(key[part]), pa.array(window[part]))
-
-
-def ranks(table: pa.Table, columns: list[str]) -> np.ndarray:
-    """Position of each row in the order of some columns."""
-    order = pc.sort_indices(table, [(name, "ascending") for name in columns]).to_numpy()
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    return rank
+def find_edges(raw: pa.Table, model: Model, counts: Counts | None = None) -> Iterator[pa.Table]:
+    """Scored edges of a whole table of `RAW` rows, in batches; by its own frequencies or by given ones."""
+    return edges(prepare_all(raw, counts or count_all(raw, model), model), model)
 
 
 @dataclass(frozen=True, slots=True)

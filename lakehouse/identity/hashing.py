@@ -10,6 +10,7 @@ from enum import IntEnum
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 KIND_BITS = np.uint64(7)
 ABSENT = np.uint64(0)
@@ -62,6 +63,26 @@ def combine(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Hash of an ordered pair of hashes; `ABSENT` where one is absent."""
     joined = mix(left) * np.uint64(31) + mix(right ^ np.uint64(0x5851F42D4C957F2D))
     return np.where((left == ABSENT) | (right == ABSENT), ABSENT, joined)
+
+
+def row_digests(columns: list[pa.Array]) -> np.ndarray:
+    """64-bit digest (signed) of each row of some columns of texts, numbers or lists of texts."""
+    digests = np.zeros(len(columns[0]) if columns else 0, dtype=np.uint64)
+    for column in columns:
+        is_list = pa.types.is_list(column.type)
+        hashes = _list_hashes(column) if is_list else hash_strings(column.cast(pa.string()))
+        digests = mix(digests * np.uint64(31) + hashes)
+    return digests.view(np.int64)
+
+
+def _list_hashes(lists: pa.ListArray) -> np.ndarray:
+    """Hash of each list of texts, of an empty one or null 0."""
+    sizes = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    parents = np.repeat(np.arange(len(lists)), sizes)
+    places = np.arange(len(parents)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    summed = np.zeros(len(lists), dtype=np.uint64)
+    np.add.at(summed, parents, mix(hash_strings(lists.flatten()) + mix(places.astype(np.uint64) + np.uint64(1))))
+    return summed
 
 
 def gram_hashes(texts: pa.Array, *, chars: int, length_max: int) -> np.ndarray:

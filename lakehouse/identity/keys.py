@@ -3,12 +3,14 @@
 `potential_keys` gives every key that an account could meet another one under. `select_keys` keeps, from the counts of
 the whole set, the rarest ones that fit the account's budget of candidates:
 
-* A key of n accounts costs n - 1 candidates; an account takes keys, rarest first, while their cost fits.
-* A key of more than `key_size_max` accounts is refined by the first letters of the account's text, sorted inside by that
-  text, and each member meets its `window` neighbours on either side only. An account takes at most one such key.
+* A key of n accounts costs n - 1 candidates, at least `SMALLEST` - 1, which leaves room for accounts that come later; an account
+  takes keys, rarest first, while their cost fits. What a key costs is the most others that each of its members meets.
+* A key of more than `key_size_max` accounts is refined by the first letters of the account's text. An account takes at most one
+  such key, and meets `window` neighbours on either side of it, sorted by that text.
 
-So no account has more than `candidates_max` candidates whatever the others look like: counts are upper bounds of the
-true sizes, and both ends of a pair must have taken the key. Nothing depends on the order of the accounts.
+So no account has more than `candidates_max` candidates whatever the others look like: both ends of a pair must have taken the
+key, and a key that outgrew its count is met in a window as well (`pairs.py`). What an account takes depends on nothing but itself
+and the frozen counts: neither on the order of the accounts nor on who else came since.
 """
 
 from __future__ import annotations
@@ -38,18 +40,18 @@ WEAK_KINDS = (Kind.TOKEN, Kind.GRAM)
 """Kinds whose agreement says little: they get what the others leave of the budget."""
 PREFIX_CHARS = 2
 """Letters of the account's text that refine an oversized key."""
-SORT_BITS = np.uint64(8)
+SMALLEST = 3
+"""Accounts that the rarest key has room for."""
 
 
 class Selected(NamedTuple):
-    """Keys taken by each account: matrices (accounts, columns), `ABSENT` where none, rarest first, windowed ones last.
+    """Keys taken by each account: matrices (accounts, columns), `ABSENT` where none, rarest first, refined ones last.
 
-    `sizes` are the counts of the unrefined keys; `windows` how many neighbours a member meets on either side.
+    `shares` are the most candidates that a member of the key meets there.
     """
 
     keys: np.ndarray
-    sizes: np.ndarray
-    windows: np.ndarray
+    shares: np.ndarray
 
 
 def potential_keys(made: dict[str, pa.Array], model: Model) -> np.ndarray:
@@ -96,8 +98,13 @@ def select_keys(keys: np.ndarray, counts: Counts, prefixes: np.ndarray, rules: B
     keys, sizes, is_large, taken = (
         np.take_along_axis(m, order, axis=1)[:, :width] for m in (keys, sizes, is_large, taken)
     )
-    windows = np.where(is_large, rules.window, sizes - 1)
-    return Selected(np.where(taken, keys, ABSENT), np.where(taken, sizes, 0), np.where(taken, windows, 0))
+    shares = np.where(is_large, 2 * rules.window, sizes - 1)
+    return Selected(np.where(taken, keys, ABSENT), np.where(taken, shares, 0))
+
+
+def is_lone(keys: np.ndarray, shares: np.ndarray, counts: Counts) -> np.ndarray:
+    """Which of some keys that accounts take one account alone had when the counts were drawn."""
+    return np.asarray((shares == SMALLEST - 1) & (counts.of(keys.view(np.uint64)) <= 1))
 
 
 def as_key_of_same_kind(hashes: np.ndarray, keys: np.ndarray) -> np.ndarray:
@@ -133,17 +140,23 @@ def _without_repeats(keys: np.ndarray) -> np.ndarray:
 
 
 def _ranked(keys: np.ndarray, counts: Counts, rules: Blocking) -> tuple[np.ndarray, np.ndarray]:
-    """Keys that somebody else may have too, the rarest of each kind, in the order in which they are taken."""
-    sizes = counts.of(keys.ravel()).reshape(keys.shape)
-    alive = (keys != ABSENT) & (sizes > 1)
-    kinds = kind_of(keys)
-    keys, sizes, kinds, alive = _by_rank([~alive, kinds, sizes, keys], [keys, sizes, kinds, alive])
+    """The rarest keys of each kind in the order in which they are taken, and their sizes.
+
+    Weak kinds come last, and of them those last that nobody else had when the counts were drawn: they are many, and only serve
+    accounts that came since.
+    """
+    uses = counts.of(keys)
+    kinds, is_absent = kind_of(keys), keys == ABSENT
+    is_weak = np.isin(kinds, [int(kind) for kind in WEAK_KINDS])
+    is_lone, sizes = is_weak & (uses <= 1), np.maximum(uses, SMALLEST)
+    keys, sizes, kinds, is_absent, is_weak, is_lone = _by_rank(
+        [is_absent, kinds, is_lone, sizes, keys], [keys, sizes, kinds, is_absent, is_weak, is_lone]
+    )
     limits = np.array([LIMITS.get(kind, rules.grams_max) for kind in Kind])
-    alive &= _ordinal(kinds) < limits[kinds]
-    weak = np.isin(kinds, [int(kind) for kind in WEAK_KINDS])
-    keys, sizes, alive = _by_rank([~alive, weak, sizes, kinds, keys], [keys, sizes, alive])
-    width = max(int(alive.sum(axis=1).max(initial=0)), 1)
-    return np.where(alive, keys, ABSENT)[:, :width], sizes[:, :width]
+    is_absent |= _ordinal(kinds) >= limits[kinds]
+    keys, sizes, is_absent = _by_rank([is_absent, is_weak, is_lone, sizes, kinds, keys], [keys, sizes, is_absent])
+    width = max(int((~is_absent).sum(axis=1).max(initial=0)), 1)
+    return np.where(is_absent, ABSENT, keys)[:, :width], sizes[:, :width]
 
 
 def _by_rank(ranks: list[np.ndarray], matrices: list[np.ndarray]) -> tuple[np.ndarray, ...]:

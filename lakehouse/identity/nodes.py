@@ -61,6 +61,10 @@ NODE = pa.schema(
 )
 """What a compared account carries. `inbound`: links to it; `peers`: accounts of its platform with its name,
 those known by name only left out; `link_bits`: of each link as a link, `target_bits`: as something listed in common."""
+READ = (*RAW.names, "evidence")
+"""What `forms` keeps of a `RAW` row as it was read."""
+FOLLOWERS_STEPS = 4
+"""Steps of a decade to which followers are rounded: identity asks for the order of magnitude, and few accounts change it in a night."""
 LATIN = r"[a-z]"
 NO_HANDLE = "~"
 """First character of the id of an account that is known by name only."""
@@ -78,6 +82,7 @@ def forms(raw: pa.Table, model: Model) -> dict[str, pa.Array]:
     name_stem = text.strip_affixes(name, model.affixes, chars_min=minimum)
     links = columns.pop("links")
     return columns | {
+        "followers_count": _rounded(columns["followers_count"]),
         "handle": handle,
         "stem": stem,
         "digits": text.outer_digits(handle),
@@ -112,6 +117,13 @@ def nodes(made: dict[str, pa.Array], counts: Counts, model: Model) -> pa.Table:
         "target_bits": _shared_bits(made["links"], Kind.LINK, model.shared.link_target, counts, model),
     }
     return pa.Table.from_arrays([columns[name] for name in NODE.names], schema=NODE)
+
+
+def _rounded(followers: pa.Array) -> pa.Array:
+    """Followers rounded to a step of a decade, with two digits."""
+    steps = pc.round(pc.multiply(pc.log10(pc.cast(pc.max_element_wise(followers, 1), pa.float64())), FOLLOWERS_STEPS))
+    near = pc.round_to_multiple(pc.power(10.0, pc.divide(steps, FOLLOWERS_STEPS)), 1)
+    return pc.if_else(pc.is_valid(followers), pc.cast(near, pa.int64()), None)
 
 
 def _is_fan(made: dict[str, pa.Array], model: Model) -> pa.Array:

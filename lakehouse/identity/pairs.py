@@ -1,13 +1,14 @@
-"""From keyed accounts in key order to scored edges, one batch at a time.
+"""From accounts with the keys that they take to scored edges.
 
-Rows arrive sorted by (key, sort text, platform, id) in batches of any size; a group may lie across a border, so the last
-rows of a batch are carried over. Rows of a key meet when they are at most `window` apart. A pair that has several keys
-in common is scored once, under the first of them in the emission order of `keys.select_keys`.
+Accounts of a key all meet while they are no more than its share allows. Of more, each meets its neighbours in the order of (sort
+text, platform, id), half a share on either side. A pair that has several keys in common is scored once, under the first of
+them in the emission order of `keys.select_keys`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,20 +16,35 @@ import pyarrow.compute as pc
 
 from lakehouse.contracts.tables import EDGES
 from lakehouse.identity.counts import Counts
-from lakehouse.identity.hashing import ABSENT, Kind, kind_of
+from lakehouse.identity.hashing import ABSENT, Kind, kind_of, mix, row_digests
 from lakehouse.identity.keys import potential_keys, prefix_hashes, select_keys
 from lakehouse.identity.model import Model, probability
-from lakehouse.identity.nodes import NODE, forms, lengths, nodes
+from lakehouse.identity.nodes import NODE, READ, forms, lengths, nodes
 from lakehouse.identity.signals import Pairs, score
 
-PREPARED = pa.schema([*NODE, pa.field("keys", pa.list_(pa.int64())), pa.field("windows", pa.list_(pa.int32()))])
-"""A `NODE` with the keys that it takes (64 bits, signed) and the window of each."""
-KEYED = pa.schema([*PREPARED, pa.field("key", pa.int64()), pa.field("window", pa.int32())])
-"""A `PREPARED` account under one of its keys."""
-SORTED_BY = ("key", "sort_text", "platform", "platform_account_id")
+_TAKEN = [pa.field("blocking_keys", pa.list_(pa.int64())), pa.field("blocking_shares", pa.list_(pa.int32()))]
+PREPARED = pa.schema([*NODE, pa.field("node_digest", pa.int64()), *_TAKEN])
+"""A `NODE`, the digest of what it was made from, the keys that it takes (64 bits, signed) and the share of each."""
+INDEX = pa.schema(
+    [PREPARED.field(name) for name in ("platform", "platform_account_id", "node_digest", "sort_text")] + _TAKEN
+)
+"""The part of a `PREPARED` row that tells whom it meets."""
+SORTED_BY = ("sort_text", "platform", "platform_account_id")
 EDGE = EDGES.arrow_schema()
 SCORED_AT_ONCE = 50_000
 """Pairs that are compared in one go: about 100 MB of intermediate arrays."""
+
+
+class Meetings(NamedTuple):
+    """Pairs of rows, and the key under which they meet first."""
+
+    left: np.ndarray
+    right: np.ndarray
+    key: np.ndarray
+
+    def of(self, chosen: np.ndarray) -> Meetings:
+        """Some of the pairs."""
+        return Meetings(self.left[chosen], self.right[chosen], self.key[chosen])
 
 
 def prepare(raw: pa.Table, counts: Counts, model: Model) -> pa.Table:
@@ -37,65 +53,59 @@ def prepare(raw: pa.Table, counts: Counts, model: Model) -> pa.Table:
     chosen = select_keys(potential_keys(made, model), counts, prefix_hashes(made), model.blocking)
     taken = chosen.keys != ABSENT
     offsets = pa.array(np.r_[0, np.cumsum(taken.sum(axis=1))], pa.int32())
-    table = nodes(made, counts, model)
-    table = table.append_column("keys", pa.ListArray.from_arrays(offsets, pa.array(chosen.keys[taken].view(np.int64))))
-    windows = pa.array(chosen.windows[taken], pa.int32())
-    return table.append_column("windows", pa.ListArray.from_arrays(offsets, windows)).cast(PREPARED)
+    keys, shares = pa.array(chosen.keys[taken].view(np.int64)), pa.array(chosen.shares[taken], pa.int32())
+    columns = nodes(made, counts, model).columns
+    columns += [
+        pa.array(row_digests([made[name] for name in READ])),
+        *(pa.ListArray.from_arrays(offsets, flat) for flat in (keys, shares)),
+    ]
+    return pa.Table.from_arrays(columns, schema=PREPARED)
 
 
-def explode(prepared: pa.Table) -> pa.Table:
-    """`KEYED` rows of `PREPARED` ones: each account once under every key."""
-    keys, windows = (prepared.column(name).combine_chunks() for name in ("keys", "windows"))
-    table = prepared.take(pa.array(np.repeat(np.arange(len(keys)), lengths(keys))))
-    return under_keys(table, keys.flatten(), windows.flatten())
+def part_of(keys: np.ndarray, parts: int) -> np.ndarray:
+    """Which of so many parts each key belongs to; pairs of a part are found without the others."""
+    return (mix(keys.view(np.uint64)) % np.uint64(parts)).astype(np.int64)
 
 
-def under_keys(table: pa.Table, key: pa.Array, window: pa.Array) -> pa.Table:
-    """`KEYED` rows of aligned `PREPARED` rows, keys and windows."""
-    return table.append_column("key", key).append_column("window", window).cast(KEYED)
+def edges(table: pa.Table, model: Model, *, part: int = 0, parts: int = 1) -> Iterator[pa.Table]:
+    """Scored edges above the model's floor of a table of `PREPARED` rows; each pair once, those of one part of the keys."""
+    table = table.combine_chunks()
+    keys = table.column("blocking_keys").combine_chunks().flatten().to_numpy()
+    found = meetings(table, np.flatnonzero(part_of(keys, parts) == part) if parts > 1 else np.arange(len(keys)))
+    for start in range(0, len(found.left), SCORED_AT_ONCE):
+        yield scored(table, found.of(np.arange(start, min(start + SCORED_AT_ONCE, len(found.left)))), model)
 
 
-def edges(batches: Iterable[pa.Table], model: Model) -> Iterator[pa.Table]:
-    """Scored edges of a stream of `KEYED` tables in order; each pair once, those above the model's floor."""
-    carried: pa.Table | None = None
-    for batch in batches:
-        if not batch.num_rows:
-            continue
-        fresh = 0 if carried is None else carried.num_rows
-        table = batch if carried is None else pa.concat_tables([carried, batch]).combine_chunks()
-        left, right = candidates(table, fresh=fresh)
-        for start in range(0, len(left), SCORED_AT_ONCE):
-            part = slice(start, start + SCORED_AT_ONCE)
-            yield scored(table, left[part], right[part], model)
-        carried = _tail(table, model)
+def meetings(table: pa.Table, entries: np.ndarray) -> Meetings:
+    """Pairs of rows that are to be compared.
+
+    Args:
+        table: rows with the columns of `INDEX`.
+        entries: positions in the flattened lists of keys; only pairs that meet first under one of these are found.
+    """
+    lists = table.column("blocking_keys").combine_chunks()
+    key, row, reach = _grouped(table, entries)
+    found, at = [], np.flatnonzero(reach > 0)
+    for apart in range(1, int(reach.max(initial=0)) + 1):
+        at = at[(reach[at] >= apart) & (at + apart < len(key))]
+        near = at[key[at] == key[np.minimum(at + apart, len(key) - 1)]]
+        found.append(np.stack([row[near], row[near + apart], key[near]]))
+    left, right, here = np.concatenate(found, axis=1) if found else np.zeros((3, 0), dtype=np.int64)
+    matrix = _matrix(lists)
+    return Meetings(left, right, here).of(_first_common(matrix[left], matrix[right]) == here)
 
 
-def candidates(table: pa.Table, *, fresh: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Row indices of the pairs that are scored here; the first `fresh` rows have met each other before."""
-    key = table.column("key").to_numpy()
-    window = table.column("window").to_numpy()
-    found = []
-    for apart in range(1, min(int(window.max(initial=0)), len(key) - 1) + 1):
-        near = (key[:-apart] == key[apart:]) & (window[:-apart] >= apart)
-        rows = np.flatnonzero(near)
-        rows = rows[rows + apart >= fresh]
-        found.append(np.stack([rows, rows + apart]))
-    if not found:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    left, right = np.concatenate(found, axis=1)
-    keys = _matrix(table.column("keys").combine_chunks())
-    is_here = _first_common(keys[left], keys[right]) == key[left]
-    return left[is_here], right[is_here]
-
-
-def scored(table: pa.Table, left: np.ndarray, right: np.ndarray, model: Model) -> pa.Table:
+def scored(table: pa.Table, met: Meetings, model: Model) -> pa.Table:
     """Edges (rows of `EDGE`) of the pairs above the floor; the smaller (platform, id) is on the left."""
-    left, right = _ordered(table, left, right)
-    pairs = Pairs(table.take(pa.array(left)), table.take(pa.array(right)), model)
+    sides = (table.take(pa.array(met.left)), table.take(pa.array(met.right)))
+    swap = _is_after(*sides)
+    left, right = np.where(swap, met.right, met.left), np.where(swap, met.left, met.right)
+    pairs = (
+        Pairs(table.take(pa.array(left)), table.take(pa.array(right)), model) if swap.any() else Pairs(*sides, model)
+    )
     result = score(pairs)
     rows = np.flatnonzero(result.log_odds >= model.thresholds.floor)
     kept = pa.array(rows)
-    kinds = kind_of(table.column("key").to_numpy()[left[rows]].view(np.uint64))
     names = np.array([kind.name.lower() for kind in Kind])
     log_odds = result.log_odds[rows]
     columns = {
@@ -106,18 +116,44 @@ def scored(table: pa.Table, left: np.ndarray, right: np.ndarray, model: Model) -
         "probability": pa.array(probability(log_odds)),
         "log_odds": pa.array(log_odds),
         "reasons": result.reasons(rows),
-        "blocking_code": pa.array(names[kinds], pa.string()),
+        "blocking_code": pa.array(names[kind_of(met.key[rows].view(np.uint64))], pa.string()),
         "model_version": pa.array(np.full(len(rows), model.version), pa.string()),
     }
     return pa.Table.from_arrays([columns[name] for name in EDGE.names], schema=EDGE)
 
 
-def _ordered(table: pa.Table, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = pc.sort_indices(table, [("platform", "ascending"), ("platform_account_id", "ascending")]).to_numpy()
+def _grouped(table: pa.Table, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Entries ordered by key, and of a key that outgrew its share by `SORTED_BY`: key, row, and how far each one meets others."""
+    lists, shares = (table.column(name).combine_chunks() for name in ("blocking_keys", "blocking_shares"))
+    owner = np.repeat(np.arange(len(lists)), lengths(lists))
+    key, row, share = lists.flatten().to_numpy()[entries], owner[entries], shares.flatten().to_numpy()[entries]
+    order = np.argsort(key, kind="stable")
+    key, row, share = key[order], row[order], share[order].astype(np.int64)
+    is_first = np.r_[True, key[1:] != key[:-1]] if len(key) else np.zeros(0, dtype=bool)
+    starts = np.flatnonzero(is_first)
+    size = np.diff(np.r_[starts, len(key)])[np.cumsum(is_first) - 1]
+    is_outgrown = size > share + 1
+    if is_outgrown.any():
+        at = np.flatnonzero(is_outgrown)
+        row[at] = row[at][np.lexsort((_ranks(table, row[at]), key[at]))]
+    return key, row, np.where(is_outgrown, np.maximum(share // 2, 1), size - 1)
+
+
+def _ranks(table: pa.Table, rows: np.ndarray) -> np.ndarray:
+    """Position of each of some rows in the order of `SORTED_BY`."""
+    distinct, place = np.unique(rows, return_inverse=True)
+    some = table.select(list(SORTED_BY)).take(pa.array(distinct))
+    order = pc.sort_indices(some, [(name, "ascending") for name in SORTED_BY]).to_numpy()
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    swap = rank[left] > rank[right]
-    return np.where(swap, right, left), np.where(swap, left, right)
+    return rank[place]
+
+
+def _is_after(left: pa.Table, right: pa.Table) -> np.ndarray:
+    """Whether (platform, id) of the left row is the larger."""
+    platform, ids = ((left.column(n), right.column(n)) for n in ("platform", "platform_account_id"))
+    is_after = pc.or_(pc.greater(*platform), pc.and_(pc.equal(*platform), pc.greater(*ids)))
+    return np.asarray(is_after.to_numpy(), dtype=bool)
 
 
 def _first_common(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -135,11 +171,3 @@ def _matrix(lists: pa.ListArray) -> np.ndarray:
     matrix = np.zeros((len(sizes), int(sizes.max(initial=1))), dtype=np.int64)
     matrix[np.arange(matrix.shape[1]) < sizes[:, None]] = lists.flatten().to_numpy()
     return matrix
-
-
-def _tail(table: pa.Table, model: Model) -> pa.Table:
-    """Rows that the next batch may still have to meet: the last group's, as many as the widest window."""
-    most = max(model.blocking.key_size_max - 1, model.blocking.window)
-    tail = table.slice(max(table.num_rows - most, 0))
-    same = pc.equal(tail.column("key"), tail.column("key")[-1])
-    return tail.filter(same)

@@ -10,7 +10,8 @@ import pytest
 from jobs import explain, judge
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, LINKS
 from lakehouse.errors import NotFoundError, PermanentError
-from lakehouse.identity.steps import build_creator_ids, build_edges
+from lakehouse.identity.creators import build_creator_ids
+from lakehouse.identity.edges import build_edges
 from lakehouse.ops.steps import StepContext
 
 pytestmark = pytest.mark.spark

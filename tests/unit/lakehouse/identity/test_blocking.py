@@ -8,23 +8,24 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lakehouse.identity.engine import count_all, find_edges
+from lakehouse.identity.engine import count_all, find_edges, prepare_all
 from lakehouse.identity.model import default_model
-from lakehouse.identity.pairs import SORTED_BY, candidates, edges, explode, prepare
+from lakehouse.identity.pairs import edges, meetings
 from tests.identity_accounts import account, raw, resolve, synthetic_people
 
 MODEL = default_model()
 
 
-def keyed(rows):
+def prepared(rows):
     table = raw(rows)
-    return explode(prepare(table, count_all(table, MODEL), MODEL)).sort_by([(name, "ascending") for name in SORTED_BY])
+    return prepare_all(table, count_all(table, MODEL), MODEL)
 
 
-def candidate_pairs(rows):
-    table = keyed(rows)
+def candidate_pairs(rows, counts=None):
+    """Names of the accounts that meet; `counts` are those of other accounts than `rows`."""
+    table = prepare_all(raw(rows), counts or count_all(raw(rows), MODEL), MODEL)
     names = table.column("platform_account_id").to_pylist()
-    left, right = candidates(table.combine_chunks())
+    left, right, _ = meetings(table, np.arange(len(table.column("blocking_keys").combine_chunks().flatten())))
     return [tuple(sorted((names[i], names[j]))) for i, j in zip(left, right, strict=True)]
 
 
@@ -75,12 +76,26 @@ def test_a_hot_key_costs_other_pairs_nothing():
     assert {frozenset(group) for group in alone.partition if len(group) > 1} <= kept
 
 
-@pytest.mark.parametrize("rows_per_batch", [1, 3, 7, 100_000])
-def test_batch_borders_do_not_cut_groups(rows_per_batch):
-    table = keyed(everybody_alike(24) + [row for row, _ in synthetic_people(8, seed=4)])
-    whole = pa.concat_tables(edges([table], MODEL))
-    parts = [table.slice(start, rows_per_batch) for start in range(0, table.num_rows, rows_per_batch)]
-    pieces = pa.concat_tables(edges(parts, MODEL))
+@pytest.mark.parametrize("make", [everybody_alike, identical_texts, one_percent_alike, many_links_to_one])
+def test_the_cap_holds_where_everybody_came_after_the_counts_were_drawn(make):
+    drawn = count_all(raw(make(200)), MODEL)
+    per_account = Counter(name for pair in candidate_pairs(make(1_500), drawn) for name in pair)
+    assert max(per_account.values()) <= MODEL.blocking.candidates_max
+
+
+def test_accounts_that_came_since_meet_by_what_nobody_had():
+    drawn = count_all(raw([row for row, _ in synthetic_people(50, seed=6)]), MODEL)
+    late = [account("x", "zorblaxq", id="1"), account("tiktok", "zorblaxq", id="2")]
+    assert ("1", "2") in candidate_pairs(late, drawn)
+    star = [account("x", "quixley", id="1"), account("tiktok", "other", links=["x:quixley"], id="2")]
+    assert ("1", "2") in candidate_pairs(star, drawn)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_parts_of_the_keys_have_all_edges_between_them(parts):
+    table = prepared(everybody_alike(24) + [row for row, _ in synthetic_people(8, seed=4)])
+    whole = pa.concat_tables(edges(table, MODEL))
+    pieces = pa.concat_tables(found for part in range(parts) for found in edges(table, MODEL, part=part, parts=parts))
     order = [
         ("left_platform", "ascending"),
         ("left_id", "ascending"),

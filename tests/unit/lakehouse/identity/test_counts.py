@@ -1,39 +1,50 @@
-"""Key counts: never too low, exact but for few collisions, the same however the keys are split."""
+"""Key counts: exact up to their maximum, the same however the keys are split, and the same after they were stored."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from lakehouse.identity.counts import COUNT_MAX, bucket_count, partial_counts, total
+from lakehouse.identity.counts import COUNT_MAX, Counts, digest_of, partial_counts, total
 
 
 def _keys(accounts: int) -> np.ndarray:
-    """30 keys an account, every tenth of them shared by three accounts."""
+    """30 keys an account, every tenth of them shared by three accounts, one by a thousand."""
     rare = np.arange(accounts * 27, dtype=np.uint64) * np.uint64(2_654_435_761)
     shared = np.repeat(np.arange(accounts, dtype=np.uint64) + np.uint64(10**18), 3)
-    return np.concatenate([rare, shared])
+    return np.concatenate([rare, shared, np.full(1_000, 7, dtype=np.uint64)])
 
 
-def test_counts_are_upper_bounds_and_mostly_exact():
-    keys = _keys(20_000)
-    counts = total([partial_counts(keys, bucket_count(20_000))], bucket_count(20_000))
+def test_counts_are_exact_and_saturate():
+    keys = _keys(2_000)
+    counts = total([partial_counts(keys)], 2_000)
     distinct, true = np.unique(keys, return_counts=True)
-    found = counts.of(distinct)
-    assert (found >= true).all()
-    assert (found != true).mean() < 0.05
+    assert counts.of(distinct).tolist() == np.minimum(true, COUNT_MAX).tolist()
+    assert counts.of(np.array([123_456_789], dtype=np.uint64)).tolist() == [1]
 
 
-def test_a_small_set_of_accounts_is_counted_exactly_but_for_one_in_a_thousand():
-    keys = _keys(500)
-    counts = total([partial_counts(keys, bucket_count(500))], bucket_count(500))
-    distinct, true = np.unique(keys, return_counts=True)
-    assert (counts.of(distinct) != true).mean() < 0.001 * 2
+def test_only_shared_keys_are_listed():
+    assert len(total([partial_counts(_keys(300))], 300).keys) == 301
 
 
-def test_partial_counts_add_up_and_saturate():
-    keys, size = np.concatenate([_keys(300), np.full(1_000, 7, dtype=np.uint64)]), bucket_count(300)
-    whole = total([partial_counts(keys, size)], size)
-    split = total([partial_counts(part, size) for part in np.array_split(keys, 7)], size)
-    assert (whole.table == split.table).all()
-    assert whole.of(np.array([7], dtype=np.uint64)).tolist() == [COUNT_MAX]
-    assert whole.of(np.array([123_456_789], dtype=np.uint64)).tolist() == [1]
+def test_partial_counts_add_up():
+    keys = _keys(300)
+    whole = total([partial_counts(keys)], 300)
+    split = total([partial_counts(part) for part in np.array_split(keys, 7)], 300)
+    assert (whole.keys == split.keys).all()
+    assert (whole.uses == split.uses).all()
+
+
+def test_stored_counts_are_the_same_and_name_their_model():
+    counts = total([partial_counts(_keys(300))], 300)
+    body = counts.to_bytes("identity-9")
+    found, model = Counts.from_bytes(body)
+    assert (model, found.accounts) == ("identity-9", 300)
+    assert (found.keys == counts.keys).all()
+    assert (found.uses == counts.uses).all()
+    assert digest_of(body) == digest_of(counts.to_bytes("identity-9")) != digest_of(counts.to_bytes("identity-10"))
+
+
+def test_no_accounts_have_no_keys():
+    counts = total([], 0)
+    assert counts.of(np.array([[1, 2]], dtype=np.uint64)).tolist() == [[1, 1]]
+    assert Counts.from_bytes(counts.to_bytes("m"))[0].accounts == 0

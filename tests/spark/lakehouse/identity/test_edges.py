@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, EDGES, LINKS
-from lakehouse.identity.steps import build_creator_ids, build_edges
+from lakehouse.identity.creators import build_creator_ids
+from lakehouse.identity.edges import build_edges
 from lakehouse.ops.steps import StepContext
 from tests.identity_accounts import account, resolve, synthetic_people
 

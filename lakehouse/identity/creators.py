@@ -1,134 +1,30 @@
-"""Steps: accounts and links -> `silver_identity__edges` -> `silver_identity__creator_ids` and `..._aliases`.
-
-Spark moves the rows; what happens to them is the pure core. Edges are recomputed in full, with a bounded number of
-candidates per account; ids are derived from the edges, the old ids and the aliases.
-"""
+"""Step: edges, old ids and judgements -> `silver_identity__creator_ids` and `..._aliases`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark import StorageLevel
-from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import from_arrow_schema
 
-from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, EDGES, LINKS
+from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, EDGES
 from lakehouse.identity.cluster import Graph, cluster, confidence, judge
-from lakehouse.identity.counts import Counts, bucket_count, total
-from lakehouse.identity.engine import Accounts, count_keys
+from lakehouse.identity.engine import Accounts
 from lakehouse.identity.ids import Assignment, Member, assign
 from lakehouse.identity.judgements import read as read_judgements
 from lakehouse.identity.judgements import standing
 from lakehouse.identity.model import Model, default_model
-from lakehouse.identity.nodes import RAW
-from lakehouse.identity.pairs import KEYED, SORTED_BY, edges, explode, prepare
 from lakehouse.ops.steps import Report, StepContext
-from lakehouse.silver.links import ACCOUNT_LINK, EMAIL_LINK, WEBSITE_LINK
-from lakehouse.silver.mentions import BIO, DECLARED, POST
 from lakehouse.storage.keys import Keys, frame_of
 from lakehouse.storage.picking import GONE, KIND, differing
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
     from lakehouse.contracts.tables import TableSpec
     from lakehouse.storage.lake import Lake
 
-Batches = Iterator[pa.RecordBatch]
-Work = Callable[[Iterator[pa.Table]], Iterable[pa.Table]]
-
-EVIDENCE_RANK = {DECLARED: 1, BIO: 2, POST: 3}
-"""Of more links than are kept, the strongest evidence stays."""
 _KEY = ("platform", "platform_account_id")
 _EDGE_ENDS = ("left_platform", "left_id", "right_platform", "right_id", "log_odds")
-
-
-def build_edges(ctx: StepContext) -> Report:
-    """Score every candidate pair and replace the edges.
-
-    Returns:
-        Accounts read, edges written, and how many keys were over the cap.
-    """
-    model = default_model()
-    raw = raw_accounts(ctx.lake.read(ACCOUNTS), ctx.lake.read(LINKS), model).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        accounts = raw.count()
-        counts = count_keys_of(raw, accounts, model)
-        ctx.lake.replace(EDGES, score_edges(raw, counts, model))
-    finally:
-        raw.unpersist()
-    written = ctx.lake.count(EDGES)
-    oversized = int((counts.table > model.blocking.key_size_max).sum())
-    ctx.log(f"{written:,} edges between {accounts:,} accounts; {oversized:,} oversized keys compared in windows")
-    return Report(rows_in=accounts, rows_out=written, metadata={"keys_oversized": oversized, "model": model.version})
-
-
-def raw_accounts(accounts: DataFrame, links: DataFrame, model: Model) -> DataFrame:
-    """Rows of `nodes.RAW`: accounts with the targets, domains and address hashes of their links."""
-    listed = model.links.listed_max
-    target = F.concat_ws(":", "target_platform", "target_key")
-    rank = F.element_at(
-        F.create_map(*(F.lit(part) for item in EVIDENCE_RANK.items() for part in item)), F.col("evidence_code")
-    )
-    ranked = F.struct(rank.alias("rank"), target.alias("target"), F.col("evidence_code").alias("evidence"))
-    is_own_site = F.col("evidence_code") != POST
-    folded = links.groupBy(*_KEY).agg(
-        _kept(ranked, F.col("link_type_code") == ACCOUNT_LINK, listed).alias("ranked"),
-        _kept(F.col("target_key"), (F.col("link_type_code") == WEBSITE_LINK) & is_own_site, listed).alias("sites"),
-        _kept(F.col("target_key"), F.col("link_type_code") == EMAIL_LINK, listed).alias("addresses"),
-    )
-    joined = accounts.join(folded, list(_KEY), "left")
-    nothing = F.array().cast("array<string>")
-    site = F.array_compact(F.array("website_domain"))
-    return joined.select(
-        *_KEY,
-        "handle_key",
-        "display_name",
-        "bio",
-        "country_code",
-        "language_code",
-        "followers_count",
-        F.array_union(site, F.coalesce("sites", nothing)).alias("domains"),
-        F.array_union(F.coalesce("email_hashes", nothing), F.coalesce("addresses", nothing)).alias("emails"),
-        F.transform(
-            "ranked", lambda link: F.struct(link["target"].alias("target"), link["evidence"].alias("evidence"))
-        ).alias("links"),
-    )
-
-
-def count_keys_of(raw: DataFrame, accounts: int, model: Model) -> Counts:
-    """Frequencies of all keys, collected as the buckets that more than one account fills."""
-    size = bucket_count(accounts)
-
-    def count(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        for table in tables:
-            buckets, counts = count_keys(table, size, model)
-            yield pa.table({"bucket": pa.array(buckets, pa.int64()), "uses": pa.array(counts, pa.int64())})
-
-    partial = raw.mapInArrow(_over_tables(count, RAW), "bucket long, uses long")
-    filled = partial.groupBy("bucket").agg(F.sum("uses").alias("uses")).where("uses > 1").toArrow()
-    return total([(filled.column("bucket").to_numpy(), filled.column("uses").to_numpy())], size)
-
-
-def score_edges(raw: DataFrame, counts: Counts, model: Model) -> DataFrame:
-    """Edges of all accounts: one shuffle on the key, attributes carried, pairs scored where they meet."""
-    shared = raw.sparkSession.sparkContext.broadcast(counts.table)
-
-    def key(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        frozen = Counts(shared.value)
-        for table in tables:
-            yield explode(prepare(table, frozen, model))
-
-    def pair(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        return edges(tables, model)
-
-    keyed = raw.mapInArrow(_over_tables(key, RAW), from_arrow_schema(KEYED))
-    ordered = keyed.repartition("key").sortWithinPartitions(*SORTED_BY)
-    return ordered.mapInArrow(_over_tables(pair, KEYED), from_arrow_schema(EDGES.arrow_schema()))
 
 
 def build_creator_ids(ctx: StepContext) -> Report:
@@ -173,21 +69,6 @@ def _write(lake: Lake, spec: TableSpec, rows: pa.Table, old: pa.Table) -> None:
         changed = found.filter(pc.field(KIND) != GONE).select(rows.column_names)
         keys = Keys.of_frame(frame_of(lake.spark, found.select(spec.key)))
         lake.upsert(spec, frame_of(lake.spark, changed), of=keys)
-
-
-def _kept(value: Column, condition: Column, most: int) -> Column:
-    """Distinct values where a condition holds, the smallest `most` of them."""
-    return F.slice(F.array_sort(F.collect_set(F.when(condition, value))), 1, most)
-
-
-def _over_tables(work: Work, schema: pa.Schema) -> Callable[[Batches], Batches]:
-    """A function over Arrow tables of `schema` as Spark's `mapInArrow` wants it."""
-
-    def run(batches: Batches) -> Batches:
-        for table in work(pa.Table.from_batches([batch]).cast(schema) for batch in batches):
-            yield from table.to_batches()
-
-    return run
 
 
 def _members(table: pa.Table) -> list[Member]:

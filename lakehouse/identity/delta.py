@@ -1,0 +1,169 @@
+"""Which pairs a change of some accounts brings and takes away; every other edge stays as it is.
+
+What an account takes depends on itself and the frozen counts alone (`keys.py`), so accounts that changed meet others under their old
+and their new keys only. Among the others, a pair comes or goes where a changed account stood or stands between the two in a key
+that outgrew its share. Edges of the whole set are therefore always those that a computation from nothing finds with the same counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.identity.counts import Counts
+from lakehouse.identity.engine import SEPARATOR, prepare_all
+from lakehouse.identity.model import Model
+from lakehouse.identity.pairs import INDEX, SCORED_AT_ONCE, Meetings, meetings, scored
+
+ENDS = ("left_platform", "left_id", "right_platform", "right_id")
+PAIRS = pa.schema([pa.field(name, pa.string()) for name in ENDS] + [pa.field("key", pa.int64())])
+"""A pair and the key under which it meets; the ends in any order."""
+_KEY = ("platform", "platform_account_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Accounts whose index row came, went or changed: as they were and as they are (rows of `INDEX`)."""
+
+    old: pa.Table
+    new: pa.Table
+
+    @property
+    def names(self) -> pa.Array:
+        """All of them, as `names_of` writes them."""
+        return pc.unique(pa.concat_arrays([names_of(self.old), names_of(self.new)]))
+
+    @property
+    def keys(self) -> np.ndarray:
+        """Keys that one of them takes or took, ascending."""
+        lists = [table.column("blocking_keys").combine_chunks().flatten().to_numpy() for table in (self.old, self.new)]
+        return np.unique(np.concatenate(lists))
+
+
+@dataclass(frozen=True, slots=True)
+class PairChange:
+    """`to_score`: pairs (rows of `PAIRS`) that have to be scored. `parted`: pairs of unchanged accounts that meet no more.
+
+    Whatever a changed account had before is to go as well.
+    """
+
+    to_score: pa.Table
+    parted: pa.Table
+
+
+def changed(old: pa.Table, new: pa.Table) -> Changed:
+    """Accounts that differ between two sets of `INDEX` rows of the same accounts, by digest and what they take."""
+    there = {name: row for row, name in enumerate(names_of(old).to_pylist())}
+    digests = old.column("node_digest").to_pylist()
+    same_old, same_new = set(), set()
+    for row, (name, digest) in enumerate(
+        zip(names_of(new).to_pylist(), new.column("node_digest").to_pylist(), strict=True)
+    ):
+        before = there.get(name)
+        if before is not None and digests[before] == digest:
+            same_old.add(before)
+            same_new.add(row)
+    return Changed(_without(old, same_old), _without(new, same_new))
+
+
+def neighbours(index: Iterable[pa.Table], what: Changed) -> pa.Table:
+    """Rows of an index that share a key with a changed account, the changed ones left out."""
+    keys, names = what.keys, what.names
+    found = [INDEX.empty_table()]
+    for batch in index:
+        lists = batch.column("blocking_keys").combine_chunks()
+        shares_one = pa.array(_any(lists, np.isin(lists.flatten().to_numpy(), keys)))
+        near = batch.filter(shares_one)
+        found.append(near.filter(pc.invert(pc.is_in(names_of(near), names))).select(INDEX.names).cast(INDEX))
+    return pa.concat_tables(found)
+
+
+def changed_pairs(others: pa.Table, what: Changed) -> PairChange:
+    """Pairs that come and go.
+
+    Args:
+        others: unchanged accounts that share a key with a changed one (`neighbours`).
+        what: the accounts that changed.
+    """
+    rows = pa.concat_tables([others, what.old, what.new]).combine_chunks()
+    first_old, first_new = others.num_rows, others.num_rows + what.old.num_rows
+    lists = rows.column("blocking_keys").combine_chunks()
+    flat = lists.flatten().to_numpy()
+    owner = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).to_numpy())
+    is_asked = np.isin(flat, what.keys)
+    before = meetings(rows, np.flatnonzero(is_asked & (owner < first_new)))
+    after = meetings(rows, np.flatnonzero(is_asked & ((owner < first_old) | (owner >= first_new))))
+    stayed_before = before.of((before.left < first_old) & (before.right < first_old))
+    stays = (after.left < first_old) & (after.right < first_old)
+    codes = [_codes(met, rows.num_rows) for met in (stayed_before, after)]
+    comes = ~stays | ~np.isin(codes[1], codes[0])
+    goes = ~np.isin(codes[0], codes[1][stays])
+    return PairChange(_named(rows, after.of(comes)), _named(rows, stayed_before.of(goes)))
+
+
+def score_pairs(raw: pa.Table, pairs: pa.Table, counts: Counts, model: Model) -> list[pa.Table]:
+    """Edges of some pairs that reach the model's floor.
+
+    Args:
+        raw: `RAW` rows of all accounts at their ends.
+        pairs: rows of `PAIRS`.
+        counts: the frozen counts.
+        model: the model.
+    """
+    table = prepare_all(raw, counts, model)
+    names = names_of(table)
+    ends = [pc.index_in(_end_names(pairs, side), names).to_numpy() for side in ("left", "right")]
+    met = Meetings(ends[0], ends[1], pairs.column("key").to_numpy())
+    starts = range(0, pairs.num_rows, SCORED_AT_ONCE)
+    chosen = (np.arange(start, min(start + SCORED_AT_ONCE, pairs.num_rows)) for start in starts)
+    return [scored(table, met.of(some), model) for some in chosen]
+
+
+def ends_of(pairs: pa.Table) -> pa.Table:
+    """Distinct accounts at the ends of some pairs: `platform`, `platform_account_id`."""
+    sides = [pairs.select(list(ENDS[at : at + 2])).rename_columns(list(_KEY)) for at in (0, 2)]
+    return pa.concat_tables(sides).group_by(list(_KEY)).aggregate([])
+
+
+def ordered(pairs: pa.Table) -> pa.Table:
+    """The keys of the edges of some pairs: the smaller account on the left."""
+    left, right = _end_names(pairs, "left"), _end_names(pairs, "right")
+    swap = pc.greater(left, right)
+    ends = [pc.if_else(swap, pairs.column(ENDS[(at + 2) % 4]), pairs.column(ENDS[at])) for at in range(4)]
+    return pa.table(dict(zip(ENDS, ends, strict=True)))
+
+
+def names_of(table: pa.Table) -> pa.Array:
+    """Platform and id of each row as one text, ordered as the two are."""
+    columns = [table.column(name).combine_chunks() for name in _KEY]
+    return pc.binary_join_element_wise(*columns, SEPARATOR)
+
+
+def _end_names(pairs: pa.Table, side: str) -> pa.Array:
+    columns = [pairs.column(f"{side}_{name}").combine_chunks() for name in ("platform", "id")]
+    return pc.binary_join_element_wise(*columns, SEPARATOR)
+
+
+def _without(table: pa.Table, rows: set[int]) -> pa.Table:
+    kept = np.ones(table.num_rows, dtype=bool)
+    kept[list(rows)] = False
+    return table.filter(pa.array(kept))
+
+
+def _any(lists: pa.ListArray, hits: np.ndarray) -> np.ndarray:
+    """Whether one of the flat values of each list is a hit."""
+    owner = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).to_numpy())
+    return np.asarray(np.bincount(owner[hits], minlength=len(lists)) > 0)
+
+
+def _codes(met: Meetings, rows: int) -> np.ndarray:
+    return np.asarray(np.minimum(met.left, met.right) * rows + np.maximum(met.left, met.right))
+
+
+def _named(rows: pa.Table, met: Meetings) -> pa.Table:
+    columns = [rows.column(name).take(pa.array(side)) for side in (met.left, met.right) for name in _KEY]
+    return pa.Table.from_arrays([*columns, pa.array(met.key, pa.int64())], schema=PAIRS)
