@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.identity.counts import Counts
-from lakehouse.identity.engine import SEPARATOR, prepare_all
+from lakehouse.identity.engine import prepare_all
+from lakehouse.identity.ids import SEPARATOR
 from lakehouse.identity.model import Model
 from lakehouse.identity.pairs import INDEX, SCORED_AT_ONCE, Meetings, meetings, scored
 

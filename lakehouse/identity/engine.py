@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from lakehouse.identity.cluster import Graph, Judged
 from lakehouse.identity.counts import Counts, partial_counts, total
 from lakehouse.identity.hashing import ABSENT
+from lakehouse.identity.ids import SEPARATOR
 from lakehouse.identity.judgements import PAIR, Account, Judgement, Kind
 from lakehouse.identity.keys import potential_keys
 from lakehouse.identity.model import Model
@@ -23,8 +24,6 @@ from lakehouse.identity.pairs import edges, prepare
 
 BATCH_ROWS = 20_000
 """Accounts prepared at once: their key matrices take about 20 MB."""
-SEPARATOR = "\0"
-"""Joins platform and id into one text; occurs in neither."""
 
 
 def count_keys(raw: pa.Table, model: Model) -> tuple[np.ndarray, np.ndarray]:

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from lakehouse.contracts.tables import EDGES
 from lakehouse.errors import NotFoundError, SchemaError
 from lakehouse.identity.cluster import cluster, confidence
+from lakehouse.identity.delta import names_of
 from lakehouse.identity.engine import Accounts, find_edges
-from lakehouse.identity.ids import assign
+from lakehouse.identity.ids import ACCOUNT, MEMBER, assign
 from lakehouse.identity.model import Model, default_model
 from lakehouse.identity.nodes import RAW
 from lakehouse.settings import load_settings
@@ -86,16 +87,13 @@ def resolve_accounts(table: pa.Table, raw: pa.Table, edges: pa.Table, model: Mod
     accounts, _ = Accounts.of(raw)
     graph = accounts.graph(edges)
     labels = cluster(graph, model)
-    keys = list(zip(accounts.platforms.to_pylist(), accounts.ids.to_pylist(), strict=True))
-    assigned = assign([], {}, keys, [0] * len(keys), labels)
+    given = pa.table([accounts.platforms, accounts.ids, np.zeros(len(accounts.ids), dtype=np.int64)], schema=ACCOUNT)
+    members = assign(MEMBER.empty_table(), {}, given, labels).members
     certain = confidence(graph, labels, np.unique(labels), model)
-    creator = {member.account: member.creator_id for member in assigned.members}
-    found = {key: (creator[key], float(value)) for key, value in zip(keys, certain, strict=True)}
-    rows = [found[key] for key in _keys(raw)]
-    columns = [table.column("platform"), table.column("platform_account_id")]
-    return pa.Table.from_arrays(
-        [*columns, pa.array([row[0] for row in rows]), pa.array([row[1] for row in rows], pa.float64())], schema=OUT
-    )
+    place = pc.index_in(names_of(raw), names_of(members))
+    creator, confident = members.column("creator_id").take(place), pa.array(certain).take(place)
+    columns = [table.column("platform"), table.column("platform_account_id"), creator, confident]
+    return pa.Table.from_arrays(columns, schema=OUT)
 
 
 def as_given(edges: pa.Table, table: pa.Table, raw: pa.Table) -> pa.Table:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from lakehouse.errors import PermanentError
 from lakehouse.identity.cluster import Graph, cluster, judge
 from lakehouse.identity.engine import Accounts
-from lakehouse.identity.ids import assign, mint
+from lakehouse.identity.ids import ACCOUNT, MEMBER, assign, mint
 from lakehouse.identity.judgements import Judgement, Kind, Said, check
 from lakehouse.identity.model import default_model
+from tests import identity_oracle as oracle
 from tests.identity_accounts import resolve, synthetic_people
 
 pytestmark = pytest.mark.properties
@@ -32,9 +33,28 @@ snapshots = st.lists(
 
 
 def step(state, snapshot, order=None):
+    """The next assignment in the oracle's form, after checking that it is the oracle's."""
     accounts = list(snapshot) if order is None else [list(snapshot)[i] for i in order]
     old, aliases = (state.members, state.aliases) if state else ([], {})
-    return assign(old, aliases, accounts, [SEEN[a] for a in accounts], np.array([snapshot[a] for a in accounts]))
+    labels, seen = np.array([snapshot[a] for a in accounts]), [SEEN[a] for a in accounts]
+    found = assign(
+        rows_of(MEMBER, [(*row.account, row.first_seen_us, row.creator_id, row.is_anchor) for row in old]),
+        aliases,
+        rows_of(ACCOUNT, [(*account, us) for account, us in zip(accounts, seen, strict=True)]),
+        labels,
+    )
+    members = [
+        oracle.Member(tuple(row[:2]), *row[2:])
+        for row in zip(*(column.to_pylist() for column in found.members.columns), strict=True)
+    ]
+    expected = oracle.assign(old, aliases, accounts, seen, labels)
+    members = sorted(members, key=expected.members.index)
+    assert oracle.Assignment(members, found.aliases, found.lineage) == expected
+    return expected
+
+
+def rows_of(schema, rows):
+    return pa.table({name: [row[at] for row in rows] for at, name in enumerate(schema.names)}, schema=schema)
 
 
 def ids(state):
