@@ -18,7 +18,7 @@ from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, E
 from lakehouse.identity.cluster import Graph, cluster, confidence, judge
 from lakehouse.identity.delta import ENDS, ends_of, names_of
 from lakehouse.identity.engine import Accounts
-from lakehouse.identity.hashing import hash_strings
+from lakehouse.identity.hashing import among, hash_strings
 from lakehouse.identity.ids import ACCOUNT, MEMBER, SEPARATOR, Assignment, assign
 from lakehouse.identity.judgements import Judgement, standing
 from lakehouse.identity.judgements import read as read_judgements
@@ -128,9 +128,9 @@ def _closed(
         holders: hash of the account and of the creator of each row of `CREATOR_IDS`.
     """
     while True:
-        ids = holders[1][np.isin(holders[0], scope)]
-        found = [scope, holders[0][np.isin(holders[1], ids)]]
-        found += [edges[1 - side][np.isin(edges[side], scope)] for side in (0, 1)]
+        ids = np.unique(holders[1][among(holders[0], scope)])
+        found = [scope, holders[0][among(holders[1], ids)]]
+        found += [edges[1 - side][among(edges[side], scope)] for side in (0, 1)]
         wider = np.unique(np.concatenate(found))
         if len(wider) == len(scope):
             return scope
@@ -172,7 +172,7 @@ def _at(
     schema = spec.arrow_schema()
     found = [pa.schema([schema.field(name).with_nullable(True) for name in columns]).empty_table()]
     for batch in _streamed(lake, spec, columns):
-        hits = [np.isin(_hashes(batch, key), scope) for key in keys] if scope is not None else []
+        hits = [among(_hashes(batch, key), scope) for key in keys] if scope is not None else []
         found.append(batch.filter(pa.array(np.logical_or.reduce(hits))) if hits else batch)
     return pa.concat_tables(found).combine_chunks()
 

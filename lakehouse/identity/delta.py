@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from lakehouse.identity.counts import Counts
 from lakehouse.identity.engine import prepare_all
+from lakehouse.identity.hashing import among
 from lakehouse.identity.ids import SEPARATOR
 from lakehouse.identity.model import Model
 from lakehouse.identity.pairs import INDEX, SCORED_AT_ONCE, Meetings, meetings, scored
@@ -77,7 +78,7 @@ def neighbours(index: Iterable[pa.Table], what: Changed) -> pa.Table:
     found = [INDEX.empty_table()]
     for batch in index:
         lists = batch.column("blocking_keys").combine_chunks()
-        shares_one = pa.array(_any(lists, np.isin(lists.flatten().to_numpy(), keys)))
+        shares_one = pa.array(_any(lists, among(lists.flatten().to_numpy(), keys)))
         near = batch.filter(shares_one)
         found.append(near.filter(pc.invert(pc.is_in(names_of(near), names))).select(INDEX.names).cast(INDEX))
     return pa.concat_tables(found)
@@ -95,7 +96,7 @@ def changed_pairs(others: pa.Table, what: Changed) -> PairChange:
     lists = rows.column("blocking_keys").combine_chunks()
     flat = lists.flatten().to_numpy()
     owner = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).to_numpy())
-    is_asked = np.isin(flat, what.keys)
+    is_asked = among(flat, what.keys)
     before = meetings(rows, np.flatnonzero(is_asked & (owner < first_new)))
     after = meetings(rows, np.flatnonzero(is_asked & ((owner < first_old) | (owner >= first_new))))
     stayed_before = before.of((before.left < first_old) & (before.right < first_old))

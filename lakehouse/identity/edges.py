@@ -34,11 +34,10 @@ from lakehouse.identity.delta import (
     score_pairs,
 )
 from lakehouse.identity.engine import count_keys, prepare_all
-from lakehouse.identity.keys import is_lone
 from lakehouse.identity.model import Model, default_model
 from lakehouse.identity.nodes import RAW, lengths
 from lakehouse.identity.packing import pack, unpack
-from lakehouse.identity.pairs import INDEX, edges, part_of, prepare
+from lakehouse.identity.pairs import INDEX, edges, part_of, prepare, without_lone
 from lakehouse.ops.derive import ACCOUNT_KEY, touched
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.links import ACCOUNT_LINK, EMAIL_LINK, WEBSITE_LINK
@@ -63,7 +62,7 @@ PART_ACCOUNTS = 60_000
 """Accounts for each part of the keys: a part holds about four times as many rows, 100 MB."""
 PACKED_ROWS = 50_000
 """Rows that are split into parts at once."""
-_INDEX_PART, _NO_PART = -1, -2
+_INDEX_PART = -1
 _PACKED = "part int, body binary"
 _COUNTS, _EDGES, _BLOCKING = "counts", "edges", "blocking"
 
@@ -117,7 +116,7 @@ def raw_accounts(accounts: DataFrame, links: DataFrame, model: Model) -> DataFra
         _kept(F.col("target_key"), (F.col("link_type_code") == WEBSITE_LINK) & is_own_site, listed_max).alias("sites"),
         _kept(F.col("target_key"), F.col("link_type_code") == EMAIL_LINK, listed_max).alias("addresses"),
     )
-    joined = accounts.join(folded, list(ACCOUNT_KEY), "left")
+    joined = accounts.join(folded.hint("shuffle_hash"), list(ACCOUNT_KEY), "left")
     nothing = F.array().cast("array<string>")
     site = F.array_compact(F.array("website_domain"))
     return joined.select(
@@ -198,9 +197,8 @@ def key_accounts(raw: DataFrame, counts: Counts, model: Model, parts: int, *, on
     def key(batches: Batches) -> Batches:
         frozen = Counts(*shared.value)
         for table in _gathered(batches, lambda batch: prepare(pa.Table.from_batches([batch]).cast(RAW), frozen, model)):
-            yield _packed(
-                [(_INDEX_PART, table.select(INDEX.names)), *_parted(table, frozen, parts, only_shared=only_shared)]
-            )
+            met = without_lone(table, frozen) if only_shared else table
+            yield _packed([(_INDEX_PART, table.select(INDEX.names)), *_parted(met, parts)])
 
     return raw.mapInArrow(key, _PACKED)
 
@@ -352,13 +350,10 @@ def _gathered(batches: Batches, work: Callable[[pa.RecordBatch], pa.Table]) -> I
         yield pa.concat_tables(held).combine_chunks()
 
 
-def _parted(table: pa.Table, counts: Counts, parts: int, *, only_shared: bool) -> Iterator[tuple[int, pa.Table]]:
+def _parted(table: pa.Table, parts: int) -> Iterator[tuple[int, pa.Table]]:
     """`PREPARED` rows by part of the keys."""
-    lists, shares = (table.column(name).combine_chunks() for name in ("blocking_keys", "blocking_shares"))
-    keys, owner = lists.flatten().to_numpy(), np.repeat(np.arange(len(lists)), lengths(lists))
-    part = part_of(keys, parts)
-    if only_shared:
-        part = np.where(is_lone(keys, shares.flatten().to_numpy(), counts), _NO_PART, part)
+    lists = table.column("blocking_keys").combine_chunks()
+    owner, part = np.repeat(np.arange(len(lists)), lengths(lists)), part_of(lists.flatten().to_numpy(), parts)
     for number in range(parts):
         rows = np.unique(owner[part == number])
         if len(rows):

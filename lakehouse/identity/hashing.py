@@ -65,6 +65,13 @@ def combine(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.where((left == ABSENT) | (right == ABSENT), ABSENT, joined)
 
 
+def among(values: np.ndarray, listed: np.ndarray) -> np.ndarray:
+    """Which values are in a list of distinct ones in ascending order."""
+    if not len(listed):
+        return np.zeros(values.shape, dtype=bool)
+    return np.asarray(listed[np.minimum(np.searchsorted(listed, values), len(listed) - 1)] == values)
+
+
 def row_digests(columns: list[pa.Array]) -> np.ndarray:
     """64-bit digest (signed) of each row of some columns of texts, numbers or lists of texts."""
     digests = np.zeros(len(columns[0]) if columns else 0, dtype=np.uint64)

@@ -46,8 +46,6 @@ _TEXTS = [
     "name_stem",
     "country_code",
     "language_code",
-    "own_handle",
-    "own_id",
     "sort_text",
 ]
 _LISTS = {"tokens": "token_bits", "domains": "domain_bits", "emails": "email_bits", "links": "link_bits"}

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from lakehouse.contracts.tables import EDGES
 from lakehouse.identity.counts import Counts
 from lakehouse.identity.hashing import ABSENT, Kind, kind_of, mix, row_digests
-from lakehouse.identity.keys import potential_keys, prefix_hashes, select_keys
+from lakehouse.identity.keys import is_lone, potential_keys, prefix_hashes, select_keys
 from lakehouse.identity.model import Model, probability
 from lakehouse.identity.nodes import NODE, READ, forms, lengths, nodes
 from lakehouse.identity.signals import Pairs, score
@@ -62,6 +62,17 @@ def prepare(raw: pa.Table, counts: Counts, model: Model) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=PREPARED)
 
 
+def without_lone(table: pa.Table, counts: Counts) -> pa.Table:
+    """`PREPARED` rows without keys that one account alone has, by counts of these very accounts."""
+    keys, shares = (table.column(name).combine_chunks() for name in ("blocking_keys", "blocking_shares"))
+    flat = keys.flatten().to_numpy(), shares.flatten().to_numpy()
+    kept = ~is_lone(flat[0], flat[1], counts)
+    left = np.bincount(np.repeat(np.arange(len(keys)), lengths(keys))[kept], minlength=len(keys))
+    offsets = pa.array(np.r_[0, np.cumsum(left)], pa.int32())
+    lists = [pa.ListArray.from_arrays(offsets, pa.array(values[kept])) for values in flat]
+    return pa.Table.from_arrays([*table.columns[: -len(lists)], *lists], schema=table.schema)
+
+
 def part_of(keys: np.ndarray, parts: int) -> np.ndarray:
     """Which of so many parts each key belongs to; pairs of a part are found without the others."""
     return (mix(keys.view(np.uint64)) % np.uint64(parts)).astype(np.int64)
@@ -97,12 +108,10 @@ def meetings(table: pa.Table, entries: np.ndarray) -> Meetings:
 
 def scored(table: pa.Table, met: Meetings, model: Model) -> pa.Table:
     """Edges (rows of `EDGE`) of the pairs above the floor; the smaller (platform, id) is on the left."""
-    sides = (table.take(pa.array(met.left)), table.take(pa.array(met.right)))
-    swap = _is_after(*sides)
+    swap = _is_after(table, met.left, met.right)
     left, right = np.where(swap, met.right, met.left), np.where(swap, met.left, met.right)
-    pairs = (
-        Pairs(table.take(pa.array(left)), table.take(pa.array(right)), model) if swap.any() else Pairs(*sides, model)
-    )
+    compared = table.select(NODE.names)
+    pairs = Pairs(compared.take(pa.array(left)), compared.take(pa.array(right)), model)
     result = score(pairs)
     rows = np.flatnonzero(result.log_odds >= model.thresholds.floor)
     kept = pa.array(rows)
@@ -149,11 +158,12 @@ def _ranks(table: pa.Table, rows: np.ndarray) -> np.ndarray:
     return rank[place]
 
 
-def _is_after(left: pa.Table, right: pa.Table) -> np.ndarray:
+def _is_after(table: pa.Table, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Whether (platform, id) of the left row is the larger."""
-    platform, ids = ((left.column(n), right.column(n)) for n in ("platform", "platform_account_id"))
+    names = [table.column(name).combine_chunks() for name in ("platform", "platform_account_id")]
+    platform, ids = ([column.take(pa.array(side)) for side in (left, right)] for column in names)
     is_after = pc.or_(pc.greater(*platform), pc.and_(pc.equal(*platform), pc.greater(*ids)))
-    return np.asarray(is_after.to_numpy(), dtype=bool)
+    return np.asarray(is_after.to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _first_common(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -114,9 +114,14 @@ def _link_votes(pairs: Pairs) -> Iterator[Vote]:
     """Links from one side to the other: mutual, or one-way less the popularity of its target."""
     forward, backward = _declared(pairs.left, pairs.right, pairs.model), _declared(pairs.right, pairs.left, pairs.model)
     mutual = (forward > 0) & (backward > 0)
-    yield pairs.vote("link", "mutual", mutual, forward, "own_handle")
-    yield pairs.vote("link", "one_way", (forward > 0) & ~mutual, forward, "own_handle")
-    yield pairs.vote("link", "one_way", (backward > 0) & ~mutual, backward, "own_handle")
+    for level, mask, bits in (
+        ("mutual", mutual, forward),
+        ("one_way", (forward > 0) & ~mutual, forward),
+        ("one_way", (backward > 0) & ~mutual, backward),
+    ):
+        rows = np.flatnonzero(mask)
+        shown = [_own_names(side, rows, "handle_key") for side in (pairs.left, pairs.right)]
+        yield Vote(f"link:{level}", rows, pairs.model.weigh("link", level, bits[rows]), *shown)
 
 
 def _declared(source: pa.Table, target: pa.Table, model: Model) -> np.ndarray:
@@ -125,8 +130,8 @@ def _declared(source: pa.Table, target: pa.Table, model: Model) -> np.ndarray:
     parents = np.repeat(np.arange(len(links)), lengths(links))
     values = links.flatten()
     hit = np.zeros(len(parents), dtype=bool)
-    for own in ("own_handle", "own_id"):
-        named = target.column(own).combine_chunks().take(pa.array(parents))
+    for key in ("handle_key", "platform_account_id"):
+        named = _own_names(target, parents, key)
         hit |= pc.fill_null(pc.equal(values, named), fill_value=False).to_numpy(zero_copy_only=False)
     bits = _flat_bits(source, "link_bits")
     best = np.zeros(len(links))
@@ -135,6 +140,12 @@ def _declared(source: pa.Table, target: pa.Table, model: Model) -> np.ndarray:
     popularity = np.log2(np.maximum(inbound / model.links.inbound_free, 1.0))
     weaker = np.maximum(best - model.shared.bits_per_doubling * popularity, 1.0)
     return np.where(best > 0, weaker, 0.0)
+
+
+def _own_names(side: pa.Table, rows: np.ndarray, key: str) -> pa.Array:
+    """What a link to each of some accounts says: `platform:key`."""
+    columns = (side.column(name).combine_chunks().take(pa.array(rows)) for name in ("platform", key))
+    return pc.binary_join_element_wise(*columns, ":")
 
 
 def _shared_votes(pairs: Pairs, name: str, signal: str) -> Iterator[Vote]:
