@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.identity_scale import DELTA, SKEW, SYNTHETIC, deltas, skew, synthetic
 from benchmarks.report import Figure, publish
 from lakehouse.identity.model import default_model
 from lakehouse.identity.nodes import forms
@@ -80,11 +81,18 @@ class Pool:
 
 def main() -> None:
     """Measure and publish."""
+    asked = os.environ.get("PART")
+    for part, measure in PARTS.items():
+        if asked in {None, "", part}:
+            publish("identity", list(measure()), command="make bench-identity", replaces=(part,))
+
+
+def _real() -> Iterator[Figure]:
     data = os.environ.get("CREATORLAKE_TEST_DATA")
-    if not data:
-        sys.stdout.write("CREATORLAKE_TEST_DATA names no folder of real files: nothing is measured.\n")
-        return
-    publish("identity", list(real(Path(data))), command="make bench-identity", replaces=(REAL,))
+    if data:
+        yield from real(Path(data))
+    else:
+        sys.stdout.write("CREATORLAKE_TEST_DATA names no folder of real files: known people are left out.\n")
 
 
 def real(data: Path) -> Iterator[Figure]:
@@ -241,6 +249,9 @@ def _key(row: Row) -> Key:
 def _may_go(row: Row, name: str) -> bool:
     return name != "display_name" or row["handle_key"] is not None
 
+
+PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {REAL: _real, SYNTHETIC: synthetic, DELTA: deltas, SKEW: skew}
+"""What can be measured alone by `PART=`."""
 
 if __name__ == "__main__":
     main()

@@ -13,7 +13,7 @@ import pyarrow as pa
 from lakehouse.contracts.tables import EDGES
 from lakehouse.identity.cluster import Graph, cluster
 from lakehouse.identity.engine import Accounts, find_edges
-from lakehouse.identity.model import default_model
+from lakehouse.identity.model import Model, default_model
 from lakehouse.identity.nodes import RAW
 from lakehouse.identity.quality import Quality, quality
 from lakehouse.silver.countries import country_code
@@ -68,8 +68,8 @@ class Outcome:
         return frozenset(frozenset(group) for group in groups.values())
 
 
-def resolve(rows: list[Row]) -> Outcome:
-    model, table = default_model(), raw(rows)
+def resolve(rows: list[Row], model: Model | None = None) -> Outcome:
+    model, table = model or default_model(), raw(rows)
     edges = pa.concat_tables([EDGES.arrow_schema().empty_table(), *find_edges(table, model)])
     accounts, _ = Accounts.of(table)
     graph = accounts.graph(edges)

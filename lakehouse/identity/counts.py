@@ -7,6 +7,7 @@ each. A key that is not listed had one account or none when the counts were draw
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 COUNT_MAX = 255
 """Counts saturate here (one byte); every cap lies far below."""
-_ACCOUNTS, _MODEL = b"accounts", b"model"
+_ACCOUNTS = "accounts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +33,22 @@ class Counts:
         at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return np.where(self.keys[at] == keys, self.uses[at], 1).astype(np.int64)
 
-    def to_bytes(self, model_version: str) -> bytes:
-        """An Arrow file that also names the model that the keys were made by."""
-        said = {_ACCOUNTS: str(self.accounts), _MODEL: model_version}
-        table = pa.table({"key": self.keys, "uses": self.uses}).replace_schema_metadata(said)
+    def to_bytes(self, said: Mapping[str, str]) -> bytes:
+        """An Arrow file that also keeps what is `said` of the counts."""
+        notes = {_ACCOUNTS: str(self.accounts)} | dict(said)
+        table = pa.table({"key": self.keys, "uses": self.uses}).replace_schema_metadata(notes)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
             writer.write_table(table)
         return bytes(sink.getvalue())
 
     @classmethod
-    def from_bytes(cls, body: bytes) -> tuple[Counts, str]:
-        """Counts and the version of their model from `to_bytes`."""
+    def from_bytes(cls, body: bytes) -> tuple[Counts, dict[str, str]]:
+        """Counts and what was said of them from `to_bytes`."""
         table = pa.ipc.open_file(pa.BufferReader(body)).read_all()
-        said = table.schema.metadata
+        said = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
         keys, uses = (table.column(name).to_numpy() for name in ("key", "uses"))
-        return cls(keys, uses, int(said[_ACCOUNTS])), said[_MODEL].decode()
+        return cls(keys, uses, int(said.pop(_ACCOUNTS))), said
 
 
 def digest_of(body: bytes) -> str:

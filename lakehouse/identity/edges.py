@@ -8,8 +8,8 @@ with another model, where the number of accounts has moved by more than `DRIFT`,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from lakehouse.contracts.layout import IDENTITY_COUNTS
 from lakehouse.contracts.tables import ACCOUNTS, BLOCKING, EDGES, LINKS, TableSpec
 from lakehouse.errors import NotFoundError
+from lakehouse.identity.calibration import BINS, Calibration, Tally, fit, shared_platform
 from lakehouse.identity.counts import Counts, digest_of, listed
 from lakehouse.identity.delta import (
     ENDS,
@@ -33,11 +34,11 @@ from lakehouse.identity.delta import (
     ordered,
     score_pairs,
 )
-from lakehouse.identity.engine import count_keys, prepare_all
+from lakehouse.identity.engine import TALLIED, count_keys, prepare_all
 from lakehouse.identity.model import Model, default_model
 from lakehouse.identity.nodes import RAW, lengths
 from lakehouse.identity.packing import pack, unpack
-from lakehouse.identity.pairs import INDEX, edges, part_of, prepare, without_lone
+from lakehouse.identity.pairs import INDEX, edges, part_of, prepare, tally_pairs, without_lone
 from lakehouse.ops.derive import ACCOUNT_KEY, touched
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.links import ACCOUNT_LINK, EMAIL_LINK, WEBSITE_LINK
@@ -64,15 +65,31 @@ PACKED_ROWS = 50_000
 """Rows that are split into parts at once."""
 _INDEX_PART = -1
 _PACKED = "part int, body binary"
+_MODEL, _CALIBRATION = "model", "calibration"
 _COUNTS, _EDGES, _BLOCKING = "counts", "edges", "blocking"
 
 
 @dataclass(frozen=True, slots=True)
 class _Frozen:
-    """Frequencies and the digest of their object."""
+    """Frequencies, the model with what its scores are worth by them, and the digest of the object that keeps both."""
 
     counts: Counts
+    model: Model
     digest: str
+
+    @classmethod
+    def of(cls, body: bytes, model: Model) -> _Frozen | None:
+        """From the object; None where it was made by another version of the model."""
+        counts, said = Counts.from_bytes(body)
+        if said[_MODEL] != model.version:
+            return None
+        own = replace(model, calibration=Calibration.from_json(said[_CALIBRATION]))
+        return cls(counts, own, digest_of(body))
+
+    def to_bytes(self) -> bytes:
+        """The object."""
+        said = {_MODEL: self.model.version, _CALIBRATION: self.model.calibration.to_json()}
+        return self.counts.to_bytes(said)
 
 
 def build_edges(ctx: StepContext) -> Report:
@@ -83,7 +100,7 @@ def build_edges(ctx: StepContext) -> Report:
     """
     model, accounts = default_model(), ctx.lake.count(ACCOUNTS)
     stored = _stored(ctx.lake, model, accounts)
-    compared = _follow(ctx, stored, model) if stored is not None and _is_as_left(ctx, stored) else None
+    compared = _follow(ctx, stored) if stored is not None and _is_as_left(ctx, stored) else None
     frozen = stored if stored is not None and compared is not None else _build(ctx, stored, accounts, model)
     written = ctx.lake.count(EDGES)
     oversized = int((frozen.counts.uses > model.blocking.key_size_max).sum())
@@ -139,32 +156,56 @@ def raw_accounts(accounts: DataFrame, links: DataFrame, model: Model) -> DataFra
 
 
 def _build(ctx: StepContext, frozen: _Frozen | None, accounts: int, model: Model) -> _Frozen:
-    """Compare all accounts and replace both tables; without frequencies draw and store them first."""
+    """Compare all accounts and replace both tables; without frozen frequencies draw and store them first."""
     raw = raw_accounts(ctx.lake.read(ACCOUNTS), ctx.lake.read(LINKS), model)
     parts = max(accounts // PART_ACCOUNTS, ctx.settings.shuffle_partitions)
     if frozen is None:
         raw = raw.persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        is_drawn, frozen = frozen is None, frozen or _drawn(ctx.lake, raw, accounts, model)
-        keyed = key_accounts(raw, frozen.counts, model, parts, only_shared=is_drawn).persist(
+        counts = frozen.counts if frozen is not None else count_keys_of(raw, accounts, model)
+        keyed = key_accounts(raw, counts, model, parts, only_shared=frozen is None).persist(
             StorageLevel.MEMORY_AND_DISK
         )
         try:
+            kept = frozen or _drawn(ctx.lake, keyed, counts, model, parts)
             ctx.lake.replace(BLOCKING, index_of(keyed))
-            ctx.lake.replace(EDGES, score_edges(keyed, parts, model))
+            ctx.lake.replace(EDGES, score_edges(keyed, parts, kept.model))
         finally:
             keyed.unpersist()
     finally:
         raw.unpersist()
+    return kept
+
+
+def _drawn(lake: Lake, keyed: DataFrame, counts: Counts, model: Model, parts: int) -> _Frozen:
+    """Frequencies, and what scores are worth by the pairs of some parts of the keys, stored for the nights to come."""
+    asked = max(parts * TALLIED // max(counts.accounts, 1), 1)
+    found = tally_of_parts(
+        keyed.where(F.col("part").between(0, asked - 1)), parts, replace(model, calibration=Calibration())
+    )
+    platforms = lake.read(ACCOUNTS).groupBy("platform").count().toArrow().column("count").to_numpy()
+    fitted = fit(found, shared_platform(platforms))
+    body = _Frozen(counts, model if fitted is None else replace(model, calibration=fitted), "").to_bytes()
+    lake.objects.replace(IDENTITY_COUNTS, body)
+    frozen = _Frozen.of(body, model)
+    if frozen is None:
+        message = "stored frequencies are of another model"
+        raise AssertionError(message)
     return frozen
 
 
-def _drawn(lake: Lake, raw: DataFrame, accounts: int, model: Model) -> _Frozen:
-    """Frequencies of all keys, stored for the nights to come."""
-    counts = count_keys_of(raw, accounts, model)
-    body = counts.to_bytes(model.version)
-    lake.objects.replace(IDENTITY_COUNTS, body)
-    return _Frozen(counts, digest_of(body))
+def tally_of_parts(keyed: DataFrame, parts: int, model: Model) -> Tally:
+    """Tally of the pairs of what `key_accounts` gives."""
+
+    def count(part: int, table: pa.Table) -> Iterator[pa.Table]:
+        found = tally_pairs(table, model, part=part, parts=parts)
+        yield pa.table({"bin": np.arange(BINS, dtype=np.int32), "pairs": found.pairs, "same": found.same})
+
+    rows = _by_part(keyed, parts, count, "bin int, pairs double, same double")
+    summed = rows.groupBy("bin").agg(F.sum("pairs").alias("pairs"), F.sum("same").alias("same")).toArrow()
+    columns = np.zeros((2, BINS))
+    columns[:, summed.column("bin").to_numpy()] = [summed.column(name).to_numpy() for name in ("pairs", "same")]
+    return Tally(columns[0], columns[1])
 
 
 def count_keys_of(raw: DataFrame, accounts: int, model: Model) -> Counts:
@@ -211,19 +252,28 @@ def index_of(keyed: DataFrame) -> DataFrame:
 
 def score_edges(keyed: DataFrame, parts: int, model: Model) -> DataFrame:
     """Edges of what `key_accounts` gives: one shuffle, pairs scored where they meet."""
-    own = keyed.where(F.col("part") >= 0).repartitionById(parts, F.col("part"))
-    schema = from_arrow_schema(EDGES.arrow_schema())
 
-    def pair(batches: Batches) -> Batches:
+    def pair(part: int, table: pa.Table) -> Iterator[pa.Table]:
+        return edges(table, model, part=part, parts=parts)
+
+    return _by_part(keyed.where(F.col("part") >= 0), parts, pair, from_arrow_schema(EDGES.arrow_schema()))
+
+
+def _by_part(
+    keyed: DataFrame, parts: int, work: Callable[[int, pa.Table], Iterator[pa.Table]], schema: Any
+) -> DataFrame:
+    """What `work` makes of the `PREPARED` rows of each part."""
+
+    def run(batches: Batches) -> Batches:
         bodies: dict[int, list[pa.Table]] = {}
         for batch in batches:
             for part, body in zip(batch.column("part").to_pylist(), batch.column("body"), strict=True):
                 bodies.setdefault(part, []).append(unpack(body.as_buffer()))
         for part, tables in bodies.items():
-            for found in edges(pa.concat_tables(tables), model, part=part, parts=parts):
-                yield from found.to_batches()
+            for made in work(part, pa.concat_tables(tables)):
+                yield from made.to_batches()
 
-    return own.mapInArrow(pair, schema)
+    return keyed.repartitionById(parts, F.col("part")).mapInArrow(run, schema)
 
 
 # What changed
@@ -237,10 +287,10 @@ def _stored(lake: Lake, model: Model, accounts: int) -> _Frozen | None:
         body = lake.objects.get(IDENTITY_COUNTS)
     except NotFoundError:
         return None
-    counts, version = Counts.from_bytes(body)
-    if version != model.version or not accounts <= DRIFT * counts.accounts <= DRIFT**2 * accounts:
+    frozen = _Frozen.of(body, model)
+    if frozen is None or not accounts <= DRIFT * frozen.counts.accounts <= DRIFT**2 * accounts:
         return None
-    return _Frozen(counts, digest_of(body))
+    return frozen
 
 
 def _states(lake: Lake) -> dict[str, str | None]:
@@ -253,12 +303,13 @@ def _is_as_left(ctx: StepContext, frozen: _Frozen) -> bool:
     return ctx.cursor == {_COUNTS: frozen.digest, **_states(ctx.lake)}
 
 
-def _follow(ctx: StepContext, frozen: _Frozen, model: Model) -> int | None:
+def _follow(ctx: StepContext, frozen: _Frozen) -> int | None:
     """Compare only accounts that changed with those they meet.
 
     Returns:
         How many changed; None where that takes a computation from nothing.
     """
+    model = frozen.model
     keys = touched(ctx, BLOCKING, (ACCOUNTS, LINKS))
     old = ctx.lake.pick(BLOCKING, keys=keys) if keys is not None else None
     if keys is None or old is None:

@@ -6,12 +6,13 @@ Spark runs the same functions over its own partitions (`steps.py`); files go thr
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lakehouse.identity.calibration import Calibration, fit, shared_platform
 from lakehouse.identity.cluster import Graph, Judged
 from lakehouse.identity.counts import Counts, partial_counts, total
 from lakehouse.identity.hashing import ABSENT
@@ -20,8 +21,10 @@ from lakehouse.identity.judgements import PAIR, Account, Judgement, Kind
 from lakehouse.identity.keys import potential_keys
 from lakehouse.identity.model import Model
 from lakehouse.identity.nodes import NO_HANDLE, counted_peer_keys, forms
-from lakehouse.identity.pairs import edges, prepare
+from lakehouse.identity.pairs import edges, prepare, tally_pairs
 
+TALLIED = 500_000
+"""Accounts whose pairs are enough to learn what a score is worth."""
 BATCH_ROWS = 20_000
 """Accounts prepared at once: their key matrices take about 20 MB."""
 
@@ -47,6 +50,15 @@ def prepare_all(raw: pa.Table, counts: Counts, model: Model) -> pa.Table:
 def find_edges(raw: pa.Table, model: Model, counts: Counts | None = None) -> Iterator[pa.Table]:
     """Scored edges of a whole table of `RAW` rows, in batches; by its own frequencies or by given ones."""
     return edges(prepare_all(raw, counts or count_all(raw, model), model), model)
+
+
+def calibrated(raw: pa.Table, model: Model, counts: Counts | None = None) -> Model:
+    """The model with what its scores are worth in a table of `RAW` rows, learned from about `TALLIED` accounts' pairs."""
+    table = prepare_all(raw, counts or count_all(raw, model), model)
+    plain = replace(model, calibration=Calibration())
+    found = tally_pairs(table, plain, parts=max(raw.num_rows // TALLIED, 1))
+    fitted = fit(found, shared_platform(pc.value_counts(raw.column("platform")).field("counts").to_numpy()))
+    return model if fitted is None else replace(model, calibration=fitted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ WORDS: Mapping[str, str] = {
     "language:different": "another language",
     "followers:near": "about as many followers",
     "followers:far": "far more followers",
+    "calibration:strangers": "how often such a pair is two people here",
 }
 """What the reasons of a link say."""
 
@@ -181,7 +182,7 @@ def _decided(left: Account, right: Account, stands: Sequence[Judgement]) -> str 
 
 def _why_one(scored: Link | None, path: Sequence[Link], model: Model) -> str:
     if scored is not None and scored.log_odds >= model.thresholds.merge:
-        return f"Their score of {scored.log_odds:.1f} bits reaches the {model.thresholds.merge:.0f} that join."
+        return f"Their score of {scored.log_odds:.1f} bits reaches the {model.thresholds.merge:g} that join."
     if not path:
         return "They are one creator's by their history."
     weakest = min(link.log_odds for link in path)
@@ -195,7 +196,7 @@ def _why_two(scored: Link | None, model: Model) -> str:
             "rare enough."
         )
     if scored.log_odds < model.thresholds.merge:
-        return f"Their score of {scored.log_odds:.1f} bits is below the {model.thresholds.merge:.0f} that join."
+        return f"Their score of {scored.log_odds:.1f} bits is below the {model.thresholds.merge:g} that join."
     return (
         f"Their score of {scored.log_odds:.1f} bits would join them, but what speaks against it between their groups, or "
         "several accounts of one platform, outweighs it."

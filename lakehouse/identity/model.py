@@ -5,7 +5,7 @@ How a signal is computed belongs in `signals.py`; what it is worth belongs here.
 Every level has the weight `offset + share * bits`, where `bits` is how surprising the agreeing value is (its length and
 its frequency among the accounts), so rare agreement counts more than common agreement. Where the numbers come from:
 
-* `prior`: about one candidate pair in 256 is a true pair before anything is compared; blocking already chose the pairs.
+* `prior`: about one candidate pair in 700 is a true pair before anything is compared; blocking already chose the pairs.
 * `handle`: exact equality of a rare handle alone reaches the merge threshold, similarity never does, because similarity
   alone has a precision below .04 where handles share affixes. Similarity is therefore measured on the stripped forms.
 * `name`: equal names reach the threshold only with rare tokens and no account of the same name beside them.
@@ -13,8 +13,8 @@ its frequency among the accounts), so rare agreement counts more than common agr
 * `fan_page`: pages about a creator link to it, carry its name and look like it; one that says so is not it.
 * `same_platform`: a soft penalty, people own several accounts.
 
-The numbers are set by hand and checked on hand-verified account lists (docs/identity.md); they are not yet learned, and
-`probability` is the logistic of the sum, not yet calibrated on held-out people.
+The numbers are set by hand and checked on hand-verified account lists (docs/identity.md). What a sum of them is worth in a given set
+of accounts is learned from the set (`calibration.py`); the packaged model comes without.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from lakehouse.errors import SettingsError
+from lakehouse.identity.calibration import Calibration
 
 RESOLUTION = 64.0
 """Weights are multiples of 1/64 bit: sums are then exact in floating point, in any order."""
@@ -144,6 +145,7 @@ class Model:
     fan_patterns: dict[str, str]
     affixes: tuple[str, ...]
     generic_tokens: frozenset[str]
+    calibration: Calibration
 
     def weigh(self, signal: str, level: str, bits: np.ndarray | float = 0.0) -> np.ndarray:
         """Weight of a level for agreeing values of `bits`, rounded to the model's resolution."""
@@ -191,6 +193,7 @@ def parse_model(body: dict[str, Any]) -> Model:
             fan_patterns=dict(body["fan_patterns"]),
             affixes=tuple(body["affixes"]),
             generic_tokens=frozenset(body["generic_tokens"]),
+            calibration=Calibration(*(tuple(body["calibration"][name]) for name in ("scores", "log_odds"))),
         )
     except (KeyError, TypeError) as error:
         message = f"The identity model is malformed: {error}."

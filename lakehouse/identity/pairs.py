@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.contracts.tables import EDGES
+from lakehouse.identity.calibration import NOTHING, Tally
 from lakehouse.identity.counts import Counts
 from lakehouse.identity.hashing import ABSENT, Kind, kind_of, mix, row_digests
 from lakehouse.identity.keys import is_lone, potential_keys, prefix_hashes, select_keys
 from lakehouse.identity.model import Model, probability
 from lakehouse.identity.nodes import NODE, READ, forms, lengths, nodes
-from lakehouse.identity.signals import Pairs, score
+from lakehouse.identity.signals import Pairs, score, tally_of
 
 _TAKEN = [pa.field("blocking_keys", pa.list_(pa.int64())), pa.field("blocking_shares", pa.list_(pa.int32()))]
 PREPARED = pa.schema([*NODE, pa.field("node_digest", pa.int64()), *_TAKEN])
@@ -73,6 +74,17 @@ def without_lone(table: pa.Table, counts: Counts) -> pa.Table:
     return pa.Table.from_arrays([*table.columns[: -len(lists)], *lists], schema=table.schema)
 
 
+def tally_pairs(table: pa.Table, model: Model, *, part: int = 0, parts: int = 1) -> Tally:
+    """Tally of the pairs of one part of the keys of `PREPARED` rows."""
+    table = table.combine_chunks()
+    found, compared = meetings(table, _entries(table, part, parts)), table.select(NODE.names)
+    total = NOTHING
+    for start in range(0, len(found.left), SCORED_AT_ONCE):
+        left, right = (pa.array(side[start : start + SCORED_AT_ONCE]) for side in (found.left, found.right))
+        total += tally_of(Pairs(compared.take(left), compared.take(right), model))
+    return total
+
+
 def part_of(keys: np.ndarray, parts: int) -> np.ndarray:
     """Which of so many parts each key belongs to; pairs of a part are found without the others."""
     return (mix(keys.view(np.uint64)) % np.uint64(parts)).astype(np.int64)
@@ -81,8 +93,7 @@ def part_of(keys: np.ndarray, parts: int) -> np.ndarray:
 def edges(table: pa.Table, model: Model, *, part: int = 0, parts: int = 1) -> Iterator[pa.Table]:
     """Scored edges above the model's floor of a table of `PREPARED` rows; each pair once, those of one part of the keys."""
     table = table.combine_chunks()
-    keys = table.column("blocking_keys").combine_chunks().flatten().to_numpy()
-    found = meetings(table, np.flatnonzero(part_of(keys, parts) == part) if parts > 1 else np.arange(len(keys)))
+    found = meetings(table, _entries(table, part, parts))
     for start in range(0, len(found.left), SCORED_AT_ONCE):
         yield scored(table, found.of(np.arange(start, min(start + SCORED_AT_ONCE, len(found.left)))), model)
 
@@ -129,6 +140,12 @@ def scored(table: pa.Table, met: Meetings, model: Model) -> pa.Table:
         "model_version": pa.array(np.full(len(rows), model.version), pa.string()),
     }
     return pa.Table.from_arrays([columns[name] for name in EDGE.names], schema=EDGE)
+
+
+def _entries(table: pa.Table, part: int, parts: int) -> np.ndarray:
+    """Positions of a part's keys in the flattened lists."""
+    keys = table.column("blocking_keys").combine_chunks().flatten().to_numpy()
+    return np.flatnonzero(part_of(keys, parts) == part) if parts > 1 else np.arange(len(keys))
 
 
 def _grouped(table: pa.Table, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

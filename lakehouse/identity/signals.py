@@ -17,10 +17,23 @@ from rapidfuzz.distance import JaroWinkler
 from rapidfuzz.process import cpdist
 
 from lakehouse.contracts.fields import REASON
+from lakehouse.identity.calibration import Tally, tally
 from lakehouse.identity.model import Model
 from lakehouse.identity.nodes import NO_HANDLE, NO_ID, lengths
 
 Mask = np.ndarray
+CALIBRATION = "calibration:strangers"
+"""Reason that says how often a pair of such a score is two people's in this set."""
+_TWO_ACCOUNTS = "same_platform:two_accounts"
+_ONCE_A_PLATFORM = frozenset(
+    {
+        "handle:exact",
+        "handle:same_letters",
+        "same_handle_same_platform:one_without_id",
+        "same_name_same_platform:one_without_handle",
+    }
+)
+"""Reasons that two accounts of one platform cannot have, or only as one account seen twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +90,43 @@ class Scored:
 
 def score(pairs: Pairs) -> Scored:
     """Compare all pairs."""
-    votes = tuple(vote for vote in _votes(pairs) if len(vote.rows))
-    log_odds = np.zeros(len(pairs))
+    votes = [vote for vote in _votes(pairs) if len(vote.rows)]
+    log_odds = _sum(votes, len(pairs))
+    moved = pairs.model.calibration.adjustment(_apart_from_platform(votes, log_odds))
+    rows = np.flatnonzero(moved)
+    if len(rows):
+        nothing = pa.nulls(len(rows), pa.string())
+        votes.append(Vote(CALIBRATION, rows, moved[rows], nothing, nothing))
+    return Scored(log_odds + moved, tuple(votes))
+
+
+def tally_of(pairs: Pairs) -> Tally:
+    """What the pairs say about strangers that look alike (`calibration.py`), by a model without calibration."""
+    votes = [vote for vote in _votes(pairs) if len(vote.rows)]
+    scores = _apart_from_platform(votes, _sum(votes, len(pairs)))
+    takes_part = np.ones(len(pairs), dtype=bool)
+    for side in pairs.texts("platform_account_id"):
+        takes_part &= ~_starts(side, NO_HANDLE)
+    for vote in votes:
+        if vote.label in _ONCE_A_PLATFORM:
+            takes_part[vote.rows] = False
+    return tally(scores[takes_part], _equal(*pairs.texts("platform"))[takes_part])
+
+
+def _sum(votes: list[Vote], size: int) -> np.ndarray:
+    log_odds = np.zeros(size)
     for vote in votes:
         log_odds[vote.rows] += vote.log_odds
-    return Scored(log_odds, votes)
+    return log_odds
+
+
+def _apart_from_platform(votes: list[Vote], log_odds: np.ndarray) -> np.ndarray:
+    """Log-odds without what lying on one platform costs."""
+    apart = log_odds.copy()
+    for vote in votes:
+        if vote.label == _TWO_ACCOUNTS:
+            apart[vote.rows] -= vote.log_odds
+    return apart
 
 
 def _votes(pairs: Pairs) -> Iterator[Vote]:

@@ -34,17 +34,17 @@ def test_partial_counts_add_up():
     assert (whole.uses == split.uses).all()
 
 
-def test_stored_counts_are_the_same_and_name_their_model():
+def test_stored_counts_are_the_same_and_keep_what_is_said_of_them():
     counts = total([partial_counts(_keys(300))], 300)
-    body = counts.to_bytes("identity-9")
-    found, model = Counts.from_bytes(body)
-    assert (model, found.accounts) == ("identity-9", 300)
+    body = counts.to_bytes({"model": "identity-9"})
+    found, said = Counts.from_bytes(body)
+    assert (said, found.accounts) == ({"model": "identity-9"}, 300)
     assert (found.keys == counts.keys).all()
     assert (found.uses == counts.uses).all()
-    assert digest_of(body) == digest_of(counts.to_bytes("identity-9")) != digest_of(counts.to_bytes("identity-10"))
+    assert digest_of(body) == digest_of(counts.to_bytes(said)) != digest_of(counts.to_bytes({"model": "identity-10"}))
 
 
 def test_no_accounts_have_no_keys():
     counts = total([], 0)
     assert counts.of(np.array([[1, 2]], dtype=np.uint64)).tolist() == [[1, 1]]
-    assert Counts.from_bytes(counts.to_bytes("m"))[0].accounts == 0
+    assert Counts.from_bytes(counts.to_bytes({}))[0].accounts == 0

@@ -11,6 +11,7 @@ import pytest
 from lakehouse.identity.explain import WORDS, Link, explain, strongest_path
 from lakehouse.identity.judgements import Judgement, Kind
 from lakehouse.identity.model import default_model
+from lakehouse.identity.signals import CALIBRATION
 
 MODEL = default_model()
 A, B, C, D = (("x", "a"), ("instagram", "b"), ("youtube", "c"), ("tiktok", "d"))
@@ -23,13 +24,13 @@ def why(left, right, *stands):
 
 
 def test_every_reason_of_the_model_has_words():
-    assert {f"{signal}:{level}" for signal, level in MODEL.weights} | {"prior"} == set(WORDS)
+    assert {f"{signal}:{level}" for signal, level in MODEL.weights} | {"prior", CALIBRATION} == set(WORDS)
 
 
 def test_a_strong_pair_is_one_by_its_own_score():
     found = why(A, B)
     assert found.are_one
-    assert found.why == "Their score of 9.0 bits reaches the 4 that join."
+    assert found.why == "Their score of 9.0 bits reaches the 2.5 that join."
     assert found.path == (LINKS[0],)
     assert found.scored.chance == pytest.approx(1 / (1 + 2**-9))
 
@@ -43,7 +44,7 @@ def test_a_pair_that_is_joined_by_others_is_told_the_way():
 
 
 def test_what_parts_two_is_told():
-    assert "below the 4" in why(A, D).why
+    assert "below the 2.5" in why(A, D).why
     assert "outweighs it" in why(C, D).why
     assert "not compared" in why(B, D).why
     assert not why(B, D).are_one

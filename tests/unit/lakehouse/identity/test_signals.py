@@ -62,7 +62,10 @@ def test_a_signal_speaks_for_a_pair(a, b, expected):
     ],
 )
 def test_a_contradiction_speaks_against_a_pair(more, expected):
-    a, b = (account(platform, "samerarehandle") | extra for platform, extra in zip(("x", "tiktok"), more, strict=True))
+    a, b = (
+        account(platform, "samerarehandle", emails=["v1:0"]) | extra
+        for platform, extra in zip(("x", "tiktok"), more, strict=True)
+    )
     assert signals(pair(a, b))[expected] < 0
 
 
