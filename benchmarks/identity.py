@@ -2,8 +2,8 @@
 
 `make bench-identity`: `CREATORLAKE_TEST_DATA` names the folder of real files, and `.venv-peers` holds Splink
 (deploy/locks/peers.txt); without either its figures are left out. All sets and thousands of
-unrelated creators are one input; each set is scored apart. Our model and threshold are the shipped ones; of Splink's thresholds
-the one that is best on the set counts.
+unrelated creators are one input; each set is scored apart. Our model and threshold are the shipped ones, and beside them what
+`--train` learns from the file without a label; of Splink's thresholds the one that is best on the set counts.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.identity_scale import DELTA, SKEW, SYNTHETIC, deltas, skew, synthetic
+from benchmarks.identity_scale import ABLATION, DELTA, SKEW, SYNTHETIC, ablation, deltas, skew, synthetic
 from benchmarks.report import Figure, publish
+from lakehouse.identity.engine import calibrated
 from lakehouse.identity.model import default_model
 from lakehouse.identity.nodes import forms
 from lakehouse.identity.quality import Quality, calibration_error, quality
@@ -104,12 +105,16 @@ def real(data: Path) -> Iterator[Figure]:
         started = time.monotonic()
         outcome = resolve(rows)
         seconds = time.monotonic() - started
+        trained = resolve(rows, calibrated(raw(rows), default_model()))
         peer = _peer(rows, pool)
         said = f"Splink {peer.seconds:.1f} s" if peer else None
         yield Figure(f"{REAL} {variant}: seconds", round(seconds, 2), "s", peer=said)
         for name in SETS:
             yield from _scores(f"{REAL} {variant}, {name}", pool, name, outcome, peer)
+            yield from _scores(f"{REAL} {variant}, trained, {name}", pool, name, trained, peer)
         yield Figure(f"{REAL} {variant}: calibration error of edges", round(_calibration(outcome, pool), 4), "", 0.02)
+        after = round(_calibration(trained, pool), 4)
+        yield Figure(f"{REAL} {variant}, trained: calibration error of edges", after, "", 0.02)
 
 
 def pool_of(data: Path) -> Pool:
@@ -250,7 +255,13 @@ def _may_go(row: Row, name: str) -> bool:
     return name != "display_name" or row["handle_key"] is not None
 
 
-PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {REAL: _real, SYNTHETIC: synthetic, DELTA: deltas, SKEW: skew}
+PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
+    REAL: _real,
+    SYNTHETIC: synthetic,
+    ABLATION: ablation,
+    DELTA: deltas,
+    SKEW: skew,
+}
 """What can be measured alone by `PART=`."""
 
 if __name__ == "__main__":

@@ -20,18 +20,32 @@ from lakehouse.contracts.tables import EDGES
 from lakehouse.identity.cluster import cluster
 from lakehouse.identity.counts import Counts
 from lakehouse.identity.delta import changed, changed_pairs, ends_of, names_of, neighbours, ordered, score_pairs
-from lakehouse.identity.engine import Accounts, count_all, find_edges, prepare_all
+from lakehouse.identity.engine import Accounts, calibrated, count_all, find_edges, prepare_all
 from lakehouse.identity.model import default_model
 from lakehouse.identity.pairs import INDEX, meetings
-from lakehouse.identity.quality import quality
+from lakehouse.identity.quality import calibration_error, quality
 
-SYNTHETIC, DELTA, SKEW = "synthetic", "delta", "skew"
+SYNTHETIC, ABLATION, DELTA, SKEW = "synthetic", "ablation", "delta", "skew"
 """First words of the figures."""
 SIZES = (100_000, 1_000_000)
 DELTA_ACCOUNTS, NIGHTS, CHANGED = 100_000, 100, 0.01
 SKEW_ACCOUNTS, SHARED = 200_000, 0.01
 ENDS = EDGES.key
 MASKED = ("links", "emails", "domains")
+ABLATED = {
+    "nothing": (),
+    "handles": ("handle_key",),
+    "names": ("display_name",),
+    "links": ("links",),
+    "e-mails": ("emails",),
+    "sites": ("domains",),
+    "bios": ("bio",),
+    "country and language": ("country_code", "language_code"),
+    "followers": ("followers_count",),
+    "links, e-mails and sites": MASKED,
+}
+"""What is taken away, and the columns that hold it."""
+ABLATION_ACCOUNTS = 50_000
 
 
 def synthetic(sizes: tuple[int, ...] = SIZES) -> Iterator[Figure]:
@@ -42,7 +56,7 @@ def synthetic(sizes: tuple[int, ...] = SIZES) -> Iterator[Figure]:
         accounts, head = world.raw.num_rows, f"{SYNTHETIC} {size:,}"
         with PeakMemory() as peak:
             started = time.monotonic()
-            labels, _ = _labels(world.raw)
+            labels, edges = _labels(world.raw)
             seconds = time.monotonic() - started
         per_account.append(seconds / accounts)
         yield Figure(f"{head}: accounts", accounts, "accounts")
@@ -50,9 +64,20 @@ def synthetic(sizes: tuple[int, ...] = SIZES) -> Iterator[Figure]:
         yield Figure(f"{head}: peak memory", round(peak.gib, 2), "GiB", 8)
         yield from _candidates(head, world.raw)
         yield from _quality(head, labels, world.person)
+        yield Figure(f"{head}: calibration error of edges", round(_error(world.raw, edges, world.person), 4), "", 0.02)
         yield from _quality(f"{head}, no links, e-mails, sites", _labels(_without(world.raw))[0], world.person)
     for before, after, size in zip(per_account, per_account[1:], sizes[1:], strict=False):
         yield Figure(f"{SYNTHETIC} {size:,}: cost per account, of the size before", round(after / before, 3), "", 1.25)
+
+
+def ablation() -> Iterator[Figure]:
+    """What each signal is worth: quality without it."""
+    world = people(ABLATION_ACCOUNTS)
+    for name, columns in ABLATED.items():
+        scores = quality(_labels(_without(world.raw, columns))[0], world.person)
+        head = f"{ABLATION} without {name}"
+        yield Figure(f"{head}: pair precision", round(scores.pairs.precision, 3), "")
+        yield Figure(f"{head}: pair recall", round(scores.pairs.recall, 3), "")
 
 
 def deltas() -> Iterator[Figure]:
@@ -157,8 +182,7 @@ class _Followed:
         names, ends = what.names, ends_of(pairs.to_score)
         needed = self.raw.filter(pc.is_in(names_of(self.raw), names_of(ends)))
         found = score_pairs(needed.combine_chunks(), pairs.to_score, self.counts, model)
-        sides = [self.edges.select(ENDS[at : at + 2]).rename_columns(INDEX.names[:2]) for at in (0, 2)]
-        at_changed = pc.or_(*(pc.is_in(names_of(side), names) for side in sides))
+        at_changed = pc.or_(*(pc.is_in(names_of(side), names) for side in _sides(self.edges)))
         parted = _pair_names(ordered(pairs.parted))
         kept = pc.invert(pc.or_(at_changed, pc.is_in(_pair_names(self.edges), parted)))
         self.edges = pa.concat_tables([self.edges.filter(kept), *found]).combine_chunks()
@@ -168,13 +192,28 @@ class _Followed:
 
 
 def _labels(raw: pa.Table) -> tuple[np.ndarray, pa.Table]:
-    """Cluster of each row, and the edges."""
-    model = default_model()
-    edges = pa.concat_tables([EDGES.arrow_schema().empty_table(), *find_edges(raw, model)])
+    """Cluster of each row, and the edges, by a model that is calibrated on them."""
+    counts = count_all(raw, default_model())
+    model = calibrated(raw, default_model(), counts)
+    edges = pa.concat_tables([EDGES.arrow_schema().empty_table(), *find_edges(raw, model, counts)])
     accounts, _ = Accounts.of(raw)
     labels = cluster(accounts.graph(edges), model)
-    names = pc.binary_join_element_wise(accounts.platforms, accounts.ids, "\0")
-    return labels[pc.index_in(names_of(raw), names).to_numpy()], edges
+    return labels[_places(accounts, names_of(raw))], edges
+
+
+def _places(accounts: Accounts, names: pa.Array) -> np.ndarray:
+    own = pc.binary_join_element_wise(accounts.platforms, accounts.ids, "\0")
+    return pc.index_in(names, own).to_numpy()
+
+
+def _error(raw: pa.Table, edges: pa.Table, person: np.ndarray) -> float:
+    """Calibration error of the edges."""
+    ends = [pc.index_in(names_of(side), names_of(raw)).to_numpy() for side in _sides(edges)]
+    return calibration_error(edges.column("log_odds").to_numpy(), person[ends[0]] == person[ends[1]])
+
+
+def _sides(edges: pa.Table) -> list[pa.Table]:
+    return [edges.select(ENDS[at : at + 2]).rename_columns(INDEX.names[:2]) for at in (0, 2)]
 
 
 def _quality(head: str, labels: np.ndarray, person: np.ndarray) -> Iterator[Figure]:
@@ -196,10 +235,10 @@ def _candidates(head: str, raw: pa.Table) -> Iterator[Figure]:
     )
 
 
-def _without(raw: pa.Table) -> pa.Table:
-    for name in MASKED:
-        place = raw.schema.get_field_index(name)
-        raw = raw.set_column(place, name, pa.array([[]] * raw.num_rows, raw.schema.field(name).type))
+def _without(raw: pa.Table, columns: tuple[str, ...] = MASKED) -> pa.Table:
+    for name in columns:
+        place, kind = raw.schema.get_field_index(name), raw.schema.field(name).type
+        raw = raw.set_column(place, name, pa.array([[] if pa.types.is_list(kind) else None] * raw.num_rows, kind))
     return raw
 
 
