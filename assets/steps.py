@@ -54,9 +54,9 @@ def identity_fingerprint(_lake: Lake, _settings: Settings) -> str:
     return default_model().version
 
 
-def judgements_fingerprint(lake: Lake, _settings: Settings) -> str:
-    """What people judged: one more entry, or one that was emptied, means other clusters."""
-    return digest_of(lake.objects)
+def creators_fingerprint(lake: Lake, settings: Settings) -> str:
+    """The model, and what people judged: one more entry, or one that was emptied, means other clusters."""
+    return f"{identity_fingerprint(lake, settings)} {digest_of(lake.objects)}".strip()
 
 
 def kept_days(_lake: Lake, settings: Settings) -> str:
@@ -163,7 +163,7 @@ _OWN: tuple[Step, ...] = (
         t.EDGES,
         t.ACCOUNTS,
         also=(t.CREATOR_ALIASES.name,),
-        fingerprint=judgements_fingerprint,
+        fingerprint=creators_fingerprint,
     ),
     _table_step(t.DOCS, build_account_docs, t.ACCOUNTS, t.POSTS),
     _table_step(t.EMBEDDINGS, build_embeddings, t.DOCS, fingerprint=model_fingerprint),

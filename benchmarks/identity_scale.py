@@ -19,10 +19,10 @@ from jobs.memory import PeakMemory
 from lakehouse.contracts.tables import EDGES
 from lakehouse.identity.cluster import cluster
 from lakehouse.identity.counts import Counts
-from lakehouse.identity.delta import changed, changed_pairs, ends_of, names_of, neighbours, ordered, score_pairs
+from lakehouse.identity.delta import changed, changed_pairs, ends_of, names_of, ordered, score_pairs
 from lakehouse.identity.engine import Accounts, calibrated, count_all, find_edges, prepare_all
 from lakehouse.identity.model import default_model
-from lakehouse.identity.pairs import INDEX, meetings
+from lakehouse.identity.pairs import INDEX, first_meetings, near
 from lakehouse.identity.quality import calibration_error, quality
 
 SYNTHETIC, ABLATION, DELTA, SKEW = "synthetic", "ablation", "delta", "skew"
@@ -178,7 +178,7 @@ class _Followed:
         touched = pc.unique(pa.concat_arrays([old, names_of(new)]))
         there = self.index.filter(pc.is_in(names_of(self.index), touched))
         what = changed(there, new)
-        pairs = changed_pairs(neighbours([self.index], what), what)
+        pairs = changed_pairs(lambda: [self.index], what, rows_max=10**7)
         names, ends = what.names, ends_of(pairs.to_score)
         needed = self.raw.filter(pc.is_in(names_of(self.raw), names_of(ends)))
         found = score_pairs(needed.combine_chunks(), pairs.to_score, self.counts, model)
@@ -227,7 +227,7 @@ def _quality(head: str, labels: np.ndarray, person: np.ndarray) -> Iterator[Figu
 def _candidates(head: str, raw: pa.Table) -> Iterator[Figure]:
     model = default_model()
     table = prepare_all(raw, count_all(raw, model), model)
-    met = meetings(table, np.arange(len(table.column("blocking_keys").combine_chunks().flatten())))
+    met = first_meetings(near(table, np.arange(len(table.column("blocking_keys").combine_chunks().flatten()))))
     per_account = np.bincount(np.r_[met.left, met.right], minlength=raw.num_rows)
     yield Figure(f"{head}: candidates per account, mean", round(float(per_account.mean()), 2), "accounts")
     yield Figure(

@@ -51,6 +51,8 @@ def assign(
         first_seen_us: when each was first seen, microseconds since 1970; recorded once, never changed.
         labels: cluster of each current account.
     """
+    live = {row.creator_id for row in old if row.is_anchor}
+    aliases = {alias: current for alias, current in aliases.items() if alias not in live}
     clusters = _clusters(old, accounts, first_seen_us, labels)
     anchors = {row.account: row.creator_id for row in old if row.is_anchor}
     used = set(anchors.values()) | aliases.keys()  # what aliases name is among the anchors, or lost and free again

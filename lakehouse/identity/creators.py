@@ -159,10 +159,20 @@ def _holders(lake: Lake) -> tuple[np.ndarray, np.ndarray]:
 def _known(lake: Lake, scope: np.ndarray | None) -> Known:
     """What is known of the accounts of a scope, or of all."""
     accounts = _at(lake, ACCOUNTS, _ACCOUNT, scope, ACCOUNT_KEY)
-    edges = _at(lake, EDGES, _EDGE, scope, ENDS[:2], ENDS[2:])
+    edges = _between_living(_at(lake, EDGES, _EDGE, scope, ENDS[:2], ENDS[2:]), accounts, scope)
     ids = _at(lake, CREATOR_IDS, CREATOR_IDS.columns, scope, ACCOUNT_KEY)
     aliases = _at(lake, CREATOR_ALIASES, CREATOR_ALIASES.columns, None)
     return Known(accounts, edges, ids, aliases)
+
+
+def _between_living(edges: pa.Table, accounts: pa.Table, scope: np.ndarray | None) -> pa.Table:
+    """Edges without those at accounts of the scope that are not there any more."""
+    living = np.unique(_hashes(accounts, ACCOUNT_KEY))
+    for key in (ENDS[:2], ENDS[2:]):
+        hashes = _hashes(edges, key)
+        gone = ~among(hashes, living) & (True if scope is None else among(hashes, scope))
+        edges = edges.filter(pa.array(~gone))
+    return edges.combine_chunks()
 
 
 def _at(

@@ -2,12 +2,13 @@
 
 What an account takes depends on itself and the frozen counts alone (`keys.py`), so accounts that changed meet others under their old
 and their new keys only. Among the others, a pair comes or goes where a changed account stood or stands between the two in a key
-that outgrew its share. Edges of the whole set are therefore always those that a computation from nothing finds with the same counts.
+that outgrew its share; whether it still meets elsewhere is then looked up. Edges of the whole set are therefore always those that a
+computation from nothing finds with the same counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,8 @@ from lakehouse.identity.engine import prepare_all
 from lakehouse.identity.hashing import among
 from lakehouse.identity.ids import SEPARATOR
 from lakehouse.identity.model import Model
-from lakehouse.identity.pairs import INDEX, SCORED_AT_ONCE, Meetings, meetings, scored
+from lakehouse.identity.nodes import lengths
+from lakehouse.identity.pairs import INDEX, SCORED_AT_ONCE, Meetings, first_meetings, near, scored
 
 ENDS = ("left_platform", "left_id", "right_platform", "right_id")
 PAIRS = pa.schema([pa.field(name, pa.string()) for name in ENDS] + [pa.field("key", pa.int64())])
@@ -72,39 +74,49 @@ def changed(old: pa.Table, new: pa.Table) -> Changed:
     return Changed(_without(old, same_old), _without(new, same_new))
 
 
-def neighbours(index: Iterable[pa.Table], what: Changed) -> pa.Table:
-    """Rows of an index that share a key with a changed account, the changed ones left out."""
-    keys, names = what.keys, what.names
-    found = [INDEX.empty_table()]
+def neighbours(index: Iterable[pa.Table], keys: np.ndarray, names: pa.Array, *, rows_max: int) -> pa.Table | None:
+    """Rows of an index that have one of some keys (ascending), but for some accounts; None if they are more than `rows_max`."""
+    found, rows = [INDEX.empty_table()], 0
     for batch in index:
         lists = batch.column("blocking_keys").combine_chunks()
-        shares_one = pa.array(_any(lists, among(lists.flatten().to_numpy(), keys)))
-        near = batch.filter(shares_one)
-        found.append(near.filter(pc.invert(pc.is_in(names_of(near), names))).select(INDEX.names).cast(INDEX))
+        near_ones = batch.filter(pa.array(_any(lists, among(lists.flatten().to_numpy(), keys))))
+        kept = near_ones.filter(pc.invert(pc.is_in(names_of(near_ones), names))).select(INDEX.names).cast(INDEX)
+        found, rows = [*found, kept], rows + kept.num_rows
+        if rows > rows_max:
+            return None
     return pa.concat_tables(found)
 
 
-def changed_pairs(others: pa.Table, what: Changed) -> PairChange:
-    """Pairs that come and go.
+def changed_pairs(index: Callable[[], Iterable[pa.Table]], what: Changed, *, rows_max: int) -> PairChange | None:
+    """Pairs that come and go; None where that takes more than `rows_max` rows of the index.
 
     Args:
-        others: unchanged accounts that share a key with a changed one (`neighbours`).
+        index: gives the `INDEX` rows of all accounts as they were.
         what: the accounts that changed.
+        rows_max: most rows that are held.
     """
+    others = neighbours(index(), what.keys, what.names, rows_max=rows_max)
+    if others is None:
+        return None
     rows = pa.concat_tables([others, what.old, what.new]).combine_chunks()
     first_old, first_new = others.num_rows, others.num_rows + what.old.num_rows
-    lists = rows.column("blocking_keys").combine_chunks()
-    flat = lists.flatten().to_numpy()
-    owner = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).to_numpy())
-    is_asked = among(flat, what.keys)
-    before = meetings(rows, np.flatnonzero(is_asked & (owner < first_new)))
-    after = meetings(rows, np.flatnonzero(is_asked & ((owner < first_old) | (owner >= first_new))))
-    stayed_before = before.of((before.left < first_old) & (before.right < first_old))
-    stays = (after.left < first_old) & (after.right < first_old)
-    codes = [_codes(met, rows.num_rows) for met in (stayed_before, after)]
-    comes = ~stays | ~np.isin(codes[1], codes[0])
-    goes = ~np.isin(codes[0], codes[1][stays])
-    return PairChange(_named(rows, after.of(comes)), _named(rows, stayed_before.of(goes)))
+    owner, is_asked = _entries(rows, what.keys)
+    before = near(rows, np.flatnonzero(is_asked & (owner < first_new)))
+    after = near(rows, np.flatnonzero(is_asked & ((owner < first_old) | (owner >= first_new))))
+    stay = [(met.left < first_old) & (met.right < first_old) for met in (before, after)]
+    moved = _moved(before.of(stay[0]), after.of(stay[1]), rows.num_rows)
+    doubtful = _named(rows, moved)
+    fresh = _named(rows, first_meetings(after.of(~stay[1])))
+    if not doubtful.num_rows:
+        return PairChange(fresh, doubtful)
+    common = _common_keys(rows, moved)
+    more = neighbours(index(), common, what.names, rows_max=rows_max)
+    if more is None:
+        return None
+    settled = _meeting(pa.concat_tables([more, what.new]).combine_chunks(), common)
+    is_met = pc.is_in(pair_names(settled), pair_names(doubtful))
+    parted = doubtful.filter(pc.invert(pc.is_in(pair_names(doubtful), pair_names(settled))))
+    return PairChange(pa.concat_tables([fresh, settled.filter(is_met)]), parted)
 
 
 def score_pairs(raw: pa.Table, pairs: pa.Table, counts: Counts, model: Model) -> list[pa.Table]:
@@ -119,7 +131,8 @@ def score_pairs(raw: pa.Table, pairs: pa.Table, counts: Counts, model: Model) ->
     table = prepare_all(raw, counts, model)
     names = names_of(table)
     ends = [pc.index_in(_end_names(pairs, side), names).to_numpy() for side in ("left", "right")]
-    met = Meetings(ends[0], ends[1], pairs.column("key").to_numpy())
+    nowhere = np.zeros(pairs.num_rows, dtype=np.int64)
+    met = Meetings(ends[0], ends[1], pairs.column("key").to_numpy(), nowhere, nowhere)
     starts = range(0, pairs.num_rows, SCORED_AT_ONCE)
     chosen = (np.arange(start, min(start + SCORED_AT_ONCE, pairs.num_rows)) for start in starts)
     return [scored(table, met.of(some), model) for some in chosen]
@@ -145,6 +158,13 @@ def names_of(table: pa.Table) -> pa.Array:
     return pc.binary_join_element_wise(*columns, SEPARATOR)
 
 
+def pair_names(pairs: pa.Table) -> pa.Array:
+    """One text for each pair, whichever of its ends is on the left."""
+    left, right = _end_names(pairs, "left"), _end_names(pairs, "right")
+    swap = pc.greater(left, right)
+    return pc.binary_join_element_wise(pc.if_else(swap, right, left), pc.if_else(swap, left, right), SEPARATOR)
+
+
 def _end_names(pairs: pa.Table, side: str) -> pa.Array:
     columns = [pairs.column(f"{side}_{name}").combine_chunks() for name in ("platform", "id")]
     return pc.binary_join_element_wise(*columns, SEPARATOR)
@@ -162,8 +182,37 @@ def _any(lists: pa.ListArray, hits: np.ndarray) -> np.ndarray:
     return np.asarray(np.bincount(owner[hits], minlength=len(lists)) > 0)
 
 
-def _codes(met: Meetings, rows: int) -> np.ndarray:
-    return np.asarray(np.minimum(met.left, met.right) * rows + np.maximum(met.left, met.right))
+def _entries(rows: pa.Table, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row of each entry of the flattened key lists, and whether its key is one of some (ascending)."""
+    lists = rows.column("blocking_keys").combine_chunks()
+    return np.repeat(np.arange(len(lists)), lengths(lists)), among(lists.flatten().to_numpy(), keys)
+
+
+def _moved(before: Meetings, after: Meetings, rows: int) -> Meetings:
+    """Pairs that meet under a key before or after, but not both; each once."""
+    both = Meetings(*(np.concatenate(columns) for columns in zip(before, after, strict=True)))
+    low, high = np.minimum(both.left, both.right), np.maximum(both.left, both.right)
+    entries = np.stack([low * rows + high, both.key])
+    _, first, count = np.unique(entries, axis=1, return_index=True, return_counts=True)
+    return first_meetings(both.of(first[count == 1]))
+
+
+def _common_keys(rows: pa.Table, met: Meetings) -> np.ndarray:
+    """All keys that the two of a pair have in common, ascending."""
+    lists = rows.column("blocking_keys").combine_chunks()
+    pair, keys = [], []
+    for side in (met.left, met.right):
+        taken = lists.take(pa.array(side))
+        pair.append(np.repeat(np.arange(len(side)), lengths(taken)))
+        keys.append(taken.flatten().to_numpy())
+    entries = np.stack([np.concatenate(pair), np.concatenate(keys)])
+    distinct, count = np.unique(entries, axis=1, return_counts=True)
+    return np.unique(distinct[1, count > 1])
+
+
+def _meeting(rows: pa.Table, keys: np.ndarray) -> pa.Table:
+    """Pairs of rows that meet under some keys (ascending), under the first of them."""
+    return _named(rows, first_meetings(near(rows, np.flatnonzero(_entries(rows, keys)[1]))))
 
 
 def _named(rows: pa.Table, met: Meetings) -> pa.Table:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import IntegerType, StructField, StructType
 
 from lakehouse.contracts.layout import IDENTITY_COUNTS
 from lakehouse.contracts.tables import ACCOUNTS, BLOCKING, EDGES, LINKS, TableSpec
@@ -30,15 +31,24 @@ from lakehouse.identity.delta import (
     changed_pairs,
     ends_of,
     names_of,
-    neighbours,
     ordered,
     score_pairs,
 )
 from lakehouse.identity.engine import TALLIED, count_keys, prepare_all
+from lakehouse.identity.keys import FORMAT
 from lakehouse.identity.model import Model, default_model
 from lakehouse.identity.nodes import RAW, lengths
 from lakehouse.identity.packing import pack, unpack
-from lakehouse.identity.pairs import INDEX, edges, part_of, prepare, tally_pairs, without_lone
+from lakehouse.identity.pairs import (
+    INDEX,
+    PLACE,
+    edges_of_part,
+    part_of,
+    placed_edges_of_part,
+    prepare,
+    tally_pairs,
+    without_lone,
+)
 from lakehouse.ops.derive import ACCOUNT_KEY, touched
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.links import ACCOUNT_LINK, EMAIL_LINK, WEBSITE_LINK
@@ -51,7 +61,6 @@ if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
 Batches = Iterator[pa.RecordBatch]
-Read = Callable[[TableSpec], "DataFrame"]
 
 EVIDENCE_RANK = {DECLARED: 1, BIO: 2, POST: 3}
 """Of more links than are kept, the strongest evidence stays."""
@@ -63,6 +72,8 @@ PART_ACCOUNTS = 60_000
 """Accounts for each part of the keys: a part holds about four times as many rows, 100 MB."""
 PACKED_ROWS = 50_000
 """Rows that are split into parts at once."""
+NEAR_MAX, SCORED_MAX = 2_000_000, 1_000_000
+"""Accounts that share a key with changed ones (150 bytes each), and pairs to be scored: beyond, everything is compared."""
 _INDEX_PART = -1
 _PACKED = "part int, body binary"
 _MODEL, _CALIBRATION = "model", "calibration"
@@ -81,15 +92,20 @@ class _Frozen:
     def of(cls, body: bytes, model: Model) -> _Frozen | None:
         """From the object; None where it was made by another version of the model."""
         counts, said = Counts.from_bytes(body)
-        if said[_MODEL] != model.version:
+        if said[_MODEL] != _version(model):
             return None
         own = replace(model, calibration=Calibration.from_json(said[_CALIBRATION]))
         return cls(counts, own, digest_of(body))
 
     def to_bytes(self) -> bytes:
         """The object."""
-        said = {_MODEL: self.model.version, _CALIBRATION: self.model.calibration.to_json()}
+        said = {_MODEL: _version(self.model), _CALIBRATION: self.model.calibration.to_json()}
         return self.counts.to_bytes(said)
+
+
+def _version(model: Model) -> str:
+    """What frozen frequencies depend on besides the accounts."""
+    return f"{model.version} {FORMAT}"
 
 
 def build_edges(ctx: StepContext) -> Report:
@@ -169,7 +185,7 @@ def _build(ctx: StepContext, frozen: _Frozen | None, accounts: int, model: Model
         try:
             kept = frozen or _drawn(ctx.lake, keyed, counts, model, parts)
             ctx.lake.replace(BLOCKING, index_of(keyed))
-            ctx.lake.replace(EDGES, score_edges(keyed, parts, kept.model))
+            ctx.lake.replace(EDGES, score_edges(keyed, parts, kept.model, is_exact=frozen is None))
         finally:
             keyed.unpersist()
     finally:
@@ -250,13 +266,25 @@ def index_of(keyed: DataFrame) -> DataFrame:
     return packed.mapInArrow(_unpacked(lambda table: [table]), from_arrow_schema(INDEX))
 
 
-def score_edges(keyed: DataFrame, parts: int, model: Model) -> DataFrame:
-    """Edges of what `key_accounts` gives: one shuffle, pairs scored where they meet."""
+def score_edges(keyed: DataFrame, parts: int, model: Model, *, is_exact: bool) -> DataFrame:
+    """Edges of what `key_accounts` gives: one shuffle, pairs scored where they meet.
+
+    `is_exact`: the counts are those of these very accounts. Else a pair may meet in several parts, and its edges are shuffled
+    once more to keep one.
+    """
+    own, schema = keyed.where(F.col("part") >= 0), from_arrow_schema(EDGES.arrow_schema())
 
     def pair(part: int, table: pa.Table) -> Iterator[pa.Table]:
-        return edges(table, model, part=part, parts=parts)
+        return edges_of_part(table, model, part=part, parts=parts)
 
-    return _by_part(keyed.where(F.col("part") >= 0), parts, pair, from_arrow_schema(EDGES.arrow_schema()))
+    def placed_pair(part: int, table: pa.Table) -> Iterator[pa.Table]:
+        return placed_edges_of_part(table, model, part=part, parts=parts)
+
+    if is_exact:
+        return _by_part(own, parts, pair, schema)
+    placed = _by_part(own, parts, placed_pair, StructType([*schema, StructField(PLACE, IntegerType())]))
+    first = F.min_by(F.struct(*EDGES.columns), PLACE).alias("edge")
+    return placed.groupBy(*EDGES.key).agg(first).select("edge.*")
 
 
 def _by_part(
@@ -319,17 +347,21 @@ def _follow(ctx: StepContext, frozen: _Frozen) -> int | None:
     names = what.names
     if not len(names):
         return 0
-    index = (pa.Table.from_batches([batch]) for batch in ctx.lake.stream(BLOCKING, INDEX.names))
-    pairs = changed_pairs(neighbours(index, what), what)
-    ends = Keys.of_table(ctx.lake.spark, ends_of(pairs.to_score))
-    if ends.few is None:
+    pairs = changed_pairs(lambda: _index(ctx.lake), what, rows_max=NEAR_MAX)
+    if pairs is None or pairs.to_score.num_rows > SCORED_MAX:
         return None
+    ends = Keys.of_table(ctx.lake.spark, ends_of(pairs.to_score))
     scored = score_pairs(_raw_of(ctx.lake, ends, model), pairs.to_score, frozen.counts, model)
     found = pa.concat_tables([EDGES.arrow_schema().empty_table(), *scored])
     looked_at = [_edges_at(ctx.lake, names), ordered(pairs.parted), ordered(pairs.to_score)]
     _upsert(ctx.lake, EDGES, found, pa.concat_tables(looked_at))
     _upsert(ctx.lake, BLOCKING, what.new, _accounts(what))
     return len(names)
+
+
+def _index(lake: Lake) -> Iterator[pa.Table]:
+    """`INDEX` rows of all accounts."""
+    return (pa.Table.from_batches([batch]) for batch in lake.stream(BLOCKING, INDEX.names))
 
 
 def _raw_of(lake: Lake, keys: Keys, model: Model) -> pa.Table:

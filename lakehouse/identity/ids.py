@@ -88,6 +88,10 @@ def assign(old: pa.Table, aliases: Mapping[str, str], accounts: pa.Table, labels
         accounts: current accounts (`ACCOUNT`), distinct.
         labels: cluster of each current account.
     """
+    live = set(old.column("creator_id").filter(old.column("is_anchor")).to_pylist())
+    aliases = {
+        alias: current for alias, current in aliases.items() if alias not in live
+    }  # a run that was killed left it
     names, was = _names(accounts), _names(old)
     at = pc.fill_null(pc.index_in(was, names), -1).to_numpy()
     nodes = _nodes(old, accounts, labels, at)

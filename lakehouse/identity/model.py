@@ -30,6 +30,8 @@ import numpy as np
 from lakehouse.errors import SettingsError
 from lakehouse.identity.calibration import Calibration
 
+WINDOW_MIN = 2
+"""Of fewer neighbours a refined key could not be told from the smallest ones (`keys.is_lone`)."""
 RESOLUTION = 64.0
 """Weights are multiples of 1/64 bit: sums are then exact in floating point, in any order."""
 
@@ -176,6 +178,10 @@ def parse_model(body: dict[str, Any]) -> Model:
     Raises:
         SettingsError: a part is missing, unknown or of the wrong shape.
     """
+    window = body.get("blocking", {}).get("window", WINDOW_MIN)
+    if window < WINDOW_MIN:
+        message = f"The identity model is malformed: window is {window}, at least {WINDOW_MIN} is needed."
+        raise SettingsError(message)
     try:
         levels = [Level(**row) for row in body["weights"]]
         return Model(

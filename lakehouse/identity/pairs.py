@@ -1,8 +1,8 @@
 """From accounts with the keys that they take to scored edges.
 
 Accounts of a key all meet while they are no more than its share allows. Of more, each meets its neighbours in the order of (sort
-text, platform, id), half a share on either side. A pair that has several keys in common is scored once, under the first of
-them in the emission order of `keys.select_keys`.
+text, platform, id), half a share on either side. A pair is scored once, under the first key, in the emission order of
+`keys.select_keys`, under which it meets.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from lakehouse.identity.keys import is_lone, potential_keys, prefix_hashes, sele
 from lakehouse.identity.model import Model, probability
 from lakehouse.identity.nodes import NODE, READ, forms, lengths, nodes
 from lakehouse.identity.signals import Pairs, score, tally_of
+from lakehouse.identity.text import within
 
 _TAKEN = [pa.field("blocking_keys", pa.list_(pa.int64())), pa.field("blocking_shares", pa.list_(pa.int32()))]
 PREPARED = pa.schema([*NODE, pa.field("node_digest", pa.int64()), *_TAKEN])
@@ -32,20 +33,24 @@ INDEX = pa.schema(
 """The part of a `PREPARED` row that tells whom it meets."""
 SORTED_BY = ("sort_text", "platform", "platform_account_id")
 EDGE = EDGES.arrow_schema()
+PLACE = "place"
+"""Column of edges that may come several times: the place of the key that made them among the keys of the left account."""
 SCORED_AT_ONCE = 50_000
 """Pairs that are compared in one go: about 100 MB of intermediate arrays."""
 
 
 class Meetings(NamedTuple):
-    """Pairs of rows, and the key under which they meet first."""
+    """Pairs of rows, the key under which they meet, and its place among the keys of either row."""
 
     left: np.ndarray
     right: np.ndarray
     key: np.ndarray
+    left_place: np.ndarray
+    right_place: np.ndarray
 
     def of(self, chosen: np.ndarray) -> Meetings:
         """Some of the pairs."""
-        return Meetings(self.left[chosen], self.right[chosen], self.key[chosen])
+        return Meetings(*(column[chosen] for column in self))
 
 
 def prepare(raw: pa.Table, counts: Counts, model: Model) -> pa.Table:
@@ -77,7 +82,7 @@ def without_lone(table: pa.Table, counts: Counts) -> pa.Table:
 def tally_pairs(table: pa.Table, model: Model, *, part: int = 0, parts: int = 1) -> Tally:
     """Tally of the pairs of one part of the keys of `PREPARED` rows."""
     table = table.combine_chunks()
-    found, compared = meetings(table, _entries(table, part, parts)), table.select(NODE.names)
+    found, compared = first_meetings(near(table, _entries(table, part, parts))), table.select(NODE.names)
     total = NOTHING
     for start in range(0, len(found.left), SCORED_AT_ONCE):
         left, right = (pa.array(side[start : start + SCORED_AT_ONCE]) for side in (found.left, found.right))
@@ -90,35 +95,67 @@ def part_of(keys: np.ndarray, parts: int) -> np.ndarray:
     return (mix(keys.view(np.uint64)) % np.uint64(parts)).astype(np.int64)
 
 
-def edges(table: pa.Table, model: Model, *, part: int = 0, parts: int = 1) -> Iterator[pa.Table]:
-    """Scored edges above the model's floor of a table of `PREPARED` rows; each pair once, those of one part of the keys."""
+def edges(table: pa.Table, model: Model) -> Iterator[pa.Table]:
+    """Scored edges above the model's floor of a table of `PREPARED` rows; each pair once."""
     table = table.combine_chunks()
-    found = meetings(table, _entries(table, part, parts))
-    for start in range(0, len(found.left), SCORED_AT_ONCE):
-        yield scored(table, found.of(np.arange(start, min(start + SCORED_AT_ONCE, len(found.left)))), model)
+    yield from _scored(table, first_meetings(near(table, _entries(table))), model)
 
 
-def meetings(table: pa.Table, entries: np.ndarray) -> Meetings:
-    """Pairs of rows that are to be compared.
+def edges_of_part(table: pa.Table, model: Model, *, part: int, parts: int) -> Iterator[pa.Table]:
+    """Edges of the pairs that meet first under a key of one part, where no key outgrew its count.
+
+    A pair then meets under all keys that it has in common, and the first of them is known without the other parts.
+    """
+    table = table.combine_chunks()
+    yield from _scored(table, _under_first_common(table, near(table, _entries(table, part, parts))), model)
+
+
+def placed_edges_of_part(table: pa.Table, model: Model, *, part: int, parts: int) -> Iterator[pa.Table]:
+    """Edges of all pairs that meet under a key of one part, with the `place` of that key.
+
+    Of a pair that several parts give the one with the smallest place counts.
+    """
+    table = table.combine_chunks()
+    for chosen in _portions(first_meetings(near(table, _entries(table, part, parts)))):
+        edge, rows = scored_rows(table, chosen, model)
+        kept = chosen.of(rows)
+        place = np.where(_is_after(table, kept.left, kept.right), kept.right_place, kept.left_place)
+        yield edge.append_column(PLACE, pa.array(place, pa.int32()))
+
+
+def near(table: pa.Table, entries: np.ndarray) -> Meetings:
+    """Pairs of rows that meet, once under each key.
 
     Args:
         table: rows with the columns of `INDEX`.
-        entries: positions in the flattened lists of keys; only pairs that meet first under one of these are found.
+        entries: positions in the flattened lists of keys; the keys that are looked at.
     """
-    lists = table.column("blocking_keys").combine_chunks()
-    key, row, reach = _grouped(table, entries)
+    key, row, place, reach = _grouped(table, entries)
     found, at = [], np.flatnonzero(reach > 0)
     for apart in range(1, int(reach.max(initial=0)) + 1):
         at = at[(reach[at] >= apart) & (at + apart < len(key))]
-        near = at[key[at] == key[np.minimum(at + apart, len(key) - 1)]]
-        found.append(np.stack([row[near], row[near + apart], key[near]]))
-    left, right, here = np.concatenate(found, axis=1) if found else np.zeros((3, 0), dtype=np.int64)
-    matrix = _matrix(lists)
-    return Meetings(left, right, here).of(_first_common(matrix[left], matrix[right]) == here)
+        met = at[key[at] == key[np.minimum(at + apart, len(key) - 1)]]
+        found.append(np.stack([row[met], row[met + apart], key[met], place[met], place[met + apart]]))
+    return Meetings(*(np.concatenate(found, axis=1) if found else np.zeros((5, 0), dtype=np.int64)))
+
+
+def first_meetings(met: Meetings) -> Meetings:
+    """Each pair once, under the first of the keys under which it meets."""
+    low, high = np.minimum(met.left, met.right), np.maximum(met.left, met.right)
+    place = np.where(met.left < met.right, met.left_place, met.right_place)
+    order = np.lexsort((place, high, low))
+    low, high = low[order], high[order]
+    is_first = np.r_[True, (low[1:] != low[:-1]) | (high[1:] != high[:-1])] if len(order) else np.zeros(0, dtype=bool)
+    return met.of(np.sort(order[is_first]))
 
 
 def scored(table: pa.Table, met: Meetings, model: Model) -> pa.Table:
     """Edges (rows of `EDGE`) of the pairs above the floor; the smaller (platform, id) is on the left."""
+    return scored_rows(table, met, model)[0]
+
+
+def scored_rows(table: pa.Table, met: Meetings, model: Model) -> tuple[pa.Table, np.ndarray]:
+    """Edges as `scored` gives them, and which of the pairs they are of."""
     swap = _is_after(table, met.left, met.right)
     left, right = np.where(swap, met.right, met.left), np.where(swap, met.left, met.right)
     compared = table.select(NODE.names)
@@ -139,30 +176,52 @@ def scored(table: pa.Table, met: Meetings, model: Model) -> pa.Table:
         "blocking_code": pa.array(names[kind_of(met.key[rows].view(np.uint64))], pa.string()),
         "model_version": pa.array(np.full(len(rows), model.version), pa.string()),
     }
-    return pa.Table.from_arrays([columns[name] for name in EDGE.names], schema=EDGE)
+    return pa.Table.from_arrays([columns[name] for name in EDGE.names], schema=EDGE), rows
 
 
-def _entries(table: pa.Table, part: int, parts: int) -> np.ndarray:
+def _scored(table: pa.Table, met: Meetings, model: Model) -> Iterator[pa.Table]:
+    return (scored(table, chosen, model) for chosen in _portions(met))
+
+
+def _portions(met: Meetings) -> Iterator[Meetings]:
+    """The pairs, some at a time."""
+    for start in range(0, len(met.left), SCORED_AT_ONCE):
+        yield met.of(np.arange(start, min(start + SCORED_AT_ONCE, len(met.left))))
+
+
+def _under_first_common(table: pa.Table, met: Meetings) -> Meetings:
+    """Pairs that meet under the first of the keys that they have in common."""
+    matrix = _matrix(table.column("blocking_keys").combine_chunks())
+    kept = [_first_common(matrix[some.left], matrix[some.right]) == some.key for some in _portions(met)]
+    return met.of(np.flatnonzero(np.concatenate([np.zeros(0, dtype=bool), *kept])))
+
+
+def _entries(table: pa.Table, part: int = 0, parts: int = 1) -> np.ndarray:
     """Positions of a part's keys in the flattened lists."""
     keys = table.column("blocking_keys").combine_chunks().flatten().to_numpy()
     return np.flatnonzero(part_of(keys, parts) == part) if parts > 1 else np.arange(len(keys))
 
 
-def _grouped(table: pa.Table, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Entries ordered by key, and of a key that outgrew its share by `SORTED_BY`: key, row, and how far each one meets others."""
+def _grouped(table: pa.Table, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Entries ordered by key, and of a key that outgrew its share by `SORTED_BY`.
+
+    Returns:
+        Key, row, place of the key among the row's keys, and how far each one meets others.
+    """
     lists, shares = (table.column(name).combine_chunks() for name in ("blocking_keys", "blocking_shares"))
     owner = np.repeat(np.arange(len(lists)), lengths(lists))
-    key, row, share = lists.flatten().to_numpy()[entries], owner[entries], shares.flatten().to_numpy()[entries]
-    order = np.argsort(key, kind="stable")
-    key, row, share = key[order], row[order], share[order].astype(np.int64)
+    flat, share, places = lists.flatten().to_numpy(), shares.flatten().to_numpy(), within(owner)
+    order = entries[np.argsort(flat[entries], kind="stable")]
+    key = flat[order]
     is_first = np.r_[True, key[1:] != key[:-1]] if len(key) else np.zeros(0, dtype=bool)
     starts = np.flatnonzero(is_first)
     size = np.diff(np.r_[starts, len(key)])[np.cumsum(is_first) - 1]
-    is_outgrown = size > share + 1
+    is_outgrown = size > share[order] + 1
     if is_outgrown.any():
         at = np.flatnonzero(is_outgrown)
-        row[at] = row[at][np.lexsort((_ranks(table, row[at]), key[at]))]
-    return key, row, np.where(is_outgrown, np.maximum(share // 2, 1), size - 1)
+        order[at] = order[at][np.lexsort((_ranks(table, owner[order[at]]), key[at]))]
+    reach = np.where(is_outgrown, np.maximum(share[order] // 2, 1), size - 1)
+    return key, owner[order], places[order], reach
 
 
 def _ranks(table: pa.Table, rows: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lakehouse.contracts.layout import HEALTH, health_key, table_key
@@ -23,6 +23,8 @@ SMALL_FILES_MAX = 8
 """Small files that a table may hold before they are put together."""
 REMOVED_SHARE_MAX = 0.05
 """Share of stored rows that may be removed ones before files are rewritten: Delta's own bound for a single file."""
+SETTLED = timedelta(days=8)
+"""So long after an erasure removed rows are taken out of the files at each upkeep: tables that follow lose theirs with the next runs."""
 VACUUM_HOURS = 168
 """Delta's own least: longer than the longest job and the longest reader (reliability of time travel by version)."""
 
@@ -54,10 +56,10 @@ def maintain(lake: Lake, spec: TableSpec) -> dict[str, Any]:
 
 
 def _purged(lake: Lake, spec: TableSpec, health: dict[str, Any], *, now: str) -> dict[str, str]:
-    """`purged_at`, the time since which no row that was erased before stands in the newest version's files."""
+    """`purged_at`: when removed rows were last taken out of the newest version's files. Done until `SETTLED` after an erasure."""
     wanted = last_erasure(lake.objects)
     last = (lake.objects.read_json(health_key(spec.name)) or {}).get("purged_at", "")
-    if wanted is None or (last and datetime.fromisoformat(last) >= wanted):
+    if wanted is None or (last and datetime.fromisoformat(last) >= wanted + SETTLED):
         return {"purged_at": last} if last else {}
     if health["removed_rows"]:
         lake.purge(spec)

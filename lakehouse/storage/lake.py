@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _COMMIT = re.compile(r"_delta_log/(\d{20})\.json$")
 _CHECKPOINT = re.compile(r"_delta_log/(\d{20})\.checkpoint.*\.parquet$")
-_IS_UPKEEP = re.compile(rb'"operation":"(?:OPTIMIZE|VACUUM START|VACUUM END)"')
+_IS_UPKEEP = re.compile(rb'"operation":"(?:OPTIMIZE|REORG|VACUUM START|VACUUM END)"')
 IN_PLACE = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
 """Properties of tables whose rows change: a changed row is marked and written anew, its file stays; changes can be read."""
 IN_PLAN_MAX_MIB = 4
@@ -94,7 +94,7 @@ class Lake:
     def state(self, name: str) -> str | None:
         """Newest commit that changed a table's rows: its version and a digest of what it says of itself, None before any.
 
-        Upkeep (OPTIMIZE, VACUUM) changes no rows and is passed over. Unlike the version alone the state never comes back
+        Upkeep (OPTIMIZE, REORG, VACUUM) changes no rows and is passed over. Unlike the version alone the state never comes back
         when a table is deleted and built again. Needs no Spark.
         """
         return self._still[name][1] if self._still is not None else self._state(name)[1]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.contracts.tables import EDGES
-from lakehouse.identity.delta import changed, changed_pairs, ends_of, names_of, neighbours, ordered, score_pairs
+from lakehouse.identity.delta import changed, changed_pairs, ends_of, names_of, ordered, score_pairs
 from lakehouse.identity.engine import count_all, find_edges, prepare_all
 from lakehouse.identity.model import default_model
 from lakehouse.identity.pairs import INDEX
@@ -56,7 +56,7 @@ class Followed:
             [tuple(name.split("\0")) in touched for name in names_of(self.index).to_pylist()], pa.bool_()
         )
         what = changed(self.index.filter(is_touched), new)
-        pairs = changed_pairs(neighbours([self.index], what), what)
+        pairs = changed_pairs(lambda: [self.index], what, rows_max=10**6)
         gone = set(what.names.to_pylist())
         parted = {tuple(row.values()) for row in ordered(pairs.parted).to_pylist()}
         self.edges = {

@@ -115,3 +115,14 @@ def test_an_alias_is_as_old_as_the_newest_account_of_its_creator():
     found = decide(known({a, b}, {(a, b): 9.0}, apart.ids, apart.aliases), [], MODEL)
     assert found.aliases.column("last_seen_at").to_pylist() == [max(SEEN[a], SEEN[b])]
     assert max(SEEN[a], SEEN[b]) - min(SEEN[a], SEEN[b]) >= timedelta(days=1)
+
+
+def test_an_alias_that_a_killed_run_left_of_an_id_that_lives_goes():
+    a, b = ACCOUNTS[0], ACCOUNTS[3]
+    apart = decide(known({a, b}, {}, IDS, ALIASES), [], MODEL)
+    joined = decide(known({a, b}, {(a, b): 9.0}, apart.ids, apart.aliases), [], MODEL)
+    assert joined.aliases.num_rows == 1
+    after = decide(known({a, b}, {(a, b): 1.0}, apart.ids, joined.aliases), [], MODEL)  # ids were not written
+    assert after.aliases.num_rows == 0
+    assert by_account(after.ids)[a]["creator_id"] == by_account(apart.ids)[a]["creator_id"]
+    assert (after.merges, after.splits) == (0, 0)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from assets import steps as pipeline
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, EDGES, LINKS
 from lakehouse.identity import edges as edges_step
 from lakehouse.identity.creators import build_creator_ids
-from lakehouse.ops.steps import StepContext
+from lakehouse.identity.model import default_model
+from lakehouse.ops.steps import StepContext, run_step
 from lakehouse.storage.lake import Lake
 from tests.identity_accounts import account, synthetic_people
 from tests.spark.lakehouse.identity.test_edges import FIRST, write
@@ -72,3 +76,28 @@ def test_a_quiet_night_writes_nothing(nights):
     write(nights.lake, [row | {"followers_count": 10_500} for row in rows[:2]], first_seen=FIRST)
     assert nights.run()["accounts_looked_at"] < len(rows) / 2
     assert nights.versions() == before
+
+
+def test_as_steps_they_follow_and_another_model_decides_for_everybody(nights, monkeypatch):
+    rows, lake = [row for row, _ in synthetic_people(40, seed=9)], nights.lake
+    steps = [step for step in pipeline.STEPS if step.name in {EDGES.name, CREATOR_IDS.name}]
+
+    def run():
+        return [run_step(step, lake, lake.settings, lambda _: None) for step in steps]
+
+    write(lake, rows[:80], first_seen=FIRST)
+    run()
+    write(lake, rows[80:84], first_seen=FIRST + timedelta(days=1))
+    made, found = run()
+    assert made.metadata["accounts_compared"] == 4
+    assert found.metadata["accounts_looked_at"] < 40
+    lake.purge(EDGES)  # upkeep between two nights changes no row
+    write(lake, rows[84:86], first_seen=FIRST + timedelta(days=2))
+    assert run()[0].metadata["accounts_compared"] == 2
+
+    newer = replace(default_model(), version="identity-next")
+    for module in (pipeline, edges_step, sys.modules[build_creator_ids.__module__]):
+        monkeypatch.setattr(module, "default_model", lambda: newer)
+    made, found = run()
+    assert made.metadata["accounts_compared"] == found.metadata["accounts_looked_at"] == 86
+    assert {row.model_version for row in lake.read(CREATOR_IDS).collect()} == {"identity-next"}

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lakehouse.contracts.tables import EDGES
 from lakehouse.identity.engine import count_all, find_edges, prepare_all
 from lakehouse.identity.model import default_model
-from lakehouse.identity.pairs import edges, meetings
+from lakehouse.identity.pairs import edges, edges_of_part, first_meetings, near, placed_edges_of_part
 from tests.identity_accounts import account, raw, resolve, synthetic_people
 
 MODEL = default_model()
@@ -25,7 +26,9 @@ def candidate_pairs(rows, counts=None):
     """Names of the accounts that meet; `counts` are those of other accounts than `rows`."""
     table = prepare_all(raw(rows), counts or count_all(raw(rows), MODEL), MODEL)
     names = table.column("platform_account_id").to_pylist()
-    left, right, _ = meetings(table, np.arange(len(table.column("blocking_keys").combine_chunks().flatten())))
+    left, right, *_ = first_meetings(
+        near(table, np.arange(len(table.column("blocking_keys").combine_chunks().flatten())))
+    )
     return [tuple(sorted((names[i], names[j]))) for i, j in zip(left, right, strict=True)]
 
 
@@ -95,7 +98,9 @@ def test_accounts_that_came_since_meet_by_what_nobody_had():
 def test_parts_of_the_keys_have_all_edges_between_them(parts):
     table = prepared(everybody_alike(24) + [row for row, _ in synthetic_people(8, seed=4)])
     whole = pa.concat_tables(edges(table, MODEL))
-    pieces = pa.concat_tables(found for part in range(parts) for found in edges(table, MODEL, part=part, parts=parts))
+    pieces = pa.concat_tables(
+        found for part in range(parts) for found in edges_of_part(table, MODEL, part=part, parts=parts)
+    )
     order = [
         ("left_platform", "ascending"),
         ("left_id", "ascending"),
@@ -103,6 +108,46 @@ def test_parts_of_the_keys_have_all_edges_between_them(parts):
         ("right_id", "ascending"),
     ]
     assert pieces.sort_by(order).equals(whole.sort_by(order))
+
+
+@pytest.mark.parametrize("parts", [2, 5])
+def test_of_pairs_that_meet_in_several_parts_the_first_key_counts(parts):
+    rows = everybody_alike(40) + [row for row, _ in synthetic_people(30, seed=4)]
+    drawn = count_all(raw(rows[:20]), MODEL)  # of nearly all keys more accounts came since
+    table = prepare_all(raw(rows), drawn, MODEL)
+    found = [
+        row
+        for part in range(parts)
+        for piece in placed_edges_of_part(table, MODEL, part=part, parts=parts)
+        for row in piece.to_pylist()
+    ]
+    first = {}
+    for row in sorted(found, key=lambda row: row["place"]):
+        first.setdefault(tuple(row[name] for name in EDGES.key), row)
+    whole = {tuple(row[name] for name in EDGES.key): row for piece in edges(table, MODEL) for row in piece.to_pylist()}
+    assert len(found) > len(first)
+    assert {ends: {name: row[name] for name in EDGES.columns} for ends, row in first.items()} == whole
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_declares_another_is_found_among_strangers_of_a_new_name(seed):
+    """Four accounts with a name that nobody had when the counts were drawn: under the name's key not all of them meet."""
+    drawn = count_all(raw([row for row, _ in synthetic_people(60, seed=seed)]), MODEL)
+    name = f"Zorla Quent{seed}"
+    pair = [
+        account("instagram", f"zorlaq{seed}", name, links=[f"youtube:quent{seed}z"]),
+        account("youtube", f"quent{seed}z", name, links=[f"instagram:zorlaq{seed}"]),
+    ]
+    strangers = [account("tiktok", f"other{seed}a", name), account("x", f"another{seed}b", name)]
+    table = raw([*pair, *strangers])
+    found = pa.concat_tables(find_edges(table, MODEL, drawn)).to_pylist()
+    ends = sorted((row["platform"], row["platform_account_id"]) for row in pair)
+    edge = [
+        one
+        for one in found
+        if [(one["left_platform"], one["left_id"]), (one["right_platform"], one["right_id"])] == ends
+    ]
+    assert [one["log_odds"] > MODEL.thresholds.merge for one in edge] == [True]
 
 
 def test_an_empty_or_single_set_has_no_edges():
