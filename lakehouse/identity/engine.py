@@ -1,6 +1,6 @@
 """The core in one process: from a table of accounts to edges, clusters and ids. No Spark, no files.
 
-Spark runs the same functions over its own partitions (`steps.py`); files go through here (`resolve.py`).
+Spark runs the same functions over its own partitions (`edges.py`); files go through here (`resolve.py`).
 """
 
 from __future__ import annotations
