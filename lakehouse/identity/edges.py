@@ -35,9 +35,9 @@ from lakehouse.identity.delta import (
 )
 from lakehouse.identity.engine import count_keys, prepare_all
 from lakehouse.identity.model import Model, default_model
-from lakehouse.identity.nodes import RAW, lengths
+from lakehouse.identity.nodes import RAW
 from lakehouse.identity.packing import pack, unpack
-from lakehouse.identity.pairs import INDEX, edges, part_of, prepare, without_lone
+from lakehouse.identity.pairs import INDEX, PART_ACCOUNTS, by_part, edges, prepare, without_lone
 from lakehouse.ops.derive import ACCOUNT_KEY, touched
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.links import ACCOUNT_LINK, EMAIL_LINK, WEBSITE_LINK
@@ -58,8 +58,6 @@ DRIFT = 1.25
 """Frozen frequencies serve while there are at most so many times as many accounts, or as few, as when they were drawn."""
 DRAWN_ANEW = 50_000
 """Below so many accounts a computation from nothing takes seconds and draws frequencies anew."""
-PART_ACCOUNTS = 60_000
-"""Accounts for each part of the keys: a part holds about four times as many rows, 100 MB."""
 PACKED_ROWS = 50_000
 """Rows that are split into parts at once."""
 _INDEX_PART = -1
@@ -352,12 +350,9 @@ def _gathered(batches: Batches, work: Callable[[pa.RecordBatch], pa.Table]) -> I
 
 def _parted(table: pa.Table, parts: int) -> Iterator[tuple[int, pa.Table]]:
     """`PREPARED` rows by part of the keys."""
-    lists = table.column("blocking_keys").combine_chunks()
-    owner, part = np.repeat(np.arange(len(lists)), lengths(lists)), part_of(lists.flatten().to_numpy(), parts)
-    for number in range(parts):
-        rows = np.unique(owner[part == number])
-        if len(rows):
-            yield number, table.take(pa.array(rows))
+    row, begin = by_part(table, parts)
+    for number in np.flatnonzero(np.diff(begin)).tolist():
+        yield number, table.take(pa.array(row[begin[number] : begin[number + 1]]))
 
 
 def _packed(parted: Sequence[tuple[int, pa.Table]]) -> pa.RecordBatch:
