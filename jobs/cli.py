@@ -279,11 +279,19 @@ def _dev(arguments: argparse.Namespace) -> int:
 
 
 def _resolve(arguments: argparse.Namespace) -> int:
-    from lakehouse.identity.resolve import resolve_file
+    from lakehouse.identity.resolve import rejected_path, resolve_file
 
-    _require_apart(arguments.accounts, arguments.out, *([arguments.edges] if arguments.edges else []))
-    resolve_file(arguments.accounts, arguments.out, arguments.edges)
+    written = [arguments.out, rejected_path(arguments.out), *([arguments.edges] if arguments.edges else [])]
+    _require_apart(arguments.accounts, *written)
+    resolved = resolve_file(arguments.accounts, arguments.out, arguments.edges, log=_tell)
+    for reason, rows in resolved.rejected.items():
+        print(f"{rows:,} {'row' if rows == 1 else 'rows'} left out: {reason} ({rejected_path(arguments.out)})")
     return 0
+
+
+def _tell(text: str) -> None:
+    """One line of progress."""
+    sys.stderr.write(f"{text}\n")
 
 
 def _tag(arguments: argparse.Namespace) -> int:

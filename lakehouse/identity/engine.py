@@ -36,12 +36,12 @@ def count_keys(raw: pa.Table, model: Model) -> tuple[np.ndarray, np.ndarray]:
 
 def count_all(raw: pa.Table, model: Model) -> Counts:
     """Frequencies of a whole table of `RAW` rows."""
-    return total([count_keys(batch, model) for batch in _slices(raw)], raw.num_rows)
+    return total([count_keys(batch, model) for batch in slices(raw)], raw.num_rows)
 
 
 def prepare_all(raw: pa.Table, counts: Counts, model: Model) -> pa.Table:
     """`PREPARED` rows of a whole table of `RAW` rows, in order."""
-    return pa.concat_tables([prepare(batch, counts, model) for batch in _slices(raw)]).combine_chunks()
+    return pa.concat_tables([prepare(batch, counts, model) for batch in slices(raw)]).combine_chunks()
 
 
 def find_edges(raw: pa.Table, model: Model, counts: Counts | None = None) -> Iterator[pa.Table]:
@@ -106,6 +106,7 @@ def _side(edges_table: pa.Table, side: str) -> tuple[pa.Array, pa.Array]:
     return tuple(edges_table.column(f"{side}_{name}").combine_chunks() for name in ("platform", "id"))  # type: ignore[return-value]
 
 
-def _slices(raw: pa.Table) -> Iterator[pa.Table]:
+def slices(raw: pa.Table) -> Iterator[pa.Table]:
+    """`RAW` rows, `BATCH_ROWS` at a time; of none one empty batch."""
     for start in range(0, max(raw.num_rows, 1), BATCH_ROWS):
         yield raw.slice(start, BATCH_ROWS)
