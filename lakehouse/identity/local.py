@@ -268,7 +268,7 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BrokenProcessPool as error:
-        message = "A process was killed, perhaps for want of memory; nothing was written, start again with more of it."
+        message = "A process was killed, perhaps for want of memory; no ids were written, start again with more of it."
         raise PermanentError(message) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -25,7 +25,7 @@ from lakehouse.errors import NotFoundError, SchemaError
 from lakehouse.identity import local
 from lakehouse.identity.cluster import Graph, cluster, confidence
 from lakehouse.identity.ids import mint
-from lakehouse.identity.local import Found, Parse, Scratch, told
+from lakehouse.identity.local import Found, Log, Parse, Scratch, told
 from lakehouse.identity.model import Model, default_model
 from lakehouse.identity.nodes import NO_HANDLE, RAW
 from lakehouse.settings import load_settings
@@ -119,9 +119,7 @@ class Keys:
         return platforms, self.ids.take(pa.array(rows)).cast(pa.string())
 
 
-def resolve_file(
-    accounts_path: Path, out_path: Path, edges_path: Path | None = None, *, log: Callable[[str], None] = print
-) -> Resolved:
+def resolve_file(accounts_path: Path, out_path: Path, edges_path: Path | None = None, *, log: Log = print) -> Resolved:
     """Give every account of a file a `creator_id`.
 
     Rows without a key, and all but the first of one key, are left out and written beside the output (`rejected_path`).
@@ -143,13 +141,10 @@ def resolve_file(
         if path is not None:
             _suffix(path)
     columns = known_columns(accounts_path)
-    read = read_keys(accounts_path, log)
-    fault, order = faults(read)
-    rejected = _write_rejected(read, fault, rejected_path(out_path))
-    keys, order = read.of(np.flatnonzero(fault == 0)), (np.cumsum(fault == 0) - 1)[order]
+    keys, order, is_kept, rejected = _rows_that_stay(accounts_path, rejected_path(out_path), log)
     has_addresses = not {"email", BIO}.isdisjoint(columns)
     parse = partial(raw_rows, pepper=load_settings().pepper() if has_addresses else None)
-    chunks, model = _chunks(accounts_path, columns, fault == 0), default_model()
+    chunks, model = _chunks(accounts_path, columns, is_kept), default_model()
     with _found(chunks, parse, model, out_path.parent / SCRATCH, len(order), edges_path is not None, log) as found:
         creators = _write_creators(keys, order, found, model, out_path)
         log(f"{creators:,} creators of {len(order):,} accounts")
@@ -163,9 +158,19 @@ def rejected_path(out_path: Path) -> Path:
     return out_path.with_suffix(REJECTED_SUFFIX)
 
 
+def _rows_that_stay(path: Path, rejected: Path, log: Log) -> tuple[Keys, np.ndarray, np.ndarray, dict[str, int]]:
+    """Keys of the rows that stay, these rows ordered by platform and id, which rows of the file they are, and what is left out."""
+    keys = read_keys(path, log)
+    fault, order = faults(keys)
+    left_out, is_kept = _write_rejected(keys, fault, rejected), fault == 0
+    if left_out:
+        keys, order = keys.of(np.flatnonzero(is_kept)), (np.cumsum(is_kept) - 1)[order]
+    return keys, order, is_kept, left_out
+
+
 @contextmanager
 def _found(
-    chunks: Iterable[pa.Table], parse: Parse, model: Model, parent: Path, accounts: int, is_kept: bool, log: local.Log
+    chunks: Iterable[pa.Table], parse: Parse, model: Model, parent: Path, accounts: int, is_kept: bool, log: Log
 ) -> Iterator[Found]:
     """Edges, in this process or by all cores; those of all cores lie in scratch files as long as this is open."""
     if accounts < FEW_ROWS:
@@ -241,7 +246,7 @@ def known_columns(path: Path) -> list[str]:
     return [name for name in (*REQUIRED, *OPTIONAL) if name in names]
 
 
-def read_keys(path: Path, log: Callable[[str], None]) -> Keys:
+def read_keys(path: Path, log: Log) -> Keys:
     """Keys of all rows of an accounts file."""
     spelled: dict[str | None, int] = {}
     platforms, ids = [np.zeros(0, dtype=np.int32)], [pa.array([], pa.large_string())]
@@ -469,15 +474,23 @@ def _write(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
     """Write by suffix, beside the target first: a failure leaves no half file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")
-    if _suffix(path) == ".csv":
-        with pacsv.CSVWriter(draft, _flattened(schema.empty_table()).schema) as writer:
+    try:
+        with _writer(draft, schema, _suffix(path)) as write:
             for table in tables:
-                writer.write_table(_flattened(table))
+                write(table)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writer(draft: Path, schema: pa.Schema, suffix: str) -> Iterator[Callable[[pa.Table], None]]:
+    if suffix == ".csv":
+        with pacsv.CSVWriter(draft, _flattened(schema.empty_table()).schema) as csv:
+            yield lambda table: csv.write_table(_flattened(table))
     else:
-        with pq.ParquetWriter(draft, schema) as writer:
-            for table in tables:
-                writer.write_table(table)
-    draft.replace(path)
+        with pq.ParquetWriter(draft, schema) as parquet:
+            yield parquet.write_table
 
 
 def _flattened(table: pa.Table) -> pa.Table:
