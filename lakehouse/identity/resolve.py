@@ -35,6 +35,7 @@ from lakehouse.silver.handles import handle_key
 from lakehouse.silver.languages import language_code
 from lakehouse.silver.mentions import WEB, Link, declared_links, find_links
 from lakehouse.silver.platforms import platform_code
+from lakehouse.silver.text import replace_surrogates
 from lakehouse.silver.urls import website_domain
 from lakehouse.storage.scratch import passing_folder
 
@@ -292,7 +293,11 @@ def _chunks(path: Path, columns: Sequence[str], is_kept: np.ndarray) -> Iterator
 
 
 def _tables(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Some columns, about `CHUNK_ROWS` rows at a time; at least one table."""
+    """Some columns, about `CHUNK_ROWS` rows at a time; at least one table.
+
+    Raises:
+        SchemaError: the file cannot be read.
+    """
     with _readable(path):
         if _suffix(path) == ".csv":
             reader: pacsv.CSVStreamingReader | pq.ParquetFile = _open_csv(path, columns)
@@ -303,6 +308,7 @@ def _tables(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
             batches = reader.iter_batches(CHUNK_ROWS, columns=list(columns))
         held: list[pa.RecordBatch] = []
         for batch in batches:
+            batch.validate(full=True)  # a Parquet can hold texts that are none
             held.append(batch)
             if sum(map(len, held)) >= CHUNK_ROWS:
                 yield pa.Table.from_batches(held)
@@ -360,7 +366,7 @@ def raw_rows(table: pa.Table, *, pepper: bytes | None) -> pa.Table:
         "emails": [_emails(*given, pepper) for given in zip(emails, bios, strict=True)],
         "links": [
             [
-                {"target": f"{link.platform}:{link.target}", "evidence": link.evidence}
+                {"target": replace_surrogates(f"{link.platform}:{link.target}"), "evidence": link.evidence}
                 for link in listed
                 if link.platform != WEB
             ]

@@ -172,6 +172,23 @@ def test_a_parquet_that_is_none_is_refused(tmp_path):
         resolve_file(tmp_path / "in.parquet", tmp_path / "o.csv")
 
 
+def test_texts_that_are_none_are_refused(tmp_path):
+    ends = pa.array([0, 2], pa.int32()).buffers()[1]
+    handle = pa.StringArray.from_buffers(1, ends, pa.py_buffer(b"\xff\xfe"))
+    table = pa.table({"platform": ["x"], "platform_account_id": ["1"], "handle": handle})
+    pq.write_table(table, tmp_path / "in.parquet")
+    with pytest.raises(SchemaError, match="is no readable Parquet"):
+        resolve_file(tmp_path / "in.parquet", tmp_path / "o.csv")
+
+
+@pytest.mark.parametrize(
+    "links", ['[{"platform": "foo", "target": "\\ud800"}]', '["https://youtube.com/c/\\ud800abc"]', "[" * 100_000, "{}"]
+)
+def test_links_that_are_none_are_no_error(tmp_path, links):
+    rows = [{"platform": "x", "platform_account_id": "1", "links": links}]
+    assert resolve_file(write_parquet(tmp_path / "in.parquet", rows), tmp_path / "o.csv").accounts == 1
+
+
 def test_a_missing_file_and_an_unknown_format_are_refused(tmp_path):
     with pytest.raises(NotFoundError, match="There is no file"):
         resolve_file(tmp_path / "in.csv", tmp_path / "o.csv")
