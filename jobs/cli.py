@@ -148,6 +148,9 @@ def _file_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     resolve.add_argument("accounts", type=Path)
     resolve.add_argument("--out", type=Path, required=True)
     resolve.add_argument("--edges", type=Path)
+    resolve.add_argument(
+        "--train", action="store_true", help="learn from the file itself, without labels, what a score is worth"
+    )
     for name, handler, what in (
         ("tag", _tag, "niches and risks of texts"),
         ("score", _score, "quality and anomaly of accounts"),
@@ -279,11 +282,19 @@ def _dev(arguments: argparse.Namespace) -> int:
 
 
 def _resolve(arguments: argparse.Namespace) -> int:
-    from lakehouse.identity.resolve import resolve_file
+    from lakehouse.identity.resolve import rejected_path, resolve_file
 
-    _require_apart(arguments.accounts, arguments.out, *([arguments.edges] if arguments.edges else []))
-    resolve_file(arguments.accounts, arguments.out, arguments.edges)
+    written = [arguments.out, rejected_path(arguments.out), *([arguments.edges] if arguments.edges else [])]
+    _require_apart(arguments.accounts, *written)
+    resolved = resolve_file(arguments.accounts, arguments.out, arguments.edges, is_trained=arguments.train, log=_tell)
+    for reason, rows in resolved.rejected.items():
+        print(f"{rows:,} {'row' if rows == 1 else 'rows'} left out: {reason} ({rejected_path(arguments.out)})")
     return 0
+
+
+def _tell(text: str) -> None:
+    """One line of progress."""
+    sys.stderr.write(f"{text}\n")
 
 
 def _tag(arguments: argparse.Namespace) -> int:

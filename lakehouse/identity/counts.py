@@ -63,10 +63,15 @@ def partial_counts(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def total(partials: list[tuple[np.ndarray, np.ndarray]], accounts: int) -> Counts:
     """Counts of the sum of partial counts over so many accounts."""
+    return listed(*summed(partials), accounts)
+
+
+def summed(partials: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of partial counts: distinct keys in ascending order, and how often each occurs."""
     none = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.int64)]
     keys, places = np.unique(np.concatenate([keys for keys, _ in partials] or none[0]), return_inverse=True)
-    sums = np.bincount(places, weights=np.concatenate([uses for _, uses in partials] or none[1]), minlength=len(keys))
-    return listed(keys, sums, accounts)
+    uses = np.concatenate([uses for _, uses in partials] or none[1])
+    return keys, np.bincount(places, weights=uses, minlength=len(keys))
 
 
 def listed(keys: np.ndarray, uses: np.ndarray, accounts: int) -> Counts:

@@ -22,7 +22,7 @@ from pyspark.sql.types import IntegerType, StructField, StructType
 from lakehouse.contracts.layout import IDENTITY_COUNTS
 from lakehouse.contracts.tables import ACCOUNTS, BLOCKING, EDGES, LINKS, TableSpec
 from lakehouse.errors import NotFoundError
-from lakehouse.identity.calibration import BINS, Calibration, Tally, fit, shared_platform
+from lakehouse.identity.calibration import BINS, Calibration, Tally, shared_platform
 from lakehouse.identity.counts import Counts, digest_of, listed
 from lakehouse.identity.delta import (
     ENDS,
@@ -34,16 +34,17 @@ from lakehouse.identity.delta import (
     ordered,
     score_pairs,
 )
-from lakehouse.identity.engine import TALLIED, count_keys, prepare_all
+from lakehouse.identity.engine import count_keys, fitted, prepare_all, tallied_parts
 from lakehouse.identity.keys import FORMAT
 from lakehouse.identity.model import Model, default_model
-from lakehouse.identity.nodes import RAW, lengths
+from lakehouse.identity.nodes import RAW
 from lakehouse.identity.packing import pack, unpack
 from lakehouse.identity.pairs import (
     INDEX,
+    PART_ACCOUNTS,
     PLACE,
+    by_part,
     edges_of_part,
-    part_of,
     placed_edges_of_part,
     prepare,
     tally_pairs,
@@ -68,8 +69,6 @@ DRIFT = 1.25
 """Frozen frequencies serve while there are at most so many times as many accounts, or as few, as when they were drawn."""
 DRAWN_ANEW = 50_000
 """Below so many accounts a computation from nothing takes seconds and draws frequencies anew."""
-PART_ACCOUNTS = 60_000
-"""Accounts for each part of the keys: a part holds about four times as many rows, 100 MB."""
 PACKED_ROWS = 50_000
 """Rows that are split into parts at once."""
 NEAR_MAX, SCORED_MAX = 2_000_000, 1_000_000
@@ -195,13 +194,10 @@ def _build(ctx: StepContext, frozen: _Frozen | None, accounts: int, model: Model
 
 def _drawn(lake: Lake, keyed: DataFrame, counts: Counts, model: Model, parts: int) -> _Frozen:
     """Frequencies, and what scores are worth by the pairs of some parts of the keys, stored for the nights to come."""
-    asked = max(parts * TALLIED // max(counts.accounts, 1), 1)
-    found = tally_of_parts(
-        keyed.where(F.col("part").between(0, asked - 1)), parts, replace(model, calibration=Calibration())
-    )
+    asked = tallied_parts(counts.accounts, parts)
+    found = tally_of_parts(keyed.where(F.col("part").between(0, asked - 1)), parts, model)
     platforms = lake.read(ACCOUNTS).groupBy("platform").count().toArrow().column("count").to_numpy()
-    fitted = fit(found, shared_platform(platforms))
-    body = _Frozen(counts, model if fitted is None else replace(model, calibration=fitted), "").to_bytes()
+    body = _Frozen(counts, fitted(model, found, shared_platform(platforms)), "").to_bytes()
     lake.objects.replace(IDENTITY_COUNTS, body)
     frozen = _Frozen.of(body, model)
     if frozen is None:
@@ -435,12 +431,9 @@ def _gathered(batches: Batches, work: Callable[[pa.RecordBatch], pa.Table]) -> I
 
 def _parted(table: pa.Table, parts: int) -> Iterator[tuple[int, pa.Table]]:
     """`PREPARED` rows by part of the keys."""
-    lists = table.column("blocking_keys").combine_chunks()
-    owner, part = np.repeat(np.arange(len(lists)), lengths(lists)), part_of(lists.flatten().to_numpy(), parts)
-    for number in range(parts):
-        rows = np.unique(owner[part == number])
-        if len(rows):
-            yield number, table.take(pa.array(rows))
+    row, begin = by_part(table, parts)
+    for number in np.flatnonzero(np.diff(begin)).tolist():
+        yield number, table.take(pa.array(row[begin[number] : begin[number + 1]]))
 
 
 def _packed(parted: Sequence[tuple[int, pa.Table]]) -> pa.RecordBatch:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.identity.calibration import Calibration, fit, shared_platform
+from lakehouse.identity.calibration import Tally, fit, shared_platform
 from lakehouse.identity.cluster import Graph, Judged
 from lakehouse.identity.counts import Counts, partial_counts, total
 from lakehouse.identity.hashing import ABSENT
@@ -39,12 +39,12 @@ def count_keys(raw: pa.Table, model: Model) -> tuple[np.ndarray, np.ndarray]:
 
 def count_all(raw: pa.Table, model: Model) -> Counts:
     """Frequencies of a whole table of `RAW` rows."""
-    return total([count_keys(batch, model) for batch in _slices(raw)], raw.num_rows)
+    return total([count_keys(batch, model) for batch in slices(raw)], raw.num_rows)
 
 
 def prepare_all(raw: pa.Table, counts: Counts, model: Model) -> pa.Table:
     """`PREPARED` rows of a whole table of `RAW` rows, in order."""
-    return pa.concat_tables([prepare(batch, counts, model) for batch in _slices(raw)]).combine_chunks()
+    return pa.concat_tables([prepare(batch, counts, model) for batch in slices(raw)]).combine_chunks()
 
 
 def find_edges(raw: pa.Table, model: Model, counts: Counts | None = None) -> Iterator[pa.Table]:
@@ -55,10 +55,20 @@ def find_edges(raw: pa.Table, model: Model, counts: Counts | None = None) -> Ite
 def calibrated(raw: pa.Table, model: Model, counts: Counts | None = None) -> Model:
     """The model with what its scores are worth in a table of `RAW` rows, learned from about `TALLIED` accounts' pairs."""
     table = prepare_all(raw, counts or count_all(raw, model), model)
-    plain = replace(model, calibration=Calibration())
-    found = tally_pairs(table, plain, parts=max(raw.num_rows // TALLIED, 1))
-    fitted = fit(found, shared_platform(pc.value_counts(raw.column("platform")).field("counts").to_numpy()))
-    return model if fitted is None else replace(model, calibration=fitted)
+    found = tally_pairs(table, model, parts=max(raw.num_rows // TALLIED, 1))
+    accounts = pc.value_counts(raw.column("platform")).field("counts").to_numpy()
+    return fitted(model, found, shared_platform(accounts))
+
+
+def fitted(model: Model, found: Tally, shared: float) -> Model:
+    """The model with a calibration that fits a tally, as it is where the tally says too little."""
+    calibration = fit(found, shared)
+    return model if calibration is None else replace(model, calibration=calibration)
+
+
+def tallied_parts(accounts: int, parts: int) -> int:
+    """How many of the parts of the keys hold the pairs of about `TALLIED` accounts; one at least."""
+    return min(max(parts * TALLIED // max(accounts, 1), 1), parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +128,7 @@ def _side(edges_table: pa.Table, side: str) -> tuple[pa.Array, pa.Array]:
     return tuple(edges_table.column(f"{side}_{name}").combine_chunks() for name in ("platform", "id"))  # type: ignore[return-value]
 
 
-def _slices(raw: pa.Table) -> Iterator[pa.Table]:
+def slices(raw: pa.Table) -> Iterator[pa.Table]:
+    """`RAW` rows, `BATCH_ROWS` at a time; of none one empty batch."""
     for start in range(0, max(raw.num_rows, 1), BATCH_ROWS):
         yield raw.slice(start, BATCH_ROWS)

@@ -35,6 +35,8 @@ SORTED_BY = ("sort_text", "platform", "platform_account_id")
 EDGE = EDGES.arrow_schema()
 PLACE = "place"
 """Column of edges that may come several times: the place of the key that made them among the keys of the left account."""
+PART_ACCOUNTS = 60_000
+"""Accounts for each part of the keys: a part holds about four times as many rows, 100 MB."""
 SCORED_AT_ONCE = 50_000
 """Pairs that are compared in one go: about 100 MB of intermediate arrays."""
 
@@ -80,9 +82,10 @@ def without_lone(table: pa.Table, counts: Counts) -> pa.Table:
 
 
 def tally_pairs(table: pa.Table, model: Model, *, part: int = 0, parts: int = 1) -> Tally:
-    """Tally of the pairs of one part of the keys of `PREPARED` rows."""
+    """Tally of the pairs of one part of the keys of `PREPARED` rows, where no key outgrew its count."""
     table = table.combine_chunks()
-    found, compared = first_meetings(near(table, _entries(table, part, parts))), table.select(NODE.names)
+    met, compared = near(table, _entries(table, part, parts)), table.select(NODE.names)
+    found = _under_first_common(table, met) if parts > 1 else first_meetings(met)
     total = NOTHING
     for start in range(0, len(found.left), SCORED_AT_ONCE):
         left, right = (pa.array(side[start : start + SCORED_AT_ONCE]) for side in (found.left, found.right))
@@ -93,6 +96,14 @@ def tally_pairs(table: pa.Table, model: Model, *, part: int = 0, parts: int = 1)
 def part_of(keys: np.ndarray, parts: int) -> np.ndarray:
     """Which of so many parts each key belongs to; pairs of a part are found without the others."""
     return (mix(keys.view(np.uint64)) % np.uint64(parts)).astype(np.int64)
+
+
+def by_part(table: pa.Table, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """`PREPARED` rows that have a key of each part, part by part, and where each part begins (of `parts` + 1)."""
+    lists = table.column("blocking_keys").combine_chunks()
+    owner, part = np.repeat(np.arange(len(lists)), lengths(lists)), part_of(lists.flatten().to_numpy(), parts)
+    part, row = np.divmod(np.unique(part * len(lists) + owner), max(len(lists), 1))
+    return row, np.searchsorted(part, np.arange(parts + 1))
 
 
 def edges(table: pa.Table, model: Model) -> Iterator[pa.Table]:

@@ -101,7 +101,7 @@ def score(pairs: Pairs) -> Scored:
 
 
 def tally_of(pairs: Pairs) -> Tally:
-    """What the pairs say about strangers that look alike (`calibration.py`), by a model without calibration."""
+    """What the pairs say about strangers that look alike (`calibration.py`), by their scores before any calibration."""
     votes = [vote for vote in _votes(pairs) if len(vote.rows)]
     scores = _apart_from_platform(votes, _sum(votes, len(pairs)))
     takes_part = np.ones(len(pairs), dtype=bool)

@@ -6,6 +6,8 @@ import fcntl
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -26,6 +28,20 @@ def own_folder(parent: Path) -> Path:
             _remove_if_left(folder)
         _own[parent] = _made(parent)
     return _own[parent][0]
+
+
+@contextmanager
+def passing_folder(parent: Path) -> Iterator[Path]:
+    """`own_folder` for a while: it is removed at the end, and `parent` with it when nobody else works there."""
+    try:
+        yield own_folder(parent)
+    finally:
+        if parent in _own:
+            folder, lock = _own.pop(parent)
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.close()
+            with suppress(OSError):
+                parent.rmdir()
 
 
 def _made(parent: Path) -> tuple[Path, TextIO]:

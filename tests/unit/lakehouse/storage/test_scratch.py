@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lakehouse.storage.scratch import own_folder
+from lakehouse.storage.scratch import own_folder, passing_folder
 
 PROGRAM = """
 import sys, time
@@ -43,3 +43,15 @@ def test_the_folder_of_a_living_process_stays_and_that_of_a_killed_one_goes(tmp_
     assert not left.exists()
     assert own.exists()
     assert second.stdout.strip()
+
+
+def test_a_passing_folder_goes_with_its_use_even_after_an_error(tmp_path):
+    def use():
+        with passing_folder(tmp_path / "scratch") as folder:
+            (folder / "blocks").write_text("much")
+            raise ValueError
+
+    for _ in range(2):
+        with pytest.raises(ValueError):
+            use()
+        assert not (tmp_path / "scratch").exists()
