@@ -25,6 +25,7 @@ EXACT_FLOAT_MAX = 2**53
 """Largest whole number up to which a float holds every id."""
 
 _IGNORED = re.compile(f"[\x00-\x1f\x7f-\x9f{INVISIBLE}{JOINERS}]")
+_LEADING = re.compile(r"^[\s@]+")
 _HANDLE = re.compile(r"[\w.·\-]*\w[\w.·\-]*")
 YOUTUBE_ID = re.compile(r"UC[\w-]{22}", re.ASCII)
 _PLAIN_ID = re.compile(rf"[\w-]{{1,{MAX_ID_CHARS}}}", re.ASCII)
@@ -53,7 +54,7 @@ def _fold(text: str) -> str:
 
 def handle_key(raw: str) -> str | None:
     """Comparable handle: folded, without leading @ and white space; None when nothing is left."""
-    return fold(raw).strip().lstrip("@").strip() or None
+    return _LEADING.sub("", fold(raw)).strip() or None
 
 
 def is_handle(key: str) -> bool:

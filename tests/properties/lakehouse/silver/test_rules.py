@@ -69,6 +69,7 @@ def test_no_rule_raises_and_a_reason_excludes_a_value(raw):
 @example("a.co/./")
 @example("a.co?x=.#")
 @example("www.www.a.co")
+@example("@ @")
 @given(any_text | web_text)
 @relaxed
 def test_text_rules_are_idempotent(raw):
