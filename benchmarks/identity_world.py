@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from lakehouse.contracts.taxonomy import PLATFORMS
-from lakehouse.identity.resolve import raw_accounts
+from lakehouse.identity.resolve import raw_rows
 from lakehouse.simulate.accounts import chunk_accounts
 from lakehouse.simulate.handles import find_taken, id_chunks
 from lakehouse.simulate.profiles import profile_columns
@@ -56,4 +56,4 @@ def _chunks(world: World) -> Iterator[tuple[pa.Table, pa.Array]]:
             given = given.append_column("followers_count", profiles.column("followers"))
             truth = truth_of(world, accounts, is_ranked=False)
             given = given.set_column(1, READ[1], truth.column("platform_account_id"))
-            yield raw_accounts(given, pepper=PEPPER), truth.column("person_id").combine_chunks()
+            yield raw_rows(given, pepper=PEPPER), truth.column("person_id").combine_chunks()

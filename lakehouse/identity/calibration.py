@@ -4,8 +4,8 @@ Two accounts of one platform are rarely one person's, while strangers that happe
 two accounts are. Of the pairs with some score, the share that lies on one platform therefore tells how many are strangers: a
 negative control (Lipsitch, Tchetgen Tchetgen and Cohen 2010). With r the chance that two accounts share a platform and s the share
 among pairs of a score, strangers are phi = s / r of them, and among those on two platforms the odds of one person are
-(1 - phi) / (phi * (1 - r)). People's second accounts only make phi too large, never too small. Pairs with equal handles take no part:
-a platform gives a handle once.
+(1 - phi) / (phi * (1 - r)). People's second accounts make phi too large. Pairs with equal handles take no part, since a platform gives
+a handle once, nor do pairs that link each other, since links mostly lead to other platforms.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ PAIRS_MIN = 1_000
 SHARED_MIN, SHARED_MAX = 0.05, 0.9
 """Bounds of r: in a set of one platform, or of very many, pairs on one platform say nothing."""
 NONE = 0.5
-"""Pairs on one platform that every bin is given: none seen is not none."""
+"""Pairs on one platform that the pairs of a bin may have hidden: none seen is not none."""
+RAISED_MAX = 4.0
+"""Bits that a score may gain: where look-alikes can hardly lie on one platform (names that a platform gives once), the control sees no
+stranger, and must not vouch for anybody."""
 LEAST = 2.0**-20
 
 
@@ -98,10 +101,11 @@ def fit(found: Tally, shared: float) -> Calibration | None:
     """
     if found.pairs.sum() < PAIRS_MIN or not SHARED_MIN <= shared <= SHARED_MAX:
         return None
-    expected = 1.0 / (1.0 + np.exp2(CENTRES))
+    expected = 1.0 / (1.0 + (1.0 - shared) * np.exp2(CENTRES))
     weight = found.pairs + WEIGHT
-    strangers = (found.same + NONE + WEIGHT * shared * expected) / (shared * weight)
+    seen = (found.same + WEIGHT * shared * expected) / (shared * weight)
+    strangers = np.maximum(seen, np.minimum(expected, NONE / (shared * weight)))
     falling = isotonic_regression(strangers, weights=weight, increasing=False).x
     phi = np.clip(falling, LEAST, 1.0 - LEAST)
-    log_odds = np.log2((1.0 - phi) / (phi * (1.0 - shared)))
+    log_odds = np.minimum(np.log2((1.0 - phi) / (phi * (1.0 - shared))), CENTRES + RAISED_MAX)
     return Calibration(tuple(CENTRES.tolist()), tuple(log_odds.tolist()))

@@ -40,8 +40,8 @@ WEAK_KINDS = (Kind.TOKEN, Kind.GRAM)
 """Kinds whose agreement says little: they get what the others leave of the budget."""
 PREFIX_CHARS = 2
 """Letters of the account's text that refine an oversized key."""
-FORMAT = "2"
-"""Of keys: others mean that counts of keys have to be drawn anew."""
+FORMAT = "3"
+"""Of keys and of what is learned beside them: another means that both have to be drawn anew."""
 SMALLEST = 3
 """Accounts that the rarest key has room for."""
 

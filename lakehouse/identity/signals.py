@@ -25,15 +25,17 @@ Mask = np.ndarray
 CALIBRATION = "calibration:strangers"
 """Reason that says how often a pair of such a score is two people's in this set."""
 _TWO_ACCOUNTS = "same_platform:two_accounts"
-_ONCE_A_PLATFORM = frozenset(
+_NOT_TALLIED = frozenset(
     {
+        "link:mutual",
+        "link:one_way",
         "handle:exact",
         "handle:same_letters",
         "same_handle_same_platform:one_without_id",
         "same_name_same_platform:one_without_handle",
     }
 )
-"""Reasons that two accounts of one platform cannot have, or only as one account seen twice."""
+"""Reasons that two accounts of one platform cannot have, hardly have, or only as one account seen twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def tally_of(pairs: Pairs) -> Tally:
     for side in pairs.texts("platform_account_id"):
         takes_part &= ~_starts(side, NO_HANDLE)
     for vote in votes:
-        if vote.label in _ONCE_A_PLATFORM:
+        if vote.label in _NOT_TALLIED:
             takes_part[vote.rows] = False
     return tally(scores[takes_part], _equal(*pairs.texts("platform"))[takes_part])
 

@@ -67,3 +67,21 @@ def test_reasons_of_a_calibrated_model_add_up():
     assert edges
     assert all(sum(reason["log_odds"] for reason in edge["reasons"]) == edge["log_odds"] for edge in edges)
     assert any(reason["signal"] == "calibration:strangers" for edge in edges for reason in edge["reasons"])
+
+
+@pytest.mark.parametrize("shared", [0.05, 0.2, 0.5, 0.9])
+def test_where_nothing_was_seen_a_score_stays(shared):
+    low = np.full(5_000, -11.5)
+    found = fit(tally(low, np.arange(5_000) < 5_000 * shared), shared)
+    assert np.abs(found.adjustment(np.array([2.5, 6.5, 10.5, 25.0]))).max() < 0.05
+
+
+def test_few_sure_pairs_stay_sure_among_many_platforms():
+    scores = np.r_[np.full(5_000, -5.5), np.full(20, 10.5)]
+    found = fit(tally(scores, np.arange(5_020) < 250), 0.05)
+    assert 10.5 + found.adjustment(np.array([10.5]))[0] > default_model().thresholds.merge
+
+
+def test_no_score_gains_more_than_four_bits():
+    found = fit(tally(np.full(9_000, -2.5), np.zeros(9_000, dtype=bool)), 0.25)
+    assert found.adjustment(np.linspace(-12, 16, 100)).max() <= 4.0 + 1 / 64
