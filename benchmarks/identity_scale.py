@@ -19,8 +19,9 @@ from jobs.memory import PeakMemory
 from lakehouse.contracts.tables import EDGES
 from lakehouse.identity.cluster import cluster
 from lakehouse.identity.counts import Counts
-from lakehouse.identity.delta import changed, changed_pairs, ends_of, names_of, ordered, score_pairs
+from lakehouse.identity.delta import changed, changed_pairs, ends_of, ordered, score_pairs
 from lakehouse.identity.engine import Accounts, calibrated, count_all, find_edges, prepare_all
+from lakehouse.identity.ids import names_of
 from lakehouse.identity.model import default_model
 from lakehouse.identity.pairs import INDEX, first_meetings, near
 from lakehouse.identity.quality import calibration_error, quality

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, EDGES
 from lakehouse.identity.cluster import Graph, cluster, confidence, judge
-from lakehouse.identity.delta import ENDS, ends_of, names_of
+from lakehouse.identity.delta import ENDS, ends_of
 from lakehouse.identity.engine import Accounts
 from lakehouse.identity.hashing import among, hash_strings
-from lakehouse.identity.ids import ACCOUNT, MEMBER, SEPARATOR, Assignment, assign
+from lakehouse.identity.ids import ACCOUNT, MEMBER, SEPARATOR, Assignment, assign, names_of
 from lakehouse.identity.judgements import Judgement, standing
 from lakehouse.identity.judgements import read as read_judgements
 from lakehouse.identity.model import Model, default_model
@@ -193,7 +193,7 @@ def _streamed(lake: Lake, spec: TableSpec, columns: Sequence[str], where: str = 
 
 def _hashes(table: pa.Table, key: Sequence[str]) -> np.ndarray:
     """Hash of the account that two columns name."""
-    return hash_strings(pc.binary_join_element_wise(*(table.column(name).combine_chunks() for name in key), SEPARATOR))
+    return hash_strings(names_of(table, key))
 
 
 def _with_others(known: Known) -> pa.Table:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from lakehouse.identity.counts import Counts
 from lakehouse.identity.engine import prepare_all
 from lakehouse.identity.hashing import among
-from lakehouse.identity.ids import SEPARATOR
+from lakehouse.identity.ids import SEPARATOR, names_of
 from lakehouse.identity.model import Model
 from lakehouse.identity.nodes import lengths
 from lakehouse.identity.pairs import INDEX, SCORED_AT_ONCE, Meetings, first_meetings, near, scored
@@ -152,12 +152,6 @@ def ordered(pairs: pa.Table) -> pa.Table:
     return pa.table(dict(zip(ENDS, ends, strict=True)))
 
 
-def names_of(table: pa.Table) -> pa.Array:
-    """Platform and id of each row as one text, ordered as the two are."""
-    columns = [table.column(name).combine_chunks() for name in _KEY]
-    return pc.binary_join_element_wise(*columns, SEPARATOR)
-
-
 def pair_names(pairs: pa.Table) -> pa.Array:
     """One text for each pair, whichever of its ends is on the left."""
     left, right = _end_names(pairs, "left"), _end_names(pairs, "right")
@@ -166,8 +160,7 @@ def pair_names(pairs: pa.Table) -> pa.Array:
 
 
 def _end_names(pairs: pa.Table, side: str) -> pa.Array:
-    columns = [pairs.column(f"{side}_{name}").combine_chunks() for name in ("platform", "id")]
-    return pc.binary_join_element_wise(*columns, SEPARATOR)
+    return names_of(pairs, (f"{side}_platform", f"{side}_id"))
 
 
 def _without(table: pa.Table, rows: set[int]) -> pa.Table:

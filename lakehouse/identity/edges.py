@@ -30,11 +30,11 @@ from lakehouse.identity.delta import (
     changed,
     changed_pairs,
     ends_of,
-    names_of,
     ordered,
     score_pairs,
 )
 from lakehouse.identity.engine import count_keys, fitted, prepare_all, tallied_parts
+from lakehouse.identity.ids import names_of
 from lakehouse.identity.keys import FORMAT
 from lakehouse.identity.model import Model, default_model
 from lakehouse.identity.nodes import RAW
@@ -197,13 +197,10 @@ def _drawn(lake: Lake, keyed: DataFrame, counts: Counts, model: Model, parts: in
     asked = tallied_parts(counts.accounts, parts)
     found = tally_of_parts(keyed.where(F.col("part").between(0, asked - 1)), parts, model)
     platforms = lake.read(ACCOUNTS).groupBy("platform").count().toArrow().column("count").to_numpy()
-    body = _Frozen(counts, fitted(model, found, shared_platform(platforms)), "").to_bytes()
+    drawn = _Frozen(counts, fitted(model, found, shared_platform(platforms)), "")
+    body = drawn.to_bytes()
     lake.objects.replace(IDENTITY_COUNTS, body)
-    frozen = _Frozen.of(body, model)
-    if frozen is None:
-        message = "stored frequencies are of another model"
-        raise AssertionError(message)
-    return frozen
+    return replace(drawn, digest=digest_of(body))
 
 
 def tally_of_parts(keyed: DataFrame, parts: int, model: Model) -> Tally:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -92,7 +92,7 @@ def assign(old: pa.Table, aliases: Mapping[str, str], accounts: pa.Table, labels
     aliases = {
         alias: current for alias, current in aliases.items() if alias not in live
     }  # a run that was killed left it
-    names, was = _names(accounts), _names(old)
+    names, was = names_of(accounts), names_of(old)
     at = pc.fill_null(pc.index_in(was, names), -1).to_numpy()
     nodes = _nodes(old, accounts, labels, at)
     groups = _groups(nodes)
@@ -112,8 +112,9 @@ def assign(old: pa.Table, aliases: Mapping[str, str], accounts: pa.Table, labels
     return Assignment(members, resolved, [*merges, *_splits(old_ids, resolved, of_node, at)])
 
 
-def _names(table: pa.Table) -> pa.Array:
-    return pc.binary_join_element_wise(*(table.column(name).combine_chunks() for name in ACCOUNT.names[:2]), SEPARATOR)
+def names_of(table: pa.Table, key: Sequence[str] = ("platform", "platform_account_id")) -> pa.Array:
+    """Platform and id of each row, from two columns, as one text, ordered as the two are."""
+    return pc.binary_join_element_wise(*(table.column(name).combine_chunks() for name in key), SEPARATOR)
 
 
 def _nodes(old: pa.Table, accounts: pa.Table, labels: np.ndarray, at: np.ndarray) -> _Nodes:

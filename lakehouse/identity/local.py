@@ -30,7 +30,7 @@ from lakehouse.errors import PermanentError
 from lakehouse.identity import engine
 from lakehouse.identity.calibration import NOTHING, Tally
 from lakehouse.identity.counts import COUNT_MAX, Counts, listed, summed
-from lakehouse.identity.delta import names_of
+from lakehouse.identity.ids import names_of
 from lakehouse.identity.model import Model
 from lakehouse.identity.pairs import EDGE, PART_ACCOUNTS, by_part, edges_of_part, prepare, tally_pairs, without_lone
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.contracts.tables import EDGES
-from lakehouse.identity.delta import changed, changed_pairs, ends_of, names_of, ordered, score_pairs
+from lakehouse.identity.delta import changed, changed_pairs, ends_of, ordered, score_pairs
 from lakehouse.identity.engine import count_all, find_edges, prepare_all
+from lakehouse.identity.ids import names_of
 from lakehouse.identity.model import default_model
 from lakehouse.identity.pairs import INDEX
 from tests.identity_accounts import account, raw, synthetic_people
