@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from index_build.bitmaps import pack_mask
 from index_build.manifest import Band, Calibration, RecallPoint
-from index_build.probe import FLAT_K_FACTOR, RowFilter, ShardIndex, best_order, choose_lists, pack_mask
+from index_build.probe import FLAT_K_FACTOR, RowFilter, ShardIndex, best_order, choose_lists
 from index_build.queries import Cell, ExactRows, Truth, hits_count, make_cells, possible_count
 from index_build.refine import FloatArray
 from index_build.spec import IndexSpec

@@ -15,18 +15,16 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from index_build.bitmaps import WordArray, count_ranges, unpack_ids
 from index_build.manifest import IndexShape, Manifest, ShardEntry
 from index_build.refine import FloatArray, IdArray, RefineRows
 from lakehouse.errors import IntegrityError
 
-WORD_BITS = 64
 FIRST_LISTS = 64
 """Lists ranked in the first round; doubled until they hold enough matches."""
 
 FLAT_K_FACTOR = 2
 """Flat candidates per result: float32 order and float16 order differ only in near-ties."""
-
-WordArray = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +51,15 @@ class RowFilter:
     """A set of rows of one shard: bitmap words, matches per list, and the FAISS selector over them. Immutable, cacheable."""
 
     def __init__(self, words: WordArray, lists: IdArray) -> None:
-        """Wrap packed words (see `pack_mask`); `lists` are the shard's row offsets of lists (nlist + 1,)."""
+        """Wrap packed words (`bitmaps.py`); `lists` are the shard's row offsets of lists (nlist + 1,)."""
         self.words = np.ascontiguousarray(words)
-        self.list_counts = count_matches(self.words, lists)
+        self.list_counts = count_ranges(self.words, lists)
         self.total = int(self.list_counts.sum())
         self.selector = faiss.IDSelectorBitmap(self.words.nbytes, faiss.swig_ptr(self.words.view(np.uint8)))
 
     def row_ids(self) -> IdArray:
         """Matching rows, ascending."""
-        return unpack_row_ids(self.words)
+        return unpack_ids(self.words)
 
 
 class ShardIndex:
@@ -246,31 +244,6 @@ def best_order(similarities: FloatArray, row_ids: IdArray, *, k: int) -> npt.NDA
     else:
         kept = np.arange(len(similarities))
     return np.asarray(kept[np.lexsort((row_ids[kept], -similarities[kept]))][:k], dtype=np.int64)
-
-
-def pack_mask(mask: npt.NDArray[np.bool_]) -> WordArray:
-    """Bitmap words of a row mask (n,): bit i of the little-endian stream is row i; padded to whole words."""
-    packed = np.packbits(mask, bitorder="little")
-    padding = -len(packed) % (WORD_BITS // 8)
-    return np.pad(packed, (0, padding)).view(np.uint64)
-
-
-def unpack_row_ids(words: WordArray) -> IdArray:
-    """Row ids of the set bits, ascending, int64; untouched words cost nothing but a compare."""
-    used = np.flatnonzero(words)
-    bits = np.unpackbits(words[used].view(np.uint8), bitorder="little").reshape(len(used), WORD_BITS)
-    positions = np.nonzero(bits)
-    return used[positions[0]] * WORD_BITS + positions[1]
-
-
-def count_matches(words: WordArray, lists: IdArray) -> IdArray:
-    """Set bits in each row range lists[l]:lists[l+1], int64 (nlist,), by popcount of whole words."""
-    before = np.concatenate([[0], np.cumsum(np.bitwise_count(words), dtype=np.int64)])
-    word, bit = np.divmod(lists, WORD_BITS)
-    padded = np.append(words, np.uint64(0))
-    partial = padded[word] & ((np.uint64(1) << bit.astype(np.uint64)) - np.uint64(1))
-    ranks = before[word] + np.bitwise_count(partial)
-    return np.diff(ranks)
 
 
 def _require_shape(

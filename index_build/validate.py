@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from index_build.bitmaps import pack_mask, unpack_ids
 from index_build.calibrate import Fitted, raised
 from index_build.manifest import Calibration, RecallPoint, RecallReport
-from index_build.probe import Candidates, RowFilter, ShardIndex, pack_mask, unpack_row_ids
+from index_build.probe import Candidates, RowFilter, ShardIndex
 from index_build.queries import Cell, ExactRows, Truth, hits_count, make_cells, possible_count, top_scores
 from index_build.refine import FloatArray, IdArray
 from index_build.spec import IndexSpec
@@ -122,7 +123,7 @@ def _prepare(cell: Cell, shard: OpenShard, calibration: Calibration, *, k: int) 
         return _Part(shard, truth, rows=None, row_ids=None)
     words = pack_mask(truth.mask)
     is_exact = truth.matches <= calibration.exact_max_matches
-    return _Part(shard, truth, rows=shard.index.filter(words), row_ids=unpack_row_ids(words) if is_exact else None)
+    return _Part(shard, truth, rows=shard.index.filter(words), row_ids=unpack_ids(words) if is_exact else None)
 
 
 def _merged_scores(query: FloatArray, found: Sequence[tuple[_Part, Candidates]], *, k: int) -> FloatArray:

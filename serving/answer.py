@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from index_build.bitmaps import unpack_mask
 from serving.cards import card
 from serving.catalog import Ids
 from serving.cursor import Cursor, encode_cursor
@@ -80,7 +81,9 @@ def _facets(snapshot: Snapshot, found: Found) -> dict[str, list[FacetCount]]:
     """Counts over the filtered set; seeds are no results, so they do not count."""
     is_narrowed = found.matches is not snapshot.matching(found.work.filters)
     counts = (
-        snapshot.columns.facet_counts(found.matches.mask) if is_narrowed else snapshot.facet_counts(found.work.filters)
+        snapshot.columns.facet_counts(unpack_mask(found.matches.words, snapshot.catalog.rows))
+        if is_narrowed
+        else snapshot.facet_counts(found.work.filters)
     )
     return {name: [FacetCount(**count) for count in listed] for name, listed in counts.items()}
 
@@ -154,7 +157,7 @@ def _explain(snapshot: Snapshot, found: Found) -> dict[str, Any]:
     """Everything that decided the answer."""
     work, question = found.work, found.scorer.question
     with work.watch.stage("explain"):
-        clauses = snapshot.catalog.clause_counts(work.filters)
+        clauses = snapshot.matcher.clause_counts(work.filters)
     return {
         "filter": work.filters.canonical(),
         "filter_hash": work.filters.key,

@@ -20,8 +20,8 @@ import pyarrow as pa
 from index_build.manifest import Manifest, created_at
 from lakehouse.contracts.fields import PROFILE
 from lakehouse.errors import IntegrityError
-from serving.filters import TEXT_FIELDS, FilterSet, Vocabulary
-from serving.predicates import GID, quoted
+from serving.filters import TEXT_FIELDS, FilterSet, Scope, Vocabulary
+from serving.predicates import GID, Predicate, quoted
 from serving.words import SQL_MACRO
 
 Mask = npt.NDArray[np.bool_]
@@ -62,6 +62,8 @@ class Catalog:
         self.rows = manifest.rows_count
         self.docs = self._types("docs")
         self.profiles = self._types("profiles")
+        self.is_own_profile = "profiles" not in self.docs
+        self.profiles_count = self._count("profiles")
         self.sides = tuple(table.name for table in manifest.side_tables)
         self.shown = [name for name in self.docs if name not in HIDDEN and not name.startswith("_text_")]
         # Planning a query over so many columns costs more than reading ten rows of an Arrow table.
@@ -107,24 +109,28 @@ class Catalog:
         return Vocabulary(
             docs=self.docs,
             profiles=self.profiles,
-            is_foreign="profiles" not in self.docs,
+            is_foreign=self.is_own_profile,
             as_of=as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC),
             codes=codes,
         )
 
     def match(self, filters: FilterSet) -> Mask:
-        """Rows that pass, bool (rows,)."""
+        """Rows that pass, bool (rows,), by one query: what `matching.py` must find too."""
         condition = filters.predicate()
         found = self.arrays(f"SELECT {GID} FROM docs WHERE {condition.sql}", condition.values)[GID]
         mask = np.zeros(self.rows, dtype=bool)
         mask[found.astype(np.int64)] = True
         return mask
 
-    def clause_counts(self, filters: FilterSet) -> dict[str, int]:
-        """How many rows each clause passes on its own."""
-        return {
-            clause.label: self._count(clause.predicate().sql, clause.predicate().values) for clause in filters.clauses
-        }
+    def rows_where(self, scope: Scope, predicate: Predicate) -> Ids:
+        """Creators (their gid) or profiles (their place among all profiles) that meet one condition, in no order."""
+        table, row = ("docs", GID) if scope == "creator" else ("profiles", "rowid")
+        found = self.arrays(f"SELECT {row} AS row FROM {table} WHERE {predicate.sql}", predicate.values)["row"]
+        return found.astype(np.int64, copy=False)
+
+    def profile_owners(self) -> Ids:
+        """Creator (gid) of every profile, ascending."""
+        return self.arrays(f"SELECT {GID} FROM profiles ORDER BY rowid")[GID].astype(np.int64)
 
     def arrays(self, query: str, values: Sequence[Any] = ()) -> dict[str, npt.NDArray[Any]]:
         """Columns of a query as numpy arrays, masked where a value is null."""
@@ -220,11 +226,8 @@ class Catalog:
         query = f"SELECT {self._shown_sql()} FROM docs ORDER BY {GID}"
         return self._connection.sql(query).to_arrow_table().combine_chunks()
 
-    def _count(self, condition: str, values: Sequence[Any]) -> int:
-        found = (
-            self._connection.cursor().execute(f"SELECT count(*) FROM docs WHERE {condition}", list(values)).fetchone()
-        )
-        return int(found[0]) if found else 0
+    def _count(self, table: str) -> int:
+        return int(self.arrays(f"SELECT count(*) AS n FROM {table}")["n"][0])
 
     def _types(self, table: str) -> dict[str, str]:
         found = self._connection.execute(f"DESCRIBE {table}").fetchall()

@@ -60,9 +60,8 @@ class LexicalHits:
         places, is_hit = self._places(np.asarray([gid]))
         return [word for word, has in zip(self.words, self.covered[places[0]], strict=True) if has] if is_hit[0] else []
 
-    def within(self, mask: Mask) -> LexicalHits:
-        """Hits among the rows of `mask`."""
-        kept = mask[self.gids]
+    def among(self, kept: Mask) -> LexicalHits:
+        """Those of the hits whose place in `kept` (len(gids),) is true."""
         return LexicalHits(
             self.words, self.gids[kept], self.values[kept], self.covered[kept], self.named[kept], self.skipped
         )

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from serving.cache import Cache
 from serving.catalog import Ids
 from serving.models import SORTS
 from serving.plan import PlanName
 from serving.predicates import GID, quoted
 from serving.rank import WINDOW, Ranking, Scorer, complete, rank_all, rank_streams
 from serving.shards import Matches
-from serving.snapshot import Cache, Snapshot
+from serving.snapshot import Snapshot
 from serving.work import Work
 
 RANKINGS_CACHED = 32

@@ -187,7 +187,7 @@ def rank_streams(shards: ShardSet, matches: Matches, scorer: Scorer) -> Ranking:
     that of the last row of the first stream. Where a shard was probed, rows in unprobed lists are unseen: the stop is then no proof.
     """
     static = scorer.static_scores(matches.gids)
-    lexical = scorer.question.lexical.within(matches.mask)
+    lexical = scorer.question.lexical.among(matches.contain(scorer.question.lexical.gids))
     for count in ROUNDS[:-1]:
         ranking, is_reached = _round(shards, matches, scorer, static=static, lexical=lexical, count=count)
         if is_reached:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from index_build.bitmaps import without_rows
 from lakehouse.errors import NotFoundError
 from serving.answer import Found, shape
 from serving.cursor import decode_cursor, require_same
@@ -154,12 +155,9 @@ class Searcher:
         return found
 
     def _without_seeds(self, work: Work, matches: Matches) -> Matches:
-        inside = [gid for gid in set(work.seeds.values()) if matches.mask[gid]]
-        if not inside:
-            return matches
-        mask = matches.mask.copy()
-        mask[inside] = False
-        return Matches(mask, self.snapshot.shards)
+        seeds = np.array(sorted(set(work.seeds.values())), dtype=np.int64)
+        inside = seeds[matches.contain(seeds)]
+        return Matches(without_rows(matches.words, inside), self.snapshot.shards) if len(inside) else matches
 
     def _plan(self, matches: Matches, question: Question) -> PlanName:
         """Streams score at least their first round, so that many matches are as cheap to score one and all."""

@@ -16,14 +16,15 @@ from typing import TypeVar
 import faiss
 import numpy as np
 
+from index_build.bitmaps import WordArray, contains, count_rows, slice_rows, unpack_ids
 from index_build.manifest import Manifest
-from index_build.probe import RowFilter, ShardIndex, Work, open_coarse, pack_mask
+from index_build.probe import RowFilter, ShardIndex, Work, open_coarse
 from index_build.refine import FloatArray
 from serving.catalog import Ids, Mask
 from serving.plan import Branch, branch_of
 
 GIDS_KEPT = 100_000
-"""Matches up to which their ordinals are kept, 8 bytes each; more are found again in the mask, 1 ms a million rows."""
+"""Matches up to which their ordinals are kept, 8 bytes each; more are found again in the set, 1 ms a million rows."""
 
 T = TypeVar("T")
 
@@ -31,22 +32,26 @@ T = TypeVar("T")
 class Matches:
     """Rows that pass a filter, in the forms that different plans need. Immutable; kept and shared between requests."""
 
-    def __init__(self, mask: Mask, shards: ShardSet) -> None:
-        """Wrap a mask (rows,)."""
-        self.mask = mask
-        self.total = int(mask.sum())
-        self.is_all = self.total == len(mask)
+    def __init__(self, words: WordArray, shards: ShardSet) -> None:
+        """Wrap a set over all rows."""
+        self.words = words
+        self.total = count_rows(words)
+        self.is_all = self.total == shards.rows
         self._shards = shards
 
     @property
     def max_bytes(self) -> int:
-        """Most memory that it takes: the mask, the selectors' bits, and the rows where they are kept."""
-        return len(self.mask) * 9 // 8 + (8 * self.total if self._keeps_gids else 0)
+        """Most memory that it takes: the set, its parts in the shards, and the rows where they are kept."""
+        return 2 * self.words.nbytes + (8 * self.total if self._keeps_gids else 0)
 
     @property
     def gids(self) -> Ids:
         """Matching rows, ascending."""
-        return self._gids if self._keeps_gids else np.flatnonzero(self.mask)
+        return self._gids if self._keeps_gids else unpack_ids(self.words)
+
+    def contain(self, gids: Ids) -> Mask:
+        """Whether each of some rows passes."""
+        return contains(self.words, gids)
 
     @property
     def _keeps_gids(self) -> bool:
@@ -54,13 +59,13 @@ class Matches:
 
     @cached_property
     def _gids(self) -> Ids:
-        return np.flatnonzero(self.mask)
+        return unpack_ids(self.words)
 
     @cached_property
     def filters(self) -> list[RowFilter]:
         """One selector per shard."""
         return [
-            shard.filter(pack_mask(self.mask[first : first + shard.rows]))
+            shard.filter(slice_rows(self.words, int(first), shard.rows))
             for shard, first in zip(self._shards.shards, self._shards.firsts, strict=True)
         ]
 

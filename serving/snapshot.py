@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 import duckdb
 import numpy as np
 
+from index_build.bitmaps import unpack_mask
 from index_build.manifest import MANIFEST_NAME, Manifest
 from index_build.publish import read_current, read_stored_manifest
 from index_build.verify import read_manifest, verify_folder
 from lakehouse.contracts.layout import snapshot_key
 from lakehouse.errors import IntegrityError, NotFoundError
 from lakehouse.storage.objects import ObjectStore
+from serving.cache import Cache
 from serving.catalog import Catalog
 from serving.columns import Columns
 from serving.encoder import QueryEncoder, encoder_for
 from serving.filters import FilterSet, Vocabulary
 from serving.lexical import WordIndex
+from serving.matching import Matcher
 from serving.settings import ServingSettings
 from serving.shards import Matches, ShardSet
 
@@ -43,40 +44,10 @@ FILTERS_CACHED = 256
 """Filters whose facets, and where they fit, whose rows are kept."""
 
 MATCHES_BYTES = 256 * 1024 * 1024
-"""Room for rows of filters: 11 MB each at 10 million rows, so about 20 of them there, and more than 100 at a million."""
+"""Room for rows of filters: 2.5 MB each at 10 million rows, so about 100 of them there."""
 
 UNREADABLE = (duckdb.Error, ValueError, RuntimeError)
 """What DuckDB, NumPy, Arrow and FAISS raise over content that they cannot use."""
-
-V = TypeVar("V")
-
-
-class Cache(Generic[V]):
-    """Least recently used values, computed outside the lock: two threads may compute the same, none waits."""
-
-    def __init__(self, size: int, *, max_bytes: int = 0, bytes_of: Callable[[V], int] = lambda _: 0) -> None:
-        """Keep at most `size` values, and of those that have `bytes_of` at most `max_bytes`; the newest always."""
-        self._size = size
-        self._max_bytes = max_bytes
-        self._bytes_of = bytes_of
-        self._bytes = 0
-        self._values: OrderedDict[Hashable, V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, make: Callable[[], V]) -> V:
-        """Value of a key, made when it is not there."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
-        value = make()
-        with self._lock:
-            if key not in self._values:
-                self._values[key] = value
-                self._bytes += self._bytes_of(value)
-            while len(self._values) > self._size or (self._bytes > self._max_bytes and len(self._values) > 1):
-                self._bytes -= self._bytes_of(self._values.popitem(last=False)[1])
-        return value
 
 
 @dataclass(frozen=True)
@@ -88,6 +59,7 @@ class Snapshot:
     shards: ShardSet
     columns: Columns
     words: WordIndex
+    matcher: Matcher
     vocabulary: Vocabulary
     encoder: QueryEncoder | None
     matches: Cache[Matches] = field(
@@ -145,16 +117,19 @@ class Snapshot:
         opened.callback(catalog.close)
         vocabulary = catalog.vocabulary(manifest)
         columns = Columns.load(catalog, as_of=vocabulary.as_of)
-        return cls(manifest, catalog, shards, columns, WordIndex.load(catalog), vocabulary, encoder)
+        return cls(manifest, catalog, shards, columns, WordIndex.load(catalog), Matcher(catalog), vocabulary, encoder)
 
     def matching(self, filters: FilterSet) -> Matches:
         """Rows that pass a filter, remembered."""
-        return self.matches.get(filters.key, lambda: Matches(self.catalog.match(filters), self.shards))
+        return self.matches.get(filters.key, lambda: Matches(self.matcher.rows(filters), self.shards))
 
     def facet_counts(self, filters: FilterSet) -> dict[str, list[dict[str, Any]]]:
         """Facets of the rows that pass a filter, remembered."""
         found = self.matching(filters)
-        return self.facets.get(filters.key, lambda: self.columns.facet_counts(None if found.is_all else found.mask))
+        return self.facets.get(
+            filters.key,
+            lambda: self.columns.facet_counts(None if found.is_all else unpack_mask(found.words, self.catalog.rows)),
+        )
 
     def close(self) -> None:
         """Free tables and threads."""

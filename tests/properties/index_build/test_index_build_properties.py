@@ -9,9 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index_build.bitmaps import (
+    all_rows,
+    contains,
+    count_ranges,
+    count_rows,
+    pack_ids,
+    pack_mask,
+    slice_rows,
+    unpack_ids,
+    unpack_mask,
+    without_rows,
+)
 from index_build.export import Batch
 from index_build.manifest import IndexShape, safe_path, shard_of
-from index_build.probe import ShardIndex, best_order, choose_lists, count_matches, pack_mask, unpack_row_ids
+from index_build.probe import ShardIndex, best_order, choose_lists
 from index_build.queries import hits_count, top_scores
 from index_build.refine import RefineRows, decode_rows, encode_rows, fit_scale
 from index_build.sample import draw_sample
@@ -29,8 +41,17 @@ def test_bitmaps_agree_with_masks(bits, data):
     cuts = data.draw(st.lists(st.integers(0, len(bits)), max_size=8))
     lists = np.array([0, *sorted(cuts), len(bits)], np.int64)
     words = pack_mask(mask)
-    assert unpack_row_ids(words).tolist() == np.flatnonzero(mask).tolist()
-    assert count_matches(words, lists).tolist() == [int(part.sum()) for part in np.split(mask, lists[1:-1])]
+    assert unpack_ids(words).tolist() == np.flatnonzero(mask).tolist()
+    assert count_ranges(words, lists).tolist() == [int(part.sum()) for part in np.split(mask, lists[1:-1])]
+    assert unpack_mask(words, len(bits)).tolist() == bits
+    assert count_rows(words) == sum(bits)
+    assert count_rows(all_rows(len(bits))) == len(bits)
+    rows = np.arange(len(bits), dtype=np.int64)
+    assert contains(words, rows).tolist() == bits
+    assert pack_ids(np.flatnonzero(mask), len(bits)).tolist() == words.tolist()
+    assert unpack_ids(without_rows(words, rows[:3])).tolist() == [row for row in np.flatnonzero(mask) if row >= 3]
+    first, last = sorted(data.draw(st.tuples(st.integers(0, len(bits) - 1), st.integers(1, len(bits)))))
+    assert slice_rows(words, first, last - first).tolist() == pack_mask(mask[first:last]).tolist()
 
 
 @QUICK

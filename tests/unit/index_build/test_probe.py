@@ -8,15 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from index_build.probe import (
-    ShardIndex,
-    best_order,
-    choose_lists,
-    count_matches,
-    open_coarse,
-    pack_mask,
-    unpack_row_ids,
-)
+from index_build.bitmaps import count_ranges, pack_mask, unpack_ids
+from index_build.probe import ShardIndex, best_order, choose_lists, open_coarse
 
 
 def open_shards(built) -> list[ShardIndex]:
@@ -36,9 +29,9 @@ def test_words_round_trip_and_count_per_list(rows):
     mask = rng.random(rows) < 0.3
     lists = np.concatenate([[0], np.sort(rng.integers(0, rows + 1, 9)), [rows]]).astype(np.int64)
     words = pack_mask(mask)
-    assert unpack_row_ids(words).tolist() == np.flatnonzero(mask).tolist()
+    assert unpack_ids(words).tolist() == np.flatnonzero(mask).tolist()
     expected = [int(mask[start:stop].sum()) for start, stop in pairwise(lists)]
-    assert count_matches(words, lists).tolist() == expected
+    assert count_ranges(words, lists).tolist() == expected
 
 
 def test_best_order_breaks_ties_by_row_id():

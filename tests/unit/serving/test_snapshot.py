@@ -14,11 +14,13 @@ import pytest
 from obstore.store import LocalStore
 from serving_factories import document, make_snapshot, serving_settings, word_encoder, write_export
 
+from index_build.bitmaps import pack_mask
 from index_build.publish import publish, rollback
 from index_build.verify import read_manifest
 from lakehouse.contracts.layout import Layout, snapshot_key
 from lakehouse.errors import ContractError, CreatorlakeError, NotFoundError
 from lakehouse.storage.objects import ObjectStore
+from serving.cache import Cache
 from serving.catalog import Catalog
 from serving.encoder import encoder_for
 from serving.errors import NotReadyError
@@ -27,7 +29,7 @@ from serving.lexical import WordIndex
 from serving.search import Searcher
 from serving.settings import ServingSettings
 from serving.shards import Matches
-from serving.snapshot import Cache, LakeSource, Snapshot, open_source
+from serving.snapshot import LakeSource, Snapshot, open_source
 
 REQUEST = {"query": "football", "limit": 3}
 
@@ -225,15 +227,15 @@ def test_a_cache_keeps_what_fits_and_the_newest() -> None:
 
 
 def test_rows_of_large_matches_are_not_kept(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    mask = np.array([True, False, True, True, False, False])
-    few = Matches(mask, searcher.snapshot.shards)
+    words = pack_mask(np.array([True, False, True, True, False, False]))
+    few = Matches(words, searcher.snapshot.shards)
     assert few.gids is few.gids
-    assert few.max_bytes == 6 + 24
+    assert few.max_bytes == 16 + 24
     monkeypatch.setattr("serving.shards.GIDS_KEPT", 2)
-    many = Matches(mask, searcher.snapshot.shards)
+    many = Matches(words, searcher.snapshot.shards)
     assert many.gids is not many.gids
     assert many.gids.tolist() == [0, 2, 3]
-    assert many.max_bytes == 6
+    assert many.max_bytes == 16
 
 
 def _soon(is_true: Callable[[], bool]) -> bool:
