@@ -72,7 +72,7 @@ def count_ranges(words: WordArray, offsets: IdArray) -> IdArray:
 def contains(words: WordArray, row_ids: IdArray) -> Mask:
     """Whether each of some rows is in a set, bool (len(row_ids),)."""
     shifted = words[row_ids >> 6] >> (row_ids & 63).astype(np.uint64)
-    return (shifted & np.uint64(1)).astype(np.bool_)
+    return np.asarray(shifted & np.uint64(1), dtype=np.bool_)
 
 
 def without_rows(words: WordArray, row_ids: IdArray) -> WordArray:

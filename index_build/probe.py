@@ -23,6 +23,10 @@ from lakehouse.errors import IntegrityError
 FIRST_LISTS = 64
 """Lists ranked in the first round; doubled until they hold enough matches."""
 
+CALIBRATED_K = 10
+DEEP_K_FACTOR = 4
+"""Results up to which `k_factor` holds, as it was calibrated; the candidates for each of many more."""
+
 FLAT_K_FACTOR = 2
 """Flat candidates per result: float32 order and float16 order differ only in near-ties."""
 
@@ -119,11 +123,11 @@ class ShardIndex:
         Args:
             query: unit vector (d,).
             k: results wanted.
-            matches_target: T; the probed lists hold at least max(T, k * k_factor) matching rows, or all of them.
-            k_factor: candidates refined per result.
+            matches_target: T; the probed lists hold at least that many matching rows, or all of them.
+            k_factor: candidates refined per result, see `refined_count`.
             rows: allowed rows.
         """
-        wanted = k * k_factor
+        wanted = refined_count(k, k_factor)
         counts = self.list_sizes if rows is None else rows.list_counts
         if self.coarse is None:
             return self._scan(query, k=k, rows=rows)
@@ -167,6 +171,11 @@ class ShardIndex:
         similarities = self.refine.similarities(query, row_ids)
         best = best_order(similarities, row_ids, k=k)
         return Candidates(row_ids[best], similarities[best], len(row_ids), work)
+
+
+def refined_count(k: int, k_factor: int) -> int:
+    """Candidates that are refined for `k` results: a deep ranking needs fewer for each of them than its first rows do."""
+    return max(min(k, CALIBRATED_K) * k_factor, k * DEEP_K_FACTOR)
 
 
 def open_coarse(folder: Path, manifest: Manifest) -> faiss.Index | None:

@@ -16,10 +16,11 @@ from serving.cursor import Cursor, encode_cursor
 from serving.models import Contribution, FacetCount, Hit, PlanAnswer, SearchResponse, SeedSimilarity
 from serving.pages import Page
 from serving.plan import PlanName
-from serving.rank import MICRO, Scorer
+from serving.rank import Scorer
 from serving.reasons import Evidence, sentence
 from serving.shards import Matches
 from serving.snapshot import Snapshot
+from serving.static import MICRO
 from serving.work import Work
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lakehouse.contracts.taxonomy import NICHES, PLATFORMS, RISKS, TIER_EDGES
+from serving.cache import Cache
 from serving.catalog import FACET_SQL, Catalog, Ids, Mask
 from serving.predicates import GID
+from serving.static import ORDERS_BYTES, ORDERS_CACHED, NicheMembers, StaticOrder
 
 Floats = npt.NDArray[np.float32]
 
@@ -96,6 +98,21 @@ class Columns:
     niche_codes: tuple[str, ...]
     tiers: npt.NDArray[np.uint8] | None
     facets: dict[str, FacetPairs]
+    orders: Cache[StaticOrder] = field(
+        default_factory=lambda: Cache(ORDERS_CACHED, max_bytes=ORDERS_BYTES, bytes_of=lambda order: order.nbytes)
+    )
+
+    @property
+    def rows(self) -> int:
+        """Rows of the snapshot."""
+        return len(self.creator_rank)
+
+    def niche_members(self, code: str) -> NicheMembers:
+        """Rows that have a niche, ascending; none where the snapshot has no niches."""
+        if self.niche_ordinals is None or self.niche_scores is None or code not in self.niche_codes:
+            return NicheMembers(np.empty(0, np.int64), np.empty(0, np.float32))
+        gids, places = np.nonzero((self.niche_ordinals == self.niche_codes.index(code)) & (self.niche_scores > 0))
+        return NicheMembers(gids, self.niche_scores[gids, places])
 
     @classmethod
     def load(cls, catalog: Catalog, *, as_of: datetime) -> Columns:

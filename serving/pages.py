@@ -11,7 +11,7 @@ from serving.catalog import Ids
 from serving.models import SORTS
 from serving.plan import PlanName
 from serving.predicates import GID, quoted
-from serving.rank import WINDOW, Ranking, Scorer, complete, rank_all, rank_streams
+from serving.rank import WINDOWS, Ranking, Scorer, continued, rank_all, rank_streams
 from serving.shards import Matches
 from serving.snapshot import Snapshot
 from serving.work import Work
@@ -53,12 +53,27 @@ class Pager:
         if work.is_by_metric and not work.is_compared:
             ranking = self._by_metric(work, matches)
             return Page(ranking, 0, len(ranking.gids))
-        ranking = self._rankings.get((work.key, "window"), lambda: self._window(work, plan, matches, scorer))
-        if not ranking.is_complete and work.offset + limit > len(ranking.gids):
-            window = ranking
-            shards = self._snapshot.shards
-            ranking = self._rankings.get((work.key, "all"), lambda: complete(window, shards, matches, scorer))
+        ranking = self._reaching(work.offset + limit, work, plan, matches, scorer)
         return Page(ranking, min(work.offset, len(ranking.gids)), min(work.offset + limit, len(ranking.gids)))
+
+    def _reaching(self, stop: int, work: Work, plan: PlanName, matches: Matches, scorer: Scorer) -> Ranking:
+        """Shortest of the kept rankings that holds the first `stop` rows; each continues the one before."""
+        sizes = WINDOWS[-1:] if work.is_by_metric or plan != "streams" else WINDOWS
+        ranking = self._rankings.get((work.key, 0), lambda: self._window(sizes[0], work, plan, matches, scorer))
+        for step, size in enumerate((*sizes[1:], None), start=1):
+            if ranking.is_complete or stop <= len(ranking.gids):
+                break
+            before = ranking
+            ranking = self._rankings.get(
+                (work.key, step),
+                lambda: continued(before, self._longer(size, matches, scorer)),  # noqa: B023
+            )
+        return ranking
+
+    def _longer(self, size: int | None, matches: Matches, scorer: Scorer) -> Ranking:
+        """The best `size` matches, all for None."""
+        shards = self._snapshot.shards
+        return rank_all(shards, matches, scorer) if size is None else rank_streams(shards, matches, scorer, window=size)
 
     def _by_metric(self, work: Work, matches: Matches) -> Ranking:
         """One page of all matches ordered by a column."""
@@ -69,14 +84,13 @@ class Pager:
         nothing = np.zeros(len(gids), np.float32)
         return Ranking(np.array(gids, dtype=np.int64), nothing, "exhausted", matches.total, is_complete=True)
 
-    def _window(self, work: Work, plan: PlanName, matches: Matches, scorer: Scorer) -> Ranking:
-        rank = rank_streams if plan == "streams" else rank_all
-        ranking = rank(self._snapshot.shards, matches, scorer)
+    def _window(self, size: int, work: Work, plan: PlanName, matches: Matches, scorer: Scorer) -> Ranking:
+        ranking = self._longer(size if plan == "streams" else None, matches, scorer)
         return self._resorted(work, ranking) if work.is_by_metric else ranking
 
     def _resorted(self, work: Work, ranking: Ranking) -> Ranking:
         """The most relevant rows ordered by a metric, the others as they were."""
-        head = [int(gid) for gid in ranking.gids[:WINDOW]]
+        head = [int(gid) for gid in ranking.gids[: WINDOWS[-1]]]
         if not head:
             return ranking
         direction = "DESC" if work.request.sort.order == "desc" else "ASC"

@@ -20,7 +20,8 @@ from index_build.manifest import Calibration
 
 Branch = Literal["empty", "gather", "scan", "probe", "probe_all"]
 PlanName = Literal["empty", "sort_only", "exhaustive", "streams"]
-Stop = Literal["exhausted", "proven", "budget"]
+Stop = Literal["exhausted", "proven", "settled", "budget"]
+"""Why no more rows were looked at: none are left; none can win; more did not change the page; enough was read."""
 
 
 def branch_of(*, matches: int, rows: int, is_flat: bool, calibration: Calibration) -> Branch:

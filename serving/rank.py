@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,19 +20,30 @@ from serving.lexical import NO_HITS, LexicalHits
 from serving.models import COMPONENTS, CountRange, Weights
 from serving.plan import Stop
 from serving.shards import Matches, ShardResult, ShardSet
+from serving.static import MICRO, StaticOrder, best_in_niches
 
 Micros = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
 Similarities = npt.NDArray[np.float32]
 
-MICRO = 1_000_000
-"""Contributions are counted in millionths."""
+WINDOWS = (25, 200)
+"""Best rows that are found together and kept: the first pages of a usual size, then two of the largest. Behind them all
+matches are scored."""
 
-WINDOW = 200
-"""Best rows that are found together and kept: two pages of the largest size."""
+ROUNDS = (64, 256, 1_024, 4_096, 16_384)
+"""Rows asked from each stream until the window is proven or settled; the last is the budget."""
 
-ROUNDS = (1_024, 4_096, 16_384)
-"""Rows asked from each stream, until the window is proven; the last is the budget."""
+MEETING_ROUND = 256
+"""Rows asked first where other components than similarity and words count: streams that hardly meet prove nothing."""
+
+SETTLED_ROUND = 1_024
+"""From here on a round that changes no row of the window ends the search."""
+
+STATIC = ("engagement", "size", "quality", "recency")
+"""Components that are columns: they do not depend on the question."""
+
+EXHAUSTIVE_MATCHES = 1_024
+"""Matches up to which every one is scored, whatever a shard would do: the streams score about as many."""
 
 ROUNDING = 10
 """Millionths by which a bound may be off: one rounding per component and float32 sums."""
@@ -106,14 +117,57 @@ class Scorer:
         """Scores in millionths."""
         return np.asarray(self.micros(self.values(gids, similarities)).sum(axis=1), dtype=np.int64)
 
-    def static_scores(self, gids: Ids) -> Micros:
-        """Scores without similarity and words."""
-        total = np.zeros(len(gids), dtype=np.int64)
-        for name in self.components:
-            if name not in ("similarity", "lexical"):
+    @property
+    def static_weights(self) -> dict[str, float]:
+        """Weights of the components that are columns. Size is left out where its worth depends on the asked range."""
+        weights = {name: self.question.weights.of(name) for name in self.components if name in STATIC}
+        return weights if self._is_size_static else {name: weights[name] for name in weights if name != "size"}
+
+    @property
+    def is_static(self) -> bool:
+        """Some other component than similarity and words has a weight."""
+        return any(self.question.weights.of(name) for name in self.components if name in (*STATIC, "niche"))
+
+    def static_order(self) -> StaticOrder:
+        """Order of all rows by the components that are columns."""
+        return self._columns.orders.get(tuple(self.static_weights.items()), self._make_order)
+
+    def best_static(self, matches: Matches, count: int) -> tuple[Ids, int]:
+        """Best rows without similarity and words, by column and by niche, and the most that any other can have."""
+        if not self.is_static:
+            return np.empty(0, np.int64), 0
+        order = self.static_order()
+        gids, bound = order.best(matches, count)
+        if not self._is_size_static and bound:
+            bound += round(self.question.weights.size * MICRO)
+        weight = self.question.weights.niche
+        if "niche" not in self.components or not weight or not self.question.niches:
+            return gids, bound
+        named, bound = best_in_niches(
+            order,
+            matches,
+            wanted=self.question.niches,
+            weight=weight,
+            members=self._columns.niche_members,
+            count=count,
+            others_bound=bound,
+        )
+        return np.union1d(gids, named), bound
+
+    def _make_order(self) -> StaticOrder:
+        rows = self._columns.rows
+        total = np.zeros(rows, dtype=np.int32)
+        for start in range(0, rows, BLOCK_ROWS):
+            gids = np.arange(start, min(start + BLOCK_ROWS, rows))
+            for name, weight in self.static_weights.items():
                 values = np.nan_to_num(self._value(name, gids).astype(np.float64))
-                total += np.rint(values * self.question.weights.of(name) * MICRO).astype(np.int64)
-        return total
+                total[gids] += np.rint(values * weight * MICRO).astype(np.int32)
+        return StaticOrder.of(total)
+
+    @property
+    def _is_size_static(self) -> bool:
+        wanted = self.question.followers
+        return wanted is None or wanted.min is None or wanted.max is None
 
     def word_scores(self, hits: LexicalHits) -> Micros:
         """Scores of words alone; with the whole similarity part of named rows, which words decide."""
@@ -179,40 +233,47 @@ def rank_all(shards: ShardSet, matches: Matches, scorer: Scorer) -> Ranking:
     return Ranking(gids[order], similarities[order], "exhausted", len(gids), is_complete=True)
 
 
-def rank_streams(shards: ShardSet, matches: Matches, scorer: Scorer) -> Ranking:
-    """Best `WINDOW` rows out of three streams: by similarity, by words, by static score.
+def rank_streams(shards: ShardSet, matches: Matches, scorer: Scorer, *, window: int = WINDOWS[-1]) -> Ranking:
+    """Best `window` rows out of three streams: by similarity, by words, by static score.
 
     Stops when similarity, words and static score of the last rows seen, taken together, cannot reach the window
     (Fagin's threshold rule): the similarity part of an unseen row is in its words if it is named, and else at most
-    that of the last row of the first stream. Where a shard was probed, rows in unprobed lists are unseen: the stop is then no proof.
+    that of the last row of the first stream. Where a shard was probed, rows in unprobed lists are unseen: the stop is
+    then no proof. Where the bound stays too loose, a round that changes no row of the window ends the search.
     """
-    static = scorer.static_scores(matches.gids)
-    lexical = scorer.question.lexical.among(matches.contain(scorer.question.lexical.gids))
-    for count in ROUNDS[:-1]:
-        ranking, is_reached = _round(shards, matches, scorer, static=static, lexical=lexical, count=count)
+    lexical = scorer.question.lexical
+    lexical = lexical.among(matches.contain(lexical.gids))
+    least = max(window, MEETING_ROUND if scorer.is_static else 0)
+    rounds = [count for count in ROUNDS if count >= least] or [ROUNDS[-1]]
+    ranking: Ranking | None = None
+    for count in rounds:
+        before = ranking
+        ranking, is_reached = _round(shards, matches, scorer, lexical=lexical, count=count, window=window)
         if is_reached:
-            return ranking
-    return _round(shards, matches, scorer, static=static, lexical=lexical, count=ROUNDS[-1])[0]
+            break
+        if before is not None and count >= SETTLED_ROUND and np.array_equal(before.gids, ranking.gids):
+            return replace(ranking, stop="settled")
+    if ranking is None:
+        raise ValueError("there are no rounds")
+    return ranking
 
 
 def _round(
-    shards: ShardSet, matches: Matches, scorer: Scorer, *, static: Micros, lexical: LexicalHits, count: int
+    shards: ShardSet, matches: Matches, scorer: Scorer, *, lexical: LexicalHits, count: int, window: int
 ) -> tuple[Ranking, bool]:
     """Best rows among the first `count` of each stream, and whether no other row can be among them."""
     question = scorer.question
     if question.vector is None:
         raise ValueError("streams need a vector")
     found = shards.best(question.vector, matches, k=count)
-    by_static, static_bound = _top(static, count)
+    by_static, static_bound = scorer.best_static(matches, count)
     by_words, words_bound = _top(scorer.word_scores(lexical), count)
-    union = [*(result.gids for result in found), matches.gids[by_static], lexical.gids[by_words]]
-    gids = np.unique(np.concatenate(union))
-    similarities = shards.similarities(question.vector, gids)
+    gids, similarities = _united(shards, question.vector, found, np.union1d(by_static, lexical.gids[by_words]))
     scores = scorer.scores(gids, similarities)
-    order = scorer.order(gids, scores)[:WINDOW]
+    order = scorer.order(gids, scores)[:window]
     bound = static_bound + words_bound + question.weights.similarity * _last_similarity(found, count) * MICRO
     is_exhausted = len(gids) == matches.total
-    is_reached = is_exhausted or (len(order) == WINDOW and bound + ROUNDING <= scores[order[-1]])
+    is_reached = is_exhausted or (len(order) == window and bound + ROUNDING <= scores[order[-1]])
     sizes = {"similarity": sum(len(r.gids) for r in found), "static": len(by_static), "lexical": len(by_words)}
     is_proven = is_reached and all(result.is_exact for result in found)
     stop: Stop = "exhausted" if is_exhausted else "proven" if is_proven else "budget"
@@ -228,16 +289,26 @@ def _round(
     return ranking, is_reached
 
 
-def complete(window: Ranking, shards: ShardSet, matches: Matches, scorer: Scorer) -> Ranking:
-    """The window followed by all other matches in order, so that deep pages neither repeat nor miss a row."""
-    every = rank_all(shards, matches, scorer)
-    others = ~np.isin(every.gids, window.gids)
-    return Ranking(
-        np.concatenate([window.gids, every.gids[others]]),
-        np.concatenate([window.similarities, every.similarities[others]]),
-        window.stop,
-        len(every.gids),
-        is_complete=True,
+def _united(
+    shards: ShardSet, vector: npt.NDArray[np.float32], found: list[ShardResult], others: Ids
+) -> tuple[Ids, Similarities]:
+    """Rows of the similarity stream and of the others, each once, with similarities; known ones are not computed again."""
+    gids = np.concatenate([result.gids for result in found])
+    similarities = np.concatenate([result.similarities for result in found])
+    new = np.setdiff1d(others, gids)
+    if not len(new):
+        return gids, similarities
+    return np.concatenate([gids, new]), np.concatenate([similarities, shards.similarities(vector, new)])
+
+
+def continued(window: Ranking, longer: Ranking) -> Ranking:
+    """The window followed by the other rows of a longer ranking in order, so that pages neither repeat nor miss a row."""
+    others = ~np.isin(longer.gids, window.gids)
+    return replace(
+        longer,
+        gids=np.concatenate([window.gids, longer.gids[others]]),
+        similarities=np.concatenate([window.similarities, longer.similarities[others]]),
+        stop=window.stop,
         shards=window.shards,
         streams=window.streams,
     )

@@ -27,7 +27,7 @@ from serving.pages import Pager
 from serving.plan import PlanName, plan_of
 from serving.profile import CreatorReader
 from serving.question import make_question
-from serving.rank import ROUNDS, Question, Scorer
+from serving.rank import EXHAUSTIVE_MATCHES, Question, Scorer
 from serving.requests import nearest, parse_request
 from serving.settings import ServingSettings
 from serving.shards import Matches
@@ -166,5 +166,5 @@ class Searcher:
             matches=matches.total,
             largest_shard_matches=shards.largest_match(matches),
             has_vector=question.vector is not None,
-            exact_limit=max(shards.exact_limit(), ROUNDS[0]),
+            exact_limit=max(shards.exact_limit(), EXHAUSTIVE_MATCHES),
         )

@@ -16,7 +16,7 @@ from serving.lexical import joined_spans
 from serving.models import CountRange, Filters, Weights
 from serving.plan import branch_of, plan_of
 from serving.question import make_question
-from serving.rank import Scorer, complete, rank_all, rank_streams, size_fit
+from serving.rank import Scorer, continued, rank_all, rank_streams, size_fit
 from serving.requests import parse_request
 from serving.search import Searcher
 from serving.snapshot import Snapshot
@@ -35,7 +35,7 @@ def _scorer(searcher: Searcher, query: str, **weights: float) -> Scorer:
 @pytest.fixture
 def small_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rank_module, "ROUNDS", (32, 128, 256))
-    monkeypatch.setattr(rank_module, "WINDOW", 20)
+    monkeypatch.setattr(rank_module, "MEETING_ROUND", 32)
 
 
 @pytest.mark.usefixtures("small_rounds")
@@ -47,7 +47,7 @@ def test_streams_find_what_scoring_every_match_finds(ivf_searcher: Searcher, fil
     for query in QUERIES:
         scorer = _scorer(ivf_searcher, query)
         truth = rank_all(snapshot.shards, matches, scorer)
-        found = rank_streams(snapshot.shards, matches, scorer)
+        found = rank_streams(snapshot.shards, matches, scorer, window=20)
         assert len(found.gids) == 20
         assert found.candidates < matches.total
         hits += len(set(found.gids[:10].tolist()) & set(truth.gids[:10].tolist()))
@@ -59,8 +59,8 @@ def test_a_window_is_completed_without_repetition(ivf_searcher: Searcher) -> Non
     snapshot = ivf_searcher.snapshot
     matches = snapshot.matching(compile_filters(Filters(), snapshot.vocabulary))
     scorer = _scorer(ivf_searcher, "vegan")
-    window = rank_streams(snapshot.shards, matches, scorer)
-    every = complete(window, snapshot.shards, matches, scorer)
+    window = rank_streams(snapshot.shards, matches, scorer, window=20)
+    every = continued(window, rank_all(snapshot.shards, matches, scorer))
     assert every.gids[: len(window.gids)].tolist() == window.gids.tolist()
     assert sorted(every.gids.tolist()) == matches.gids.tolist()
 
@@ -71,7 +71,7 @@ def test_static_weight_alone_is_found_by_the_static_stream(ivf_searcher: Searche
     matches = snapshot.matching(compile_filters(Filters(), snapshot.vocabulary))
     scorer = _scorer(ivf_searcher, "vegan", similarity=0.0, lexical=0.0, niche=0.0, quality=5.0)
     truth = rank_all(snapshot.shards, matches, scorer)
-    found = rank_streams(snapshot.shards, matches, scorer)
+    found = rank_streams(snapshot.shards, matches, scorer, window=20)
     best = scorer.scores(truth.gids[:20], truth.similarities[:20])
     assert scorer.scores(found.gids, found.similarities).tolist() == best.tolist()
 
@@ -188,7 +188,7 @@ def test_named_rows_are_found_by_streams_however_far_their_meaning(ivf_searcher:
         query = row["profiles"][0]["handle"]
         scorer = _scorer(ivf_searcher, query)
         truth = rank_all(snapshot.shards, matches, scorer)
-        found = rank_streams(snapshot.shards, matches, scorer)
+        found = rank_streams(snapshot.shards, matches, scorer, window=20)
         is_named = scorer.question.are_named(truth.gids[:10])
         assert is_named.any()
         assert set(truth.gids[:10][is_named].tolist()) <= set(found.gids.tolist())

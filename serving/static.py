@@ -1,0 +1,142 @@
+"""Best rows by what does not depend on the words of a question: engagement, size, quality, recency and niche.
+
+One order a set of weights, made when they are first used and kept: scores of all rows, and the rows of the highest ones.
+A filter then reads the head of that order instead of scoring every match. A niche has an order of its own in which its
+score counts too, so that the bound of unseen rows is one of both together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.cache import Cache
+from serving.catalog import Ids
+from serving.shards import Matches
+
+MICRO = 1_000_000
+"""Contributions are counted in millionths."""
+
+HEAD_ROWS = 262_144
+"""Rows of an order that are kept sorted: 256 of them pass a filter that one row in a thousand passes."""
+
+NICHE_HEAD_ROWS = 65_536
+"""The same for the order of a niche, of which there are some fifty."""
+
+SCORED_MATCHES = 50_000
+"""Matches up to which all of them are looked up, about as many as fit a core's cache."""
+
+ORDERS_CACHED = 64
+ORDERS_BYTES = 256 * 1024 * 1024
+"""Orders kept and room for them: 42 MB each at 10 million rows. The newest is kept whatever it takes."""
+
+Scores = npt.NDArray[np.int32]
+Micros = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Rows of the highest values, best first; `values` in millionths, `is_all` when no row is left out."""
+
+    gids: Ids
+    values: Micros
+    is_all: bool
+
+    @classmethod
+    def of(cls, gids: Ids, values: Micros, *, size: int) -> Head:
+        """Highest `size` of some rows; ties by row."""
+        chosen = np.arange(len(values)) if len(values) <= size else np.argpartition(-values, size - 1)[:size]
+        order = chosen[np.lexsort((gids[chosen], -values[chosen]))]
+        return cls(gids[order], values[order].astype(np.int64), len(order) == len(values))
+
+    def among(self, matches: Matches, count: int) -> tuple[Ids, int] | None:
+        """First `count` matching rows and the most that another matching one can have; None where the head is too short."""
+        passing = np.flatnonzero(matches.contain(self.gids))[:count]
+        if len(passing) == count:
+            return self.gids[passing], int(self.values[passing[-1]])
+        return (self.gids[passing], 0) if self.is_all else None
+
+
+@dataclass(frozen=True)
+class StaticOrder:
+    """Scores of all rows under one set of weights, in millionths, and the heads of its orders."""
+
+    scores: Scores
+    head: Head
+    niches: Cache[Head] = field(default_factory=lambda: Cache(ORDERS_CACHED))
+
+    @classmethod
+    def of(cls, scores: Scores) -> StaticOrder:
+        """Order of the scores of all rows (rows,)."""
+        return cls(scores, Head.of(np.arange(len(scores)), scores.astype(np.int64), size=HEAD_ROWS))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes at least."""
+        return self.scores.nbytes + 16 * len(self.head.gids)
+
+    def best(self, matches: Matches, count: int) -> tuple[Ids, int]:
+        """`count` best matching rows (fewer where there are fewer), and the most that any other can have (0 for none)."""
+        if matches.total > SCORED_MATCHES:
+            found = self.head.among(matches, count)
+            if found is not None:
+                return found
+        gids = matches.gids
+        head = Head.of(gids, self.scores[gids].astype(np.int64), size=count)
+        return head.gids, 0 if head.is_all else int(head.values[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class NicheMembers:
+    """Rows that a niche has been given, with its score (0-1)."""
+
+    gids: Ids
+    scores: npt.NDArray[np.float32]
+
+
+def best_in_niches(
+    order: StaticOrder,
+    matches: Matches,
+    *,
+    wanted: Mapping[str, float],
+    weight: float,
+    members: Callable[[str], NicheMembers],
+    count: int,
+    others_bound: int,
+) -> tuple[Ids, int]:
+    """Best rows of each niche of a question by static score and that niche, and the most that any unseen row can have.
+
+    An unseen row of one niche has at most the last value of its order; one of several also what the others can add, and
+    none more than the whole niche weight above `others_bound`, the bound of rows outside these niches.
+
+    Args:
+        order: static scores without niches.
+        matches: rows that count.
+        wanted: niches of the question with their shares, the strongest at 1.
+        weight: of the niche component.
+        members: rows of a niche.
+        count: rows of each niche.
+        others_bound: most that an unseen row has without its niches, in millionths.
+    """
+    gids: list[Ids] = []
+    bound = others_bound
+    total = sum(wanted.values())
+    ceiling = others_bound + round(weight * min(1.0, total) * MICRO)
+    for code, share in wanted.items():
+        head = order.niches.get((code, weight), lambda code=code: _niche_head(order, members(code), weight))  # type: ignore[misc]
+        found = head.among(matches, count)
+        if found is None:
+            passing = matches.contain(head.gids)
+            found = head.gids[passing], int(head.values[-1])
+        gids.append(found[0])
+        if found[1]:
+            bound = max(bound, min(ceiling, found[1] + round(weight * (total - share) * MICRO)))
+    return np.concatenate([*gids, np.empty(0, np.int64)]), bound
+
+
+def _niche_head(order: StaticOrder, members: NicheMembers, weight: float) -> Head:
+    added = np.rint(members.scores.astype(np.float64) * weight * MICRO).astype(np.int64)
+    return Head.of(members.gids, order.scores[members.gids] + added, size=NICHE_HEAD_ROWS)
