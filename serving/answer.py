@@ -93,7 +93,7 @@ def _hits(snapshot: Snapshot, found: Found, page: Page) -> list[Hit]:
     gids = page.gids
     values = found.scorer.values(gids, page.ranking.similarities[page.start : page.stop])
     micros = found.scorer.micros(values)
-    documents = snapshot.catalog.documents([int(gid) for gid in gids])
+    documents = snapshot.documents.read([int(gid) for gid in gids])
     seeds = _seed_similarities(snapshot, found.work, gids)
     hits = []
     for row, document in enumerate(documents):

@@ -1,13 +1,13 @@
 """The documents and side tables of one snapshot in DuckDB: which rows match, what is on them, whose account is whose.
 
-Small snapshots live in memory, large ones in a database file beside the cache; the SQL is the same. Rows are addressed
-by `gid`, their ordinal over all shards. Vectors and scores are elsewhere (`shards.py`, `rank.py`).
+The database is a file that `tables.py` has made once. Rows are addressed by `gid`, their ordinal over all shards. What a
+hit shows is read by `documents.py`, vectors and scores are elsewhere (`shards.py`, `rank.py`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ FACET_SQL: dict[str, tuple[str, str]] = {
 }
 """Facets of creators: the column that is needed and the codes of a row."""
 
+BATCH_ROWS = 65_536
+"""Rows of a batch of shown columns."""
+
 NAIVE_TIME = re.compile(r"\bTIMESTAMP(_NS|_MS|_S)?\b(?! WITH TIME ZONE)")
 """A time without zone in a DuckDB type."""
 
@@ -55,10 +58,9 @@ JOINED_MACRO = (
 class Catalog:
     """DuckDB over one snapshot. Every call opens its own cursor, so threads do not wait for each other."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, manifest: Manifest, database: Path | None) -> None:
-        """Wrap a loaded database; use `open`."""
+    def __init__(self, connection: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
+        """Wrap a loaded database; use `make` or `open`."""
         self._connection = connection
-        self._database = database
         self.rows = manifest.rows_count
         self.docs = self._types("docs")
         self.profiles = self._types("profiles")
@@ -66,38 +68,42 @@ class Catalog:
         self.profiles_count = self._count("profiles")
         self.sides = tuple(table.name for table in manifest.side_tables)
         self.shown = [name for name in self.docs if name not in HIDDEN and not name.startswith("_text_")]
-        # Planning a query over so many columns costs more than reading ten rows of an Arrow table.
-        self._table = self._shown_table() if database is None else None
 
     @classmethod
-    def open(cls, folder: Path, manifest: Manifest, *, database: Path | None, threads: int) -> Catalog:
-        """Load documents and side tables.
+    def make(cls, path: Path, folder: Path, manifest: Manifest, *, threads: int) -> Catalog:
+        """Load documents and side tables into a new database file.
 
         Args:
+            path: of the file.
             folder: verified snapshot folder.
             manifest: its manifest.
-            database: file for the tables of a large snapshot; None keeps them in memory.
             threads: DuckDB's threads.
 
         Raises:
             IntegrityError: a file cannot be read as what the manifest says it is.
         """
-        connection = duckdb.connect(str(database or ":memory:"), config={"threads": str(threads)})
+        spill = str(path.with_suffix(".tmp"))
+        connection = duckdb.connect(str(path), config={"threads": str(threads), "temp_directory": spill})
         try:
             connection.execute("SET TimeZone = 'UTC'")
             _load(connection, folder, manifest)
-            return cls(connection, manifest, database)
+            return cls(connection, manifest)
         except (duckdb.Error, ValueError) as error:  # Arrow's errors are ValueErrors
             connection.close()
             raise IntegrityError(
                 f"The documents of snapshot {manifest.snapshot_id} cannot be loaded: {error}"
             ) from error
 
+    @classmethod
+    def open(cls, path: Path, manifest: Manifest, *, threads: int) -> Catalog:
+        """Open a database that `make` made, for reading."""
+        connection = duckdb.connect(str(path), read_only=True, config={"threads": str(threads)})
+        connection.execute("SET TimeZone = 'UTC'")
+        return cls(connection, manifest)
+
     def close(self) -> None:
         """Free the tables."""
         self._connection.close()
-        if self._database is not None:
-            self._database.unlink(missing_ok=True)
 
     def vocabulary(self, manifest: Manifest) -> Vocabulary:
         """What requests can filter by."""
@@ -130,7 +136,7 @@ class Catalog:
 
     def profile_owners(self) -> Ids:
         """Creator (gid) of every profile, ascending."""
-        return self.arrays(f"SELECT {GID} FROM profiles ORDER BY rowid")[GID].astype(np.int64)
+        return self.arrays(f"SELECT {GID} FROM profiles")[GID].astype(np.int64)
 
     def arrays(self, query: str, values: Sequence[Any] = ()) -> dict[str, npt.NDArray[Any]]:
         """Columns of a query as numpy arrays, masked where a value is null."""
@@ -143,17 +149,11 @@ class Catalog:
         rows: list[dict[str, Any]] = relation.to_arrow_table().to_pylist()
         return rows
 
-    def documents(self, gids: Sequence[int]) -> list[dict[str, Any]]:
-        """Shown columns of rows, in the order given."""
-        if not gids:
-            return []
-        if self._table is not None:
-            rows: list[dict[str, Any]] = self._table.take(pa.array(gids, pa.int64())).to_pylist()
-            return rows
-        marks = ", ".join("?" for _ in gids)
-        found = self.records(f"SELECT {self._shown_sql()} FROM docs WHERE {GID} IN ({marks})", gids)
-        by_gid = {row[GID]: row for row in found}
-        return [by_gid[gid] for gid in gids]
+    def shown_batches(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """Shown columns of all rows in gid order: their schema, and batches of `BATCH_ROWS` or so."""
+        query = f"SELECT {', '.join(quoted(name) for name in self.shown)} FROM docs ORDER BY {GID}"
+        reader = self._connection.sql(query).to_arrow_reader(BATCH_ROWS)
+        return reader.schema, iter(reader)
 
     def ordered(self, filters: FilterSet, column: str, order: str, *, offset: int, limit: int) -> list[int]:
         """Rows that pass, ordered by a column, unknown last, ties by creator_id."""
@@ -164,14 +164,6 @@ class Catalog:
             f"ORDER BY {quoted(column)} {direction} NULLS LAST, creator_id LIMIT {int(limit)} OFFSET {int(offset)}"
         )
         return [int(gid) for gid in self.arrays(query, condition.values)[GID]]
-
-    def gids_of(self, creator_ids: Sequence[str]) -> dict[str, int]:
-        """Rows of creators that exist."""
-        if not creator_ids:
-            return {}
-        marks = ", ".join("?" for _ in creator_ids)
-        found = self.records(f"SELECT creator_id, {GID} FROM docs WHERE creator_id IN ({marks})", creator_ids)
-        return {row["creator_id"]: row[GID] for row in found}
 
     def alias_target(self, creator_id: str) -> str | None:
         """Today's id of a former one."""
@@ -219,13 +211,6 @@ class Catalog:
         )
         return {row["code"]: row["n"] for row in self.records(query)}
 
-    def _shown_sql(self) -> str:
-        return ", ".join(quoted(name) for name in self.shown)
-
-    def _shown_table(self) -> pa.Table:
-        query = f"SELECT {self._shown_sql()} FROM docs ORDER BY {GID}"
-        return self._connection.sql(query).to_arrow_table().combine_chunks()
-
     def _count(self, table: str) -> int:
         return int(self.arrays(f"SELECT count(*) AS n FROM {table}")["n"][0])
 
@@ -260,8 +245,9 @@ def _load_docs(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Ma
     types = {row[0]: row[1] for row in connection.execute("DESCRIBE loaded").fetchall()}
     texts = [f"joined({values}) AS {TEXT_FIELDS[name]}" for name, values in _text_values(types).items()]
     columns = [_finite(types[name], column) for name, column in zip(types, _in_utc(types), strict=True)]
-    connection.execute(f"CREATE TABLE docs AS SELECT {', '.join([*columns, *texts])} FROM loaded ORDER BY {GID}")
+    connection.execute(f"CREATE TABLE docs AS SELECT {', '.join([*columns, *texts])} FROM loaded")
     connection.execute("DROP VIEW loaded")
+    _require_order(connection.execute(f"SELECT {GID} FROM docs").fetchnumpy()[GID], "docs")
 
 
 def _in_utc(types: Mapping[str, str]) -> list[str]:
@@ -317,4 +303,15 @@ def _load_profiles(connection: duckdb.DuckDBPyConnection) -> None:
     else:
         names = [field.name for field in PROFILE if field.name in types]
         query = f"SELECT {', '.join([GID, *map(quoted, names)])} FROM docs"
-    connection.execute(f"CREATE TABLE profiles AS {query} ORDER BY {GID}")
+    connection.execute(f"CREATE TABLE profiles AS {query}")
+    _require_order(connection.execute(f"SELECT {GID} FROM profiles").fetchnumpy()[GID], "profiles")
+
+
+def _require_order(gids: Ids, table: str) -> None:
+    """Rows must lie as they came, in gid order: sorting them again would take more memory than the tables do.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if (np.diff(gids) < 0).any():
+        raise ValueError(f"the rows of {table} are out of order")

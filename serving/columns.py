@@ -5,17 +5,20 @@ Static components are computed here once per snapshot; those that depend on the 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lakehouse.contracts.taxonomy import NICHES, PLATFORMS, RISKS, TIER_EDGES
+from serving.arrays import open_arrays, save_arrays
 from serving.cache import Cache
 from serving.catalog import FACET_SQL, Catalog, Ids, Mask
 from serving.predicates import GID
@@ -67,6 +70,22 @@ TIERS = _tier_codes()
 UNKNOWN_TIER = len(TIERS)
 
 
+CODES = "codes.json"
+STORED = (
+    "creator_rank",
+    "by_creator",
+    "prominence",
+    "followers",
+    "engagement",
+    "quality",
+    "recency",
+    "niche_ordinals",
+    "niche_scores",
+    "tiers",
+)
+"""Columns that are arrays of their own name."""
+
+
 @dataclass(frozen=True, slots=True)
 class FacetPairs:
     """Occurrences of codes: row and ordinal of the code."""
@@ -85,9 +104,13 @@ class FacetPairs:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Ranking columns of all rows. A value that is not known is nan; a column that the snapshot lacks is None."""
+    """Ranking columns of all rows. A value that is not known is nan; a column that the snapshot lacks is None.
+
+    `by_creator` are the rows in creator_id order, `creator_rank` the place of each row among them.
+    """
 
     creator_rank: npt.NDArray[np.int32]
+    by_creator: npt.NDArray[np.int32]
     prominence: Floats
     followers: npt.NDArray[np.float64] | None
     engagement: Floats | None
@@ -119,8 +142,10 @@ class Columns:
         """Read them from the catalog; `as_of` is the clock of recency."""
         followers = _numbers(catalog, "followers_max_count")
         ordinals, scores, codes = _niches(catalog)
+        rank, by_creator = _creator_order(catalog)
         return cls(
-            creator_rank=_creator_rank(catalog),
+            creator_rank=rank,
+            by_creator=by_creator,
             prominence=prominence_of(np.full(catalog.rows, np.nan) if followers is None else followers),
             followers=followers,
             engagement=_engagement(catalog, followers),
@@ -132,6 +157,29 @@ class Columns:
             tiers=None if followers is None else tiers_of(followers),
             facets={facet: _pairs(catalog, facet) for facet in ("platform", "niche", "country")},
         )
+
+    def save(self, folder: Path) -> None:
+        """Write the columns into a new folder."""
+        pairs = {f"facet_{name}": np.stack([p.gids, p.ordinals]) for name, p in self.facets.items()}
+        save_arrays(folder, {name: getattr(self, name) for name in STORED} | pairs)
+        codes = {"niche_codes": self.niche_codes, "facets": {name: pairs.codes for name, pairs in self.facets.items()}}
+        (folder / CODES).write_text(json.dumps(codes), encoding="utf-8")
+
+    @classmethod
+    def open(cls, folder: Path) -> Columns:
+        """Map what `save` wrote.
+
+        Raises:
+            ValueError: it is not that.
+        """
+        arrays = open_arrays(folder)
+        codes = json.loads((folder / CODES).read_text(encoding="utf-8"))
+        facets = {
+            name: FacetPairs(arrays[f"facet_{name}"][0], arrays[f"facet_{name}"][1], tuple(listed))
+            for name, listed in codes["facets"].items()
+        }
+        stored = {name: arrays.get(name) for name in STORED}
+        return cls(**stored, niche_codes=tuple(codes["niche_codes"]), facets=facets)  # type: ignore[arg-type]
 
     def facet_counts(self, mask: Mask | None) -> dict[str, list[dict[str, Any]]]:
         """Counts of every facet within the rows of `mask`."""
@@ -188,12 +236,12 @@ def _share(values: npt.NDArray[np.float64] | None) -> Floats | None:
     return None if values is None else np.clip(values, 0.0, 1.0).astype(np.float32)
 
 
-def _creator_rank(catalog: Catalog) -> npt.NDArray[np.int32]:
-    """Position of each row when rows are ordered by creator_id."""
-    order = catalog.arrays(f"SELECT {GID} FROM docs ORDER BY creator_id")[GID].astype(np.int64)
+def _creator_order(catalog: Catalog) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Position of each row when rows are ordered by creator_id, and the rows in that order."""
+    order = catalog.arrays(f"SELECT {GID} FROM docs ORDER BY creator_id")[GID].astype(np.int32)
     rank = np.empty(catalog.rows, dtype=np.int32)
     rank[order] = np.arange(catalog.rows, dtype=np.int32)
-    return rank
+    return rank, order
 
 
 def _engagement(catalog: Catalog, followers: npt.NDArray[np.float64] | None) -> Floats | None:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from lakehouse.contracts.taxonomy import NICHES
+from serving.arrays import open_arrays, save_arrays
 from serving.catalog import Catalog, Ids, Mask
 from serving.filters import TEXT_FIELDS
 from serving.predicates import GID
@@ -93,6 +95,19 @@ class WordIndex:
         keys, starts = np.unique(found["key"].astype(np.uint64), return_index=True)
         ends = np.append(starts, len(found["key"])).astype(np.int64)
         return cls(catalog.rows, keys, ends, found[GID].astype(np.int64), found["worth"].astype(np.float32))
+
+    def save(self, folder: Path) -> None:
+        """Write the lists into a new folder."""
+        save_arrays(folder, {"keys": self.keys, "starts": self.starts, "gids": self.gids, "worth": self.worth})
+
+    @classmethod
+    def open(cls, folder: Path, *, rows: int) -> WordIndex:
+        """Map what `save` wrote for a snapshot of `rows` rows.
+
+        Raises:
+            ValueError: it is not that.
+        """
+        return cls(rows, **open_arrays(folder))
 
     def lists(self, words: Sequence[str]) -> dict[str, slice]:
         """Places of the lists of those words that occur."""

@@ -376,13 +376,13 @@ class CreatorFields(Answer):
     creator_id: str
     display_name: str | None = None
     bio: str | None = None
-    platforms: list[str] = []
-    profiles: list[ProfileAnswer] = []
+    platforms: list[str] = Field(default_factory=list)
+    profiles: list[ProfileAnswer] = Field(default_factory=list)
     niche_code: str | None = None
     niche_label: str | None = None
     niche_score: float | None = None
-    niches: list[Label] = []
-    risks: list[RiskHit] = []
+    niches: list[Label] = Field(default_factory=list)
+    risks: list[RiskHit] = Field(default_factory=list)
     followers_total_count: int | None = None
     followers_max_count: int | None = None
     tier: str | None = None
@@ -393,9 +393,9 @@ class CreatorFields(Answer):
     last_post_at: OutTime | None = None
     quality_score: float | None = None
     anomaly_score: float | None = None
-    country_codes: list[str] = []
-    language_codes: list[str] = []
-    category_labels: list[str] = []
+    country_codes: list[str] = Field(default_factory=list)
+    language_codes: list[str] = Field(default_factory=list)
+    category_labels: list[str] = Field(default_factory=list)
     is_verified: bool | None = None
     has_email: bool | None = None
     identity_confidence_score: float | None = None
@@ -416,7 +416,7 @@ class Hit(CreatorFields):
     score: float
     contributions: list[Contribution]
     reasons: list[str]
-    seed_similarities: list[SeedSimilarity] = []
+    seed_similarities: list[SeedSimilarity] = Field(default_factory=list)
     broader: bool = False
 
 
@@ -461,11 +461,11 @@ class CreatorAnswer(CreatorFields):
     requested_id: str
     is_alias: bool
     index_version: str
-    aliases: list[str] = []
-    score_reasons: list[dict[str, Any]] = []
-    accounts: list[dict[str, Any]] = []
-    history: list[dict[str, Any]] = []
-    posts: list[dict[str, Any]] = []
+    aliases: list[str] = Field(default_factory=list)
+    score_reasons: list[dict[str, Any]] = Field(default_factory=list)
+    accounts: list[dict[str, Any]] = Field(default_factory=list)
+    history: list[dict[str, Any]] = Field(default_factory=list)
+    posts: list[dict[str, Any]] = Field(default_factory=list)
 
 
 def levels_above(level: RiskLevel) -> list[str]:

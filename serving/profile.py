@@ -31,9 +31,10 @@ class CreatorReader:
             UnknownError: neither a creator nor a former id.
         """
         catalog = self._snapshot.catalog
-        gids = catalog.gids_of([creator_id])
+        documents = self._snapshot.documents
+        gids = documents.gids_of([creator_id])
         current = creator_id if gids else catalog.alias_target(creator_id)
-        gids = gids or catalog.gids_of([current] if current else [])
+        gids = gids or documents.gids_of([current] if current else [])
         if current is None or not gids:
             raise UnknownError("unknown_creator", f"There is no creator {creator_id!r}.", field="creator_id")
         return self._answer(current, gids[current], requested_id=creator_id)
@@ -51,7 +52,7 @@ class CreatorReader:
 
     def _answer(self, creator_id: str, gid: int, *, requested_id: str) -> dict[str, Any]:
         catalog = self._snapshot.catalog
-        document = catalog.documents([gid])[0]
+        document = self._snapshot.documents.read([gid])[0]
         answer = CreatorAnswer(
             **card(document, is_foreign=self._snapshot.vocabulary.is_foreign),
             requested_id=requested_id,

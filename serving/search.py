@@ -144,11 +144,12 @@ class Searcher:
     def _seeds(self, creator_ids: Sequence[str]) -> dict[str, int]:
         """Rows of the seeds; a former id stands for today's creator."""
         catalog = self.snapshot.catalog
-        found = catalog.gids_of(creator_ids)
+        documents = self.snapshot.documents
+        found = documents.gids_of(creator_ids)
         for creator_id in creator_ids:
             if creator_id not in found:
                 target = catalog.alias_target(creator_id) or ""
-                rows = catalog.gids_of([target])
+                rows = documents.gids_of([target])
                 if target not in rows:
                     raise UnknownError("unknown_creator", f"There is no creator {creator_id!r}.", field="similar_to")
                 found[creator_id] = rows[target]

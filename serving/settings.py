@@ -26,9 +26,6 @@ class ServingSettings(BaseSettings):
         default=1024 * 1024, ge=1024, description="Longest request body; 10,000 handles need 300 kB"
     )
     threads: int = Field(default=2, ge=1, description="Threads of a query: DuckDB and shards")
-    memory_rows: int = Field(
-        default=1_000_000, ge=0, description="Snapshots up to this many rows keep their documents in memory"
-    )
     cursor_key: SecretStr | None = Field(
         default=None, description="Secret that signs cursors; empty means a file in the home"
     )

@@ -1,12 +1,11 @@
 """One opened snapshot, and where snapshots come from: a folder, or a lake whose `CURRENT` names one.
 
-Opening distrusts: every byte is checked against the manifest, then each shard must find its own rows. What is refused
+Opening distrusts: every byte is checked against the manifest (once, see `tables.py`), then each shard must find its own rows. What is refused
 raises; keeping the old one is the business of `holder.py`.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -20,19 +19,21 @@ import numpy as np
 from index_build.bitmaps import unpack_mask
 from index_build.manifest import MANIFEST_NAME, Manifest
 from index_build.publish import read_current, read_stored_manifest
-from index_build.verify import read_manifest, verify_folder
+from index_build.verify import read_manifest
 from lakehouse.contracts.layout import snapshot_key
 from lakehouse.errors import IntegrityError, NotFoundError
 from lakehouse.storage.objects import ObjectStore
 from serving.cache import Cache
 from serving.catalog import Catalog
 from serving.columns import Columns
+from serving.documents import Documents
 from serving.encoder import QueryEncoder, encoder_for
 from serving.filters import FilterSet, Vocabulary
 from serving.lexical import WordIndex
 from serving.matching import Matcher
 from serving.settings import ServingSettings
 from serving.shards import Matches, ShardSet
+from serving.tables import CATALOG, COLUMNS, DOCUMENTS, WORDS, prepared
 
 CANARY_ROWS = 3
 """Rows of a shard that must find themselves before it serves."""
@@ -56,6 +57,7 @@ class Snapshot:
 
     manifest: Manifest
     catalog: Catalog
+    documents: Documents
     shards: ShardSet
     columns: Columns
     words: WordIndex
@@ -86,7 +88,10 @@ class Snapshot:
             NotFoundError: there is no snapshot.
             ContractError: it is damaged, of another format, or of an encoder that is not installed.
         """
-        manifest = verify_folder(folder)
+        try:
+            manifest, tables = prepared(folder, settings.lake.cache_dir / "tables", threads=settings.threads)
+        except UNREADABLE as error:
+            raise IntegrityError(f"The snapshot in {folder} cannot be loaded: {error}") from error
         chosen = encoder or encoder_for(
             manifest,
             preferred=settings.lake.encoder_model,
@@ -94,7 +99,7 @@ class Snapshot:
         )
         with ExitStack() as opened:
             try:
-                snapshot = cls._load(folder, manifest, settings, chosen, opened)
+                snapshot = cls._load(folder, tables, manifest, settings, chosen, opened)
             except UNREADABLE as error:
                 raise IntegrityError(f"Snapshot {manifest.snapshot_id} cannot be loaded: {error}") from error
             opened.pop_all()
@@ -104,6 +109,7 @@ class Snapshot:
     def _load(
         cls,
         folder: Path,
+        tables: Path,
         manifest: Manifest,
         settings: ServingSettings,
         encoder: QueryEncoder | None,
@@ -113,11 +119,20 @@ class Snapshot:
         shards = ShardSet.open(folder, manifest, threads=settings.threads)
         opened.callback(shards.close)
         _require_canaries(shards, manifest)
-        catalog = Catalog.open(folder, manifest, database=_database(manifest, settings), threads=settings.threads)
+        catalog = Catalog.open(tables / CATALOG, manifest, threads=settings.threads)
         opened.callback(catalog.close)
-        vocabulary = catalog.vocabulary(manifest)
-        columns = Columns.load(catalog, as_of=vocabulary.as_of)
-        return cls(manifest, catalog, shards, columns, WordIndex.load(catalog), Matcher(catalog), vocabulary, encoder)
+        columns = Columns.open(tables / COLUMNS)
+        return cls(
+            manifest,
+            catalog,
+            Documents.open(tables / DOCUMENTS, columns.by_creator),
+            shards,
+            columns,
+            WordIndex.open(tables / WORDS, rows=manifest.rows_count),
+            Matcher(catalog),
+            catalog.vocabulary(manifest),
+            encoder,
+        )
 
     def matching(self, filters: FilterSet) -> Matches:
         """Rows that pass a filter, remembered."""
@@ -238,17 +253,6 @@ def open_source(path_or_uri: str | Path, settings: ServingSettings) -> Source:
         text = str(folder)
     lake = settings.lake.model_copy(update={"lake": text})
     return LakeSource(ObjectStore.open(lake), settings.lake.cache_dir)
-
-
-def _database(manifest: Manifest, settings: ServingSettings) -> Path | None:
-    """File of this process for the tables of a large snapshot; closing the catalog removes it."""
-    if manifest.rows_count <= settings.memory_rows:
-        return None
-    folder = settings.lake.cache_dir / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{manifest.snapshot_id}-{os.getpid()}.duckdb"
-    path.unlink(missing_ok=True)
-    return path
 
 
 def _require_canaries(shards: ShardSet, manifest: Manifest) -> None:

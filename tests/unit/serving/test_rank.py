@@ -184,7 +184,7 @@ def test_a_name_of_one_repeated_word_and_a_famous_part_of_a_name(tmp_path: Path)
 def test_named_rows_are_found_by_streams_however_far_their_meaning(ivf_searcher: Searcher) -> None:
     snapshot = ivf_searcher.snapshot
     matches = snapshot.matching(compile_filters(Filters(), snapshot.vocabulary))
-    for row in snapshot.catalog.documents([3, 200, 450, 700]):
+    for row in snapshot.documents.read([3, 200, 450, 700]):
         query = row["profiles"][0]["handle"]
         scorer = _scorer(ivf_searcher, query)
         truth = rank_all(snapshot.shards, matches, scorer)

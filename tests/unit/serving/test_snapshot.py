@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 from obstore.store import LocalStore
 from serving_factories import document, make_snapshot, serving_settings, word_encoder, write_export
 
+import serving.tables as tables_module
 from index_build.bitmaps import pack_mask
 from index_build.publish import publish, rollback
 from index_build.verify import read_manifest
@@ -109,16 +111,57 @@ def test_a_folder_opens_by_its_path(people_folder: Path, settings: ServingSettin
     searcher.close()
 
 
-def test_large_snapshots_use_a_database_file_and_answer_the_same(
-    people_folder: Path, searcher: Searcher, tmp_path: Path
+def test_tables_are_made_once_and_map_to_the_same_answers(people_folder: Path, tmp_path: Path) -> None:
+    settings = serving_settings(tmp_path)
+    answers = []
+    for _ in range(2):
+        searcher = Searcher(Snapshot.open(people_folder, settings, encoder=word_encoder()))
+        answers.append(searcher.search(REQUEST).model_dump(exclude={"plan", "next_cursor"}))
+        searcher.close()
+        (tables,) = (tmp_path / "cache/tables").iterdir()
+        made = (tables / "catalog.duckdb").stat().st_mtime_ns
+        answers.append(made)
+    assert answers[0] == answers[2]
+    assert answers[1] == answers[3]
+
+
+def test_checked_files_are_hashed_again_when_they_were_touched(
+    people_folder: Path, tmp_path: Path, settings: ServingSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = serving_settings(tmp_path, memory_rows=0)
-    other = Searcher(Snapshot.open(people_folder, settings, encoder=word_encoder()))
-    answers = [one.search(REQUEST).model_dump(exclude={"plan"}) for one in (searcher, other)]
-    assert answers[0]["hits"] == answers[1]["hits"]
-    assert list((tmp_path / "cache/tables").iterdir())
-    other.close()
-    assert not list((tmp_path / "cache/tables").iterdir())
+    copy = tmp_path / "copy"
+    shutil.copytree(people_folder, copy)
+    hashed: list[Path] = []
+    verify = tables_module.verify_folder
+    monkeypatch.setattr(tables_module, "verify_folder", lambda folder: (hashed.append(folder), verify(folder))[1])
+    for _ in range(2):
+        Snapshot.open(copy, settings, encoder=word_encoder()).close()
+    assert len(hashed) == 1
+    (copy / "shards/0000/refine.bin").touch()
+    Snapshot.open(copy, settings, encoder=word_encoder()).close()
+    assert len(hashed) == 2
+    _flip(copy / "shards/0000/refine.bin")
+    with pytest.raises(ContractError, match=r"refine\.bin"):
+        Snapshot.open(copy, settings, encoder=word_encoder())
+
+
+def test_a_killed_making_leaves_nothing_and_old_tables_go(
+    tmp_path: Path, settings: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = settings.lake.cache_dir / "tables"
+    folders = [
+        make_snapshot(write_export(tmp_path / f"e{n}", [document(f"c{n}")]), tmp_path / f"s{n}") for n in range(5)
+    ]
+    with monkeypatch.context() as broken:
+        broken.setattr(WordIndex, "load", lambda _: (_ for _ in ()).throw(ValueError("odd")))
+        with pytest.raises(ContractError, match="odd"):
+            Snapshot.open(tmp_path / "s0", settings, encoder=word_encoder())
+    assert list(home.iterdir()) == []
+    (home / ".draft-old").mkdir()
+    os.utime(home / ".draft-old", (0, 0))
+    for number in range(5):
+        Snapshot.open(tmp_path / f"s{number}", settings, encoder=word_encoder()).close()
+    assert len(folders) == 5
+    assert len(list(home.iterdir())) == tables_module.KEPT
 
 
 def test_nothing_published_yet(settings: ServingSettings) -> None:

@@ -1,0 +1,117 @@
+"""A snapshot in the form that requests read: documents, columns and words, made once on a machine, then memory-mapped.
+
+Made beside its final name and renamed when complete, so that a killed making leaves nothing half done; the newest few are
+kept. Beside them stands which files of the snapshot were checked, by size and time: bytes are hashed once, not at every
+start. `creatorlake index verify` hashes them whenever it is asked to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+
+from index_build.manifest import Manifest
+from index_build.verify import read_manifest, verify_folder
+from serving.catalog import Catalog
+from serving.columns import Columns
+from serving.documents import Documents
+from serving.lexical import WordIndex
+
+VERSION = 1
+"""Of the form of the tables; another one is made anew."""
+
+KEPT = 3
+"""Tables that stay: of the snapshot in service, the one before, and one that is being opened."""
+
+DRAFT = ".draft-"
+DRAFT_SECONDS = 6 * 3600
+"""A draft of this age was left by a killed process."""
+
+CHECKED = "checked.json"
+CATALOG, DOCUMENTS, COLUMNS, WORDS = "catalog.duckdb", "documents.arrow", "columns", "words"
+
+
+def prepared(folder: Path, home: Path, *, threads: int) -> tuple[Manifest, Path]:
+    """Manifest of a checked snapshot folder, and the folder of its tables under `home`, which are made when absent.
+
+    Raises:
+        NotFoundError: there is no manifest.
+        ContractError: the snapshot is damaged.
+    """
+    manifest = read_manifest(folder)
+    tables = home / f"{manifest.snapshot_id}-{_version()}"
+    seen = _seen(folder, manifest)
+    if _checked(tables) != seen:
+        manifest = verify_folder(folder)
+        if not tables.is_dir():
+            _make(folder, manifest, tables, threads=threads)
+        (tables / CHECKED).write_text(seen, encoding="utf-8")
+    os.utime(tables)
+    return manifest, tables
+
+
+def _make(folder: Path, manifest: Manifest, tables: Path, *, threads: int) -> None:
+    tables.parent.mkdir(parents=True, exist_ok=True)
+    _prune(tables.parent)
+    with tempfile.TemporaryDirectory(dir=tables.parent, prefix=DRAFT) as held:
+        draft = Path(held) / "tables"
+        draft.mkdir()
+        with closing(Catalog.make(draft / CATALOG, folder, manifest, threads=threads)) as catalog:
+            columns = Columns.load(catalog, as_of=catalog.vocabulary(manifest).as_of)
+            columns.save(draft / COLUMNS)
+            WordIndex.load(catalog).save(draft / WORDS)
+            Documents.write(draft / DOCUMENTS, *catalog.shown_batches())
+        try:
+            draft.rename(tables)
+        except OSError:
+            if not tables.is_dir():  # else another process was faster
+                raise
+
+
+def _prune(home: Path) -> None:
+    """Remove all but the newest tables, and drafts that nobody works on. What is mapped stays readable until it is closed."""
+    found = sorted(home.iterdir(), key=_age)
+    drafts = [path for path in found if path.name.startswith(DRAFT) and _age(path) > DRAFT_SECONDS]
+    tables = [path for path in found if not path.name.startswith(DRAFT)]
+    for path in (*drafts, *tables[KEPT - 1 :]):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _version() -> str:
+    return hashlib.sha256(f"{VERSION} {duckdb.__version__}".encode()).hexdigest()[:8]
+
+
+def _checked(tables: Path) -> str:
+    try:
+        return (tables / CHECKED).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _seen(folder: Path, manifest: Manifest) -> str:
+    """Size, inode and time of every file, as text; a file that is not there has none."""
+
+    def state(path: Path) -> list[int]:
+        try:
+            found = path.stat()
+        except OSError:
+            return []
+        return [found.st_size, found.st_ino, found.st_mtime_ns]
+
+    files = {entry.path: state(folder / entry.path) for entry in manifest.files()}
+    return json.dumps({"folder": str(folder.resolve()), "files": files}, sort_keys=True)
