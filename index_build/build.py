@@ -93,8 +93,7 @@ def _write_shared(trained: Trained, folder: Path) -> tuple[Path, ...]:
     """Write what all shards share: the coarse quantizer of an IVF snapshot, the scale of SQ8 rows."""
     written: list[Path] = []
     if trained.coarse is not None:
-        written.append(folder / "coarse.faiss")
-        faiss.write_index(trained.coarse, str(written[-1]))
+        written.extend(trained.coarse.save(folder))
     if trained.scale is not None:
         written.append(folder / "scale.npy")
         np.save(written[-1], trained.scale, allow_pickle=False)

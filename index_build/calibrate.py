@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from index_build.bitmaps import pack_mask
 from index_build.manifest import Band, Calibration, RecallPoint
-from index_build.probe import FLAT_K_FACTOR, RowFilter, ShardIndex, best_order, choose_lists
+from index_build.probe import FLAT_K_FACTOR, RowFilter, ShardIndex, best_order
 from index_build.queries import Cell, ExactRows, Truth, hits_count, make_cells, possible_count
 from index_build.refine import FloatArray
 from index_build.spec import IndexSpec
@@ -123,7 +123,7 @@ def _measure(probe: _Probe, shard: ShardIndex, exact: ExactRows, *, matches_targ
     counts = shard.list_sizes if probe.rows is None else probe.rows.list_counts
     codes = 0
     for query, scores in zip(probe.cell.queries, probe.truth.scores, strict=True):
-        lists, _ = choose_lists(shard.coarse, query, counts, max(matches_target, factors[-1] * k))
+        lists, _, _ = shard.require_coarse().nearest(query, counts, max(matches_target, factors[-1] * k))
         codes += int(shard.list_sizes[lists].sum())
         row_ids = shard.scan_lists(query, lists, k=min(factors[-1] * k, probe.truth.matches), rows=probe.rows)
         stored = shard.refine.similarities(query, row_ids)

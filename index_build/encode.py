@@ -212,7 +212,11 @@ def _assigner(trained: Trained) -> Callable[[FloatArray], IdArray]:
     coarse = trained.coarse
     if coarse is None:
         return lambda vectors: np.zeros(len(vectors), np.int64)
-    searcher = faiss.index_cpu_to_all_gpus(coarse) if has_gpu() and isinstance(coarse, faiss.IndexFlat) else coarse
+    if not has_gpu():
+        return coarse.assign
+    flat = faiss.IndexFlatIP(trained.shape.dimensions)
+    flat.add(coarse.centroids)
+    searcher = faiss.index_cpu_to_all_gpus(flat)
     return lambda vectors: np.ascontiguousarray(searcher.search(vectors, 1)[1][:, 0])
 
 

@@ -6,7 +6,7 @@ FAISS. Checking the files that a manifest names lives in `verify.py`.
 A snapshot folder::
 
     manifest.json                   written last; a folder without one does not exist
-    coarse.faiss                    ivf only: the coarse quantizer that all shards share
+    coarse/*.npy                    ivf only: the coarse quantizer that all shards share
     scale.npy                       sq8 only: float32 (2, d), rows are minimum and step of each dimension
     shards/0000/docs.parquet        rows in row_id order: row_id int64 0..n-1, list_id int32, row_check int64, input columns
     shards/0000/index.faiss         inner product; ids are row_ids (ivf: IVFPQFastScan, flat: IndexFlatIP over f32 rows)
@@ -29,10 +29,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from index_build.spec import IndexSpec
 from lakehouse.errors import IntegrityError, SchemaError
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 """Raised when an older reader would misread a snapshot."""
 
 MANIFEST_NAME = "manifest.json"
+
+COARSE_FILES = ("coarse/centroids.npy", "coarse/groups.npy", "coarse/offsets.npy")
+"""Of the coarse quantizer: float32 (lists, d) and (groups, d), int64 (groups + 1,) with the first list of each group."""
 
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """A manifest is some kB; refuse to parse anything absurd."""
@@ -181,7 +184,7 @@ class Current(_Model):
 class Manifest(_Model):
     """A published snapshot. `snapshot_id` is derived from everything but itself and `created_at`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     snapshot_id: SnapshotId
     created_at: Annotated[str, Field(description="ISO time, UTC; not part of the id")]
     export_id: str
@@ -191,7 +194,7 @@ class Manifest(_Model):
     model_id: Annotated[str, Field(description="encoder of the vectors; empty when not stated")] = ""
     shape: IndexShape
     spec: IndexSpec
-    shared: tuple[FileEntry, ...] = Field(default=(), description="coarse.faiss, scale.npy")
+    shared: tuple[FileEntry, ...] = Field(default=(), description="coarse/*.npy, scale.npy")
     shards: Annotated[tuple[ShardEntry, ...], Field(min_length=1)]
     side_tables: tuple[SideTable, ...] = ()
     source_tables: tuple[SourceTable, ...] = ()
@@ -300,7 +303,7 @@ def _count_problems(manifest: Manifest) -> list[str]:
 def _file_problems(manifest: Manifest) -> list[str]:
     paths = [file.path for file in manifest.files()]
     shared = {file.path for file in manifest.shared}
-    needed = {"coarse.faiss"} if manifest.shape.kind == "ivf" else set()
+    needed = set(COARSE_FILES) if manifest.shape.kind == "ivf" else set()
     needed |= {"scale.npy"} if manifest.shape.refine == "sq8" else set()
     checks = {
         "a path occurs twice": len(paths) == len(set(paths)),

@@ -16,12 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from index_build.bitmaps import WordArray, count_ranges, unpack_ids
+from index_build.coarse import Coarse
 from index_build.manifest import IndexShape, Manifest, ShardEntry
 from index_build.refine import FloatArray, IdArray, RefineRows
 from lakehouse.errors import IntegrityError
-
-FIRST_LISTS = 64
-"""Lists ranked in the first round; doubled until they hold enough matches."""
 
 CALIBRATED_K = 10
 DEEP_K_FACTOR = 4
@@ -70,7 +68,7 @@ class ShardIndex:
     """One opened shard. Read-only and safe for several threads: every call carries its own parameters."""
 
     def __init__(
-        self, *, shape: IndexShape, index: faiss.Index, coarse: faiss.Index | None, refine: RefineRows, lists: IdArray
+        self, *, shape: IndexShape, index: faiss.Index, coarse: Coarse | None, refine: RefineRows, lists: IdArray
     ) -> None:
         """Wrap opened parts; `coarse` is None for a flat index."""
         self.shape = shape
@@ -82,7 +80,7 @@ class ShardIndex:
         self.list_sizes = np.diff(lists)
 
     @classmethod
-    def open(cls, folder: Path, manifest: Manifest, shard: ShardEntry, *, coarse: faiss.Index | None) -> ShardIndex:
+    def open(cls, folder: Path, manifest: Manifest, shard: ShardEntry, *, coarse: Coarse | None) -> ShardIndex:
         """Open a shard of a snapshot folder by memory map; `coarse` comes from `open_coarse`, once per snapshot.
 
         Raises:
@@ -104,6 +102,12 @@ class ShardIndex:
             ) from error
         _require_shape(manifest.shape, shard, index=index, lists=lists, refine=refine)
         return cls(shape=manifest.shape, index=index, coarse=coarse, refine=refine, lists=lists)
+
+    def require_coarse(self) -> Coarse:
+        """The coarse quantizer of an index with lists."""
+        if self.coarse is None:
+            raise ValueError("a flat index has no lists")
+        return self.coarse
 
     def filter(self, words: WordArray) -> RowFilter:
         """Filter over this shard's rows."""
@@ -131,7 +135,7 @@ class ShardIndex:
         counts = self.list_sizes if rows is None else rows.list_counts
         if self.coarse is None:
             return self._scan(query, k=k, rows=rows)
-        lists, considered = choose_lists(self.coarse, query, counts, max(matches_target, wanted))
+        lists, _, considered = self.coarse.nearest(query, counts, max(matches_target, wanted))
         row_ids = self.scan_lists(query, lists, k=min(wanted, int(counts[lists].sum())), rows=rows)
         dropped = int((counts == 0).sum())
         work = Work(considered, dropped, lists_probed=len(lists), codes_scanned=int(self.list_sizes[lists].sum()))
@@ -178,7 +182,7 @@ def refined_count(k: int, k_factor: int) -> int:
     return max(min(k, CALIBRATED_K) * k_factor, k * DEEP_K_FACTOR)
 
 
-def open_coarse(folder: Path, manifest: Manifest) -> faiss.Index | None:
+def open_coarse(folder: Path, manifest: Manifest) -> Coarse | None:
     """The coarse quantizer that all shards share, None for a flat snapshot.
 
     Raises:
@@ -187,12 +191,12 @@ def open_coarse(folder: Path, manifest: Manifest) -> faiss.Index | None:
     if manifest.shape.kind == "flat":
         return None
     try:
-        coarse = faiss.read_index(str(folder / "coarse.faiss"))
-    except RuntimeError as error:
+        coarse = Coarse.open(folder)
+    except (ValueError, OSError) as error:
         raise IntegrityError(
             f"The coarse quantizer of snapshot {manifest.snapshot_id} cannot be read: {error}"
         ) from error
-    if (coarse.d, coarse.ntotal) != (manifest.shape.dimensions, manifest.shape.lists_count):
+    if coarse.centroids.shape != (manifest.shape.lists_count, manifest.shape.dimensions):
         raise IntegrityError(
             f"The coarse quantizer of snapshot {manifest.snapshot_id} has another shape than its manifest says."
         )
@@ -214,35 +218,6 @@ def open_scale(folder: Path, manifest: Manifest) -> FloatArray | None:
     if scale.shape != (2, manifest.shape.dimensions) or scale.dtype != np.float32 or not np.isfinite(scale).all():
         raise IntegrityError(f"The scale of snapshot {manifest.snapshot_id} has another shape than its manifest says.")
     return np.asarray(scale, dtype=np.float32)
-
-
-def choose_lists(coarse: faiss.Index, query: FloatArray, counts: IdArray, matches_target: int) -> tuple[IdArray, int]:
-    """Nearest non-empty lists that together hold `matches_target` matches (or all), nearest first.
-
-    Returns:
-        The lists, int64, and how many lists were ranked.
-    """
-    lists_count = len(counts)
-    total = int(counts.sum())
-    wanted = min(matches_target, total)
-    ranked_count = min(lists_count, FIRST_LISTS)
-    while True:
-        _, found = coarse.search(query[None, :], ranked_count)
-        ranked = found[0][found[0] >= 0]
-        ranked = ranked[counts[ranked] > 0]
-        reached = np.cumsum(counts[ranked])
-        if len(reached) and reached[-1] >= wanted:
-            return np.ascontiguousarray(ranked[: int(np.searchsorted(reached, wanted)) + 1]), ranked_count
-        if ranked_count == lists_count:
-            return np.concatenate([ranked, _missing_lists(ranked, counts)]), ranked_count
-        ranked_count = min(lists_count, ranked_count * 2)
-
-
-def _missing_lists(ranked: IdArray, counts: IdArray) -> IdArray:
-    """Lists with matches that a graph search did not reach."""
-    has_matches = counts > 0
-    has_matches[ranked] = False
-    return np.flatnonzero(has_matches).astype(np.int64)
 
 
 def best_order(similarities: FloatArray, row_ids: IdArray, *, k: int) -> npt.NDArray[np.int64]:

@@ -25,8 +25,8 @@ MAX_LISTS = 262_144
 TRAIN_ROWS_PER_LIST = 64
 """FAISS asks for at least 39 training points per centroid; 64 leaves room for empty clusters."""
 
-HNSW_MIN_LISTS = 16_384
-"""From here brute-force assignment costs more than graph search at equal quality."""
+MAX_TRAIN_ROWS = 1 << 21
+"""Rows that training holds in memory at most: 3.2 GB at 384 dimensions."""
 
 DIMENSIONS_PER_SUBQUANTIZER = 4
 """Four dimensions in four bits: 48 bytes a vector at 384 dimensions."""
@@ -44,7 +44,6 @@ class IndexSpec(BaseModel):
     shard_max_rows: int = Field(default=SHARD_MAX_ROWS, ge=1, description="Shards are added until each has fewer rows")
     rows_per_list: int = Field(default=ROWS_PER_LIST, ge=8, description="Target rows of an inverted list")
     train_rows_per_list: int = Field(default=TRAIN_ROWS_PER_LIST, ge=39, description="Training rows per centroid")
-    hnsw_min_lists: int = Field(default=HNSW_MIN_LISTS, ge=1, description="Coarse HNSW from this many lists on")
     kmeans_iterations: int = Field(default=10, ge=1, description="Lloyd iterations of the coarse quantizer")
     docs_row_group_rows: int = Field(default=50_000, ge=1_000, description="Rows of a Parquet row group")
     seed: int = Field(default=20_261, ge=0, description="Seed of sampling and k-means")
@@ -67,7 +66,7 @@ class IndexSpec(BaseModel):
 
     def train_rows(self, rows: int) -> int:
         """Rows sampled for training."""
-        return min(rows, self.lists_count(rows) * self.train_rows_per_list)
+        return min(rows, self.lists_count(rows) * self.train_rows_per_list, MAX_TRAIN_ROWS)
 
 
 def round_log2(value: float) -> int:

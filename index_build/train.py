@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
+from index_build.coarse import Coarse, train_coarse
 from index_build.manifest import IndexShape
 from index_build.queries import hits_count, make_queries, top_scores
 from index_build.refine import FloatArray, decode_rows, encode_rows, fit_scale
@@ -21,12 +22,9 @@ from index_build.spec import IndexSpec, subquantizers_count
 from lakehouse.errors import SettingsError
 
 SUBQUANTIZER_BITS = 4
-HNSW_LINKS = 32
-HNSW_EF_CONSTRUCTION = 80
-HNSW_EF_SEARCH = 128
-"""Graph settings of a large coarse quantizer; assignment finds the nearest centroid for > 99 % of rows."""
 
-
+CODE_TRAIN_ROWS = 65_536
+"""Rows that the codebook is learnt from: sixteen codes a sub-quantizer need no more."""
 SQ8_MIN_RECALL = 0.98
 """Least recall of SQ8 rows alone, on the sample; below it rows are stored as float16. The rest of the allowed loss is
 left to the codes. Short vectors and crowded neighbourhoods need the longer rows."""
@@ -41,7 +39,7 @@ class Trained:
     """What every shard is encoded with. Flat snapshots have neither coarse quantizer nor template; `scale` is for SQ8."""
 
     shape: IndexShape
-    coarse: faiss.Index | None = None
+    coarse: Coarse | None = None
     template: faiss.IndexIVFPQ | None = None
     scale: FloatArray | None = None
 
@@ -72,7 +70,7 @@ def train(sample: FloatArray, *, rows: int, spec: IndexSpec) -> Trained:
         subquantizers_count=subquantizers_count(dimensions),
         refine="f16" if scale is None else "sq8",
     )
-    coarse = train_coarse(sample, lists_count, spec=spec)
+    coarse = train_coarse(sample, lists_count, iterations=spec.kmeans_iterations, seed=spec.seed, on_gpu=has_gpu())
     return Trained(shape, coarse, train_codes(sample, coarse, shape), scale)
 
 
@@ -90,34 +88,16 @@ def fit_sq8(sample: FloatArray, *, spec: IndexSpec) -> FloatArray | None:
     return scale if hits >= SQ8_MIN_RECALL * k * len(queries) else None
 
 
-def train_coarse(sample: FloatArray, lists_count: int, *, spec: IndexSpec) -> faiss.Index:
-    """Spherical k-means centroids in a flat index, or an HNSW graph from `spec.hnsw_min_lists` on."""
-    dimensions = sample.shape[1]
-    kmeans = faiss.Kmeans(
-        dimensions,
-        lists_count,
-        niter=spec.kmeans_iterations,
-        seed=spec.seed,
-        spherical=True,
-        gpu=has_gpu(),
-        min_points_per_centroid=1,
-        max_points_per_centroid=spec.train_rows_per_list,
-    )
-    kmeans.train(sample)
-    coarse = _hnsw(dimensions) if lists_count >= spec.hnsw_min_lists else faiss.IndexFlatIP(dimensions)
-    with one_thread():
-        coarse.add(kmeans.centroids)
-    return coarse
-
-
-def train_codes(sample: FloatArray, coarse: faiss.Index, shape: IndexShape) -> faiss.IndexIVFPQ:
+def train_codes(sample: FloatArray, coarse: Coarse, shape: IndexShape) -> faiss.IndexIVFPQ:
     """Empty 4-bit index with a trained codebook over raw vectors (no residuals: one codebook serves every list).
 
     Not the fast-scan form: that one cannot take rows whose lists are already known. It is converted once it is full.
     Its own quantizer is emptied afterwards: the centroids are stored once a snapshot, not once a shard.
     """
+    quantizer = faiss.IndexFlatIP(shape.dimensions)
+    quantizer.add(coarse.centroids)
     template = faiss.IndexIVFPQ(
-        coarse,
+        quantizer,
         shape.dimensions,
         shape.lists_count,
         shape.subquantizers_count,
@@ -125,7 +105,7 @@ def train_codes(sample: FloatArray, coarse: faiss.Index, shape: IndexShape) -> f
         faiss.METRIC_INNER_PRODUCT,
     )
     template.by_residual = False
-    template.train(sample)
+    template.train(sample[:CODE_TRAIN_ROWS])
     placeholder = faiss.IndexFlatIP(shape.dimensions)
     placeholder.this.disown()
     template.quantizer = placeholder
@@ -135,7 +115,7 @@ def train_codes(sample: FloatArray, coarse: faiss.Index, shape: IndexShape) -> f
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """FAISS on one thread: for links that depend on the order of work, and for single queries, as serving runs them."""
+    """FAISS on one thread: for single queries, as serving runs them."""
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -147,11 +127,3 @@ def one_thread() -> Iterator[None]:
 def has_gpu() -> bool:
     """Whether FAISS can use a GPU here."""
     return bool(faiss.get_num_gpus() > 0)
-
-
-def _hnsw(dimensions: int) -> faiss.IndexHNSWFlat:
-    """Graph over centroids; it is filled by one thread, since links depend on the order of insertion."""
-    graph = faiss.IndexHNSWFlat(dimensions, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
-    graph.hnsw.efConstruction = HNSW_EF_CONSTRUCTION
-    graph.hnsw.efSearch = HNSW_EF_SEARCH
-    return graph

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from index_build.coarse import Coarse
 from index_build.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -86,7 +87,7 @@ def verify_file(folder: Path, entry: FileEntry) -> None:
         raise IntegrityError(f"{entry.path} does not match its recorded sha256.")
 
 
-def _verify_shard(folder: Path, manifest: Manifest, shard: ShardEntry, *, coarse: faiss.Index | None) -> None:
+def _verify_shard(folder: Path, manifest: Manifest, shard: ShardEntry, *, coarse: Coarse | None) -> None:
     opened = ShardIndex.open(folder, manifest, shard, coarse=coarse)
     _verify_index(opened, shard)
     try:

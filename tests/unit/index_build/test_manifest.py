@@ -42,7 +42,7 @@ def test_edited_content_is_refused(flat):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format_version": 2},
+        {"format_version": 1},
         {"rows_count": 501},
         {"rows_count": "500"},
         {"unknown": 1},

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from index_build.bitmaps import count_ranges, pack_mask, unpack_ids
-from index_build.probe import ShardIndex, best_order, choose_lists, open_coarse
+from index_build.probe import ShardIndex, best_order, open_coarse
 
 
 def open_shards(built) -> list[ShardIndex]:
@@ -107,15 +107,3 @@ def test_lists_without_matches_are_dropped(ivf):
     found = shard.probe(ivf.vectors[0], k=10, matches_target=500, k_factor=4, rows=shard.filter(pack_mask(mask)))
     assert sorted(found.row_ids.tolist()) == list(range(shard.rows - 3, shard.rows))
     assert found.work.lists_dropped + found.work.lists_probed == ivf.manifest.shape.lists_count
-
-
-def test_choose_lists_reaches_lists_that_a_graph_search_misses():
-    class Unreachable:
-        """A coarse quantizer that finds list 2 only."""
-
-        def search(self, _query, k):
-            return np.zeros((1, k), np.float32), np.array([[2] + [-1] * (k - 1)])
-
-    lists, considered = choose_lists(Unreachable(), np.zeros(4, np.float32), np.array([5, 0, 1, 7]), 100)
-    assert lists.tolist() == [2, 0, 3]
-    assert considered == 4
