@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from index_build.bitmaps import pack_mask
 from index_build.manifest import Band, Calibration, RecallPoint
 from index_build.probe import FLAT_K_FACTOR, RowFilter, ShardIndex, best_order
 from index_build.queries import Cell, ExactRows, Truth, hits_count, make_cells, possible_count
@@ -64,9 +63,8 @@ class _Probe:
     rows: RowFilter | None
 
     @classmethod
-    def prepare(cls, cell: Cell, shard: ShardIndex, exact: ExactRows, *, k: int) -> _Probe:
-        truth = exact.truth(cell, k=k)
-        return cls(cell, truth, None if truth.mask is None else shard.filter(pack_mask(truth.mask)))
+    def prepare(cls, cell: Cell, truth: Truth, shard: ShardIndex) -> _Probe:
+        return cls(cell, truth, None if truth.words is None else shard.filter(truth.words))
 
 
 def calibrate(shard: ShardIndex, exact: ExactRows, sample: FloatArray, *, spec: IndexSpec) -> Fitted:
@@ -77,8 +75,10 @@ def calibrate(shard: ShardIndex, exact: ExactRows, sample: FloatArray, *, spec: 
     curve: list[RecallPoint] = []
     bands: list[Band] = []
     cells = make_cells(sample, (*BAND_EDGES[:-1], *BAND_MIDDLES), count=spec.queries_per_cell, seed=spec.seed)
+    truths = exact.truths(cells, k=spec.recall_k)
+    probes = [_Probe.prepare(cell, truth, shard) for cell, truth in zip(cells, truths, strict=True) if truth.matches]
     for edge, middle in zip(BAND_EDGES, BAND_MIDDLES, strict=True):
-        chosen = [cell for cell in cells if cell.selectivity in (edge, middle)]
+        chosen = [probe for probe in probes if probe.cell.selectivity in (edge, middle)]
         measured = _measure_band(chosen, shard, exact, spec=spec)
         if measured:
             bands.append(_choose(edge, measured, spec=spec))
@@ -101,9 +101,8 @@ def point_cost(point: RecallPoint, *, k: int) -> float:
     return point.codes_scanned_mean * SCAN_COST + k * point.k_factor
 
 
-def _measure_band(cells: list[Cell], shard: ShardIndex, exact: ExactRows, *, spec: IndexSpec) -> list[RecallPoint]:
+def _measure_band(probes: list[_Probe], shard: ShardIndex, exact: ExactRows, *, spec: IndexSpec) -> list[RecallPoint]:
     """Measure T upwards, all filter kinds together, until one step past the goal or until all matches are probed."""
-    probes = [probe for cell in cells if (probe := _Probe.prepare(cell, shard, exact, k=spec.recall_k)).truth.matches]
     points: list[RecallPoint] = []
     matches_target, steps_left = FIRST_TARGET, 2
     while probes and steps_left:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from index_build.bitmaps import pack_mask, unpack_ids
+from index_build.bitmaps import unpack_ids
 from index_build.calibrate import Fitted, raised
 from index_build.manifest import Calibration, RecallPoint, RecallReport
 from index_build.probe import Candidates, RowFilter, ShardIndex
@@ -69,9 +69,13 @@ def validate(shards: Sequence[OpenShard], sample: FloatArray, fitted: Fitted, *,
     Where a band misses the target its constants are doubled and all is measured again, a few times at most.
     """
     cells = make_cells(sample, SELECTIVITIES, count=spec.queries_per_cell, seed=spec.seed + SEED_OFFSET)
+    truths = [shard.exact.truths(cells, k=spec.recall_k) for shard in shards]
     calibration = fitted.calibration
     for round_number in range(1 + MAX_RAISES):
-        measured = [_measure(cell, shards, calibration, k=spec.recall_k) for cell in cells]
+        measured = [
+            _measure(cell, shards, [found[place] for found in truths], calibration, k=spec.recall_k)
+            for place, cell in enumerate(cells)
+        ]
         points = tuple(point for point in measured if point is not None)
         weak = [point.selectivity for point in points if point.recall < spec.recall_target and point.plan == "probe"]
         if not weak or round_number == MAX_RAISES:
@@ -92,9 +96,11 @@ def _report(points: tuple[RecallPoint, ...], curve: tuple[RecallPoint, ...], *, 
     )
 
 
-def _measure(cell: Cell, shards: Sequence[OpenShard], calibration: Calibration, *, k: int) -> RecallPoint | None:
+def _measure(
+    cell: Cell, shards: Sequence[OpenShard], truths: Sequence[Truth], calibration: Calibration, *, k: int
+) -> RecallPoint | None:
     """Recall of one cell; None when its filter matches nothing."""
-    parts = [part for shard in shards if (part := _prepare(cell, shard, calibration, k=k)).truth.matches]
+    parts = [_prepare(shard, found, calibration) for shard, found in zip(shards, truths, strict=True) if found.matches]
     if not parts:
         return None
     truth = top_scores(np.concatenate([part.truth.scores for part in parts], axis=1), k=k)
@@ -117,13 +123,12 @@ def _measure(cell: Cell, shards: Sequence[OpenShard], calibration: Calibration, 
     )
 
 
-def _prepare(cell: Cell, shard: OpenShard, calibration: Calibration, *, k: int) -> _Part:
-    truth = shard.exact.truth(cell, k=k)
-    if truth.mask is None:
+def _prepare(shard: OpenShard, truth: Truth, calibration: Calibration) -> _Part:
+    if truth.words is None:
         return _Part(shard, truth, rows=None, row_ids=None)
-    words = pack_mask(truth.mask)
     is_exact = truth.matches <= calibration.exact_max_matches
-    return _Part(shard, truth, rows=shard.index.filter(words), row_ids=unpack_ids(words) if is_exact else None)
+    row_ids = unpack_ids(truth.words) if is_exact else None
+    return _Part(shard, truth, rows=shard.index.filter(truth.words), row_ids=row_ids)
 
 
 def _merged_scores(query: FloatArray, found: Sequence[tuple[_Part, Candidates]], *, k: int) -> FloatArray:
