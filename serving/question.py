@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,11 +15,15 @@ from serving.rank import Question
 from serving.snapshot import Snapshot
 from serving.work import Work
 
+OPPOSITE_SHARE = 0.5
+"""Part of the direction of `dissimilar_to` that is taken off what is looked for (Rocchio's negative feedback): enough to
+leave its topic, too little to look for its opposite, which has no meaning."""
+
 Vector = npt.NDArray[np.float32]
 
 
 def make_question(snapshot: Snapshot, work: Work) -> Question:
-    """Question of a request: text and seeds together are the mean of both directions.
+    """Question of a request: text and seeds together are the mean of both directions, less half that of `dissimilar_to`.
 
     Raises:
         RequestError: there is a text and no encoder, or the given vector does not fit.
@@ -51,8 +57,16 @@ def _vector(snapshot: Snapshot, work: Work) -> Vector | None:
     elif work.request.text:
         parts.append(_encoder(snapshot).vector(work.request.text))
     if work.seeds:
-        parts.append(unit(snapshot.shards.vectors(_seed_rows(work)).sum(axis=0)))
-    return unit(np.sum(parts, axis=0)) if parts else None
+        parts.append(_direction(snapshot, work.seeds))
+    if not parts:
+        return None
+    wanted = unit(np.sum(parts, axis=0))
+    return unit(wanted - OPPOSITE_SHARE * _direction(snapshot, work.opposites)) if work.opposites else wanted
+
+
+def _direction(snapshot: Snapshot, creators: Mapping[str, int]) -> Vector:
+    """Mean direction of some creators."""
+    return unit(snapshot.shards.vectors(_rows(creators)).sum(axis=0))
 
 
 def _niches(snapshot: Snapshot, work: Work) -> dict[str, float]:
@@ -64,7 +78,7 @@ def _niches(snapshot: Snapshot, work: Work) -> dict[str, float]:
         return _encoder(snapshot).niches(work.request.text)
     if not work.seeds:
         return {}
-    rows = _seed_rows(work)
+    rows = _rows(work.seeds)
     totals = np.bincount(
         columns.niche_ordinals[rows].ravel(), columns.niche_scores[rows].ravel(), len(columns.niche_codes)
     )
@@ -72,8 +86,8 @@ def _niches(snapshot: Snapshot, work: Work) -> dict[str, float]:
     return {columns.niche_codes[i]: float(totals[i]) / best for i in np.flatnonzero(totals)} if best > 0 else {}
 
 
-def _seed_rows(work: Work) -> Ids:
-    return np.array(sorted(set(work.seeds.values())), dtype=np.int64)
+def _rows(creators: Mapping[str, int]) -> Ids:
+    return np.array(sorted(set(creators.values())), dtype=np.int64)
 
 
 def _encoder(snapshot: Snapshot) -> QueryEncoder:

@@ -126,9 +126,13 @@ class Searcher:
         key = request_key(parsed, filters, vector)
         if cursor is not None:
             require_same(cursor, snapshot_id=self.snapshot.id, request_key=key)
-        seeds = self._seeds(parsed.similar_to)
+        seeds, opposites = self._seeds(parsed, "similar_to"), self._seeds(parsed, "dissimilar_to")
+        if opposites and not (seeds or parsed.text or vector is not None):
+            message = "To be less like some creators, a request needs a query or creators to be like."
+            raise RequestError("invalid_value", message, field="dissimilar_to")
         offset = cursor.offset if cursor else 0
-        return Work(parsed, filters, key, offset, day, seeds, None if vector is None else vector.astype(np.float32))
+        given = None if vector is None else vector.astype(np.float32)
+        return Work(parsed, filters, key, offset, day, seeds, opposites, given)
 
     def _require_sort(self, by: str) -> None:
         known = self.sorts()
@@ -141,8 +145,9 @@ class Searcher:
                 details={"nearest": close, "known": known},
             )
 
-    def _seeds(self, creator_ids: Sequence[str]) -> dict[str, int]:
-        """Rows of the seeds; a former id stands for today's creator."""
+    def _seeds(self, request: SearchRequest, field: str) -> dict[str, int]:
+        """Rows of the creators that a field names; a former id stands for today's creator."""
+        creator_ids: Sequence[str] = getattr(request, field)
         catalog = self.snapshot.catalog
         documents = self.snapshot.documents
         found = documents.gids_of(creator_ids)
@@ -151,12 +156,12 @@ class Searcher:
                 target = catalog.alias_target(creator_id) or ""
                 rows = documents.gids_of([target])
                 if target not in rows:
-                    raise UnknownError("unknown_creator", f"There is no creator {creator_id!r}.", field="similar_to")
+                    raise UnknownError("unknown_creator", f"There is no creator {creator_id!r}.", field=field)
                 found[creator_id] = rows[target]
         return found
 
     def _without_seeds(self, work: Work, matches: Matches) -> Matches:
-        seeds = np.array(sorted(set(work.seeds.values())), dtype=np.int64)
+        seeds = np.array(sorted({*work.seeds.values(), *work.opposites.values()}), dtype=np.int64)
         inside = seeds[matches.contain(seeds)]
         return Matches(without_rows(matches.words, inside), self.snapshot.shards) if len(inside) else matches
 

@@ -44,7 +44,10 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A parsed request. `seeds` maps asked ids to rows; `key` names everything that decides the order of the result."""
+    """A parsed request. `key` names everything that decides the order of the result.
+
+    `seeds` and `opposites` map the ids of `similar_to` and `dissimilar_to` to rows.
+    """
 
     request: SearchRequest
     filters: FilterSet
@@ -52,6 +55,7 @@ class Work:
     offset: int
     day: date
     seeds: Mapping[str, int] = field(default_factory=dict)
+    opposites: Mapping[str, int] = field(default_factory=dict)
     vector: npt.NDArray[np.float32] | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -72,6 +76,7 @@ def request_key(request: SearchRequest, filters: FilterSet, vector: npt.NDArray[
         filters.key,
         request.text,
         sorted(set(request.similar_to)),
+        sorted(set(request.dissimilar_to)),
         request.weights.model_dump(),
         request.sort.model_dump(),
         None if vector is None else hashlib.sha256(vector.tobytes()).hexdigest(),

@@ -115,6 +115,21 @@ def test_similar_to_leaves_the_seeds_out_and_tells_their_similarity(searcher: Se
     assert sum(count.count for count in answer.facets["platform"]) == 4
 
 
+def test_dissimilar_to_turns_away_from_some_creators_and_leaves_them_out(searcher: Searcher) -> None:
+    weights = dict.fromkeys(COMPONENTS, 0.0) | {"similarity": 1.0}
+    plain = searcher.search({"query": "football vegan", "weights": weights})
+    turned = searcher.search({"query": "football vegan", "dissimilar_to": ["c_old_messi"], "weights": weights})
+    similarity = {hit.creator_id: hit.score for hit in plain.hits}
+    after = {hit.creator_id: hit.score for hit in turned.hits}
+    assert "c_messi" not in after
+    assert after["c_cr7"] < similarity["c_cr7"]
+    assert after["c_vegan"] > similarity["c_vegan"]
+    for body in ({"dissimilar_to": ["c_cr7"]}, {"query": "vegan", "dissimilar_to": ["c_nobody"]}):
+        with pytest.raises((RequestError, UnknownError), match=r"less like|c_nobody") as caught:
+            searcher.search(body)
+        assert caught.value.field == "dissimilar_to"
+
+
 def test_an_unknown_seed_is_named(searcher: Searcher) -> None:
     with pytest.raises(UnknownError, match="c_nobody"):
         searcher.search({"similar_to": ["c_nobody"]})
