@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ class Documents:
     def __init__(self, batches: Sequence[pa.RecordBatch], by_creator: npt.NDArray[np.int32]) -> None:
         """Wrap batches in gid order; `by_creator` (rows,) are gids in creator_id order."""
         self._batches = list(batches)
-        self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
+        self._keys = [batch.column(KEY) for batch in self._batches]
+        self._starts = list(accumulate((batch.num_rows for batch in self._batches), initial=0))
         self._by_creator = by_creator
 
     @classmethod
@@ -49,6 +52,10 @@ class Documents:
         found: list[dict[str, Any]] = pa.Table.from_batches(rows).to_pylist() if rows else []
         return found
 
+    def creator_ids(self, gids: Iterable[int]) -> list[str]:
+        """Ids of rows, in the order given."""
+        return [self._creator(int(gid)) for gid in gids]
+
     def gids_of(self, creator_ids: Sequence[str]) -> dict[str, int]:
         """Rows of creators that exist."""
         found = {creator_id: self._find(creator_id) for creator_id in creator_ids}
@@ -66,8 +73,14 @@ class Documents:
         return gid if gid >= 0 and self._creator(gid) == creator_id else None
 
     def _creator(self, gid: int) -> str:
-        return str(self._slice(gid).column(KEY)[0].as_py())
+        number, row = self._place(gid)
+        return str(self._keys[number][row].as_py())
 
     def _slice(self, gid: int) -> pa.RecordBatch:
-        number = int(np.searchsorted(self._starts, gid, side="right")) - 1
-        return self._batches[number].slice(gid - int(self._starts[number]), 1)
+        number, row = self._place(gid)
+        return self._batches[number].slice(row, 1)
+
+    def _place(self, gid: int) -> tuple[int, int]:
+        """Batch of a row and the row in it."""
+        number = bisect_right(self._starts, gid) - 1
+        return number, gid - self._starts[number]

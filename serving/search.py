@@ -84,6 +84,16 @@ class Searcher:
         Raises:
             RequestError: the request cannot be answered as it is.
         """
+        return shape(self.snapshot, self.find(request, vector=vector), self._secret)
+
+    def find(
+        self, request: SearchRequest | Mapping[str, Any], *, vector: npt.NDArray[np.float32] | None = None
+    ) -> Found:
+        """The rows that `search` shows, before anything of them is read: for callers that need ids and scores alone.
+
+        Raises:
+            RequestError: the request cannot be answered as it is.
+        """
         work = self._begin(request, vector)
         with work.watch.stage("filter"):
             matches = self._without_seeds(work, self.snapshot.matching(work.filters))
@@ -93,7 +103,11 @@ class Searcher:
         with work.watch.stage("rank"):
             is_ranked = matches.total and not work.request.dry_run
             page = self._pager.page(work, plan, matches, scorer) if is_ranked else None
-        return shape(self.snapshot, Found(work, plan, matches, scorer, page), self._secret)
+        return Found(work, plan, matches, scorer, page)
+
+    def creator_ids(self, found: Found) -> list[str]:
+        """Creators of the page, best first."""
+        return [] if found.page is None else self.snapshot.documents.creator_ids(found.page.gids)
 
     def creator(self, creator_id: str) -> dict[str, Any]:
         """One creator with accounts, history and posts; a former id answers with today's creator.

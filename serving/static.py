@@ -47,7 +47,7 @@ class Head:
 
     @classmethod
     def of(cls, gids: Ids, values: Micros, *, size: int) -> Head:
-        """Highest `size` of some rows; ties by row."""
+        """Highest `size` of some rows; which of equal ones end it is left open."""
         chosen = np.arange(len(values)) if len(values) <= size else np.argpartition(-values, size - 1)[:size]
         order = chosen[np.lexsort((gids[chosen], -values[chosen]))]
         return cls(gids[order], values[order].astype(np.int64), len(order) == len(values))
