@@ -7,13 +7,13 @@ other queries is `validate.py`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from index_build.manifest import Band, Calibration, RecallPoint
+from index_build.manifest import SCORE_ALL, Band, Calibration, RecallPoint
 from index_build.probe import FLAT_K_FACTOR, RowFilter, ShardIndex, best_order
 from index_build.queries import Cell, ExactRows, Truth, hits_count, make_cells, possible_count
-from index_build.refine import FloatArray
+from index_build.refine import FloatArray, IdArray
 from index_build.spec import IndexSpec
 
 BAND_EDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -98,6 +98,8 @@ def raised(calibration: Calibration, selectivities: Collection[float]) -> Calibr
 
 def point_cost(point: RecallPoint, *, k: int) -> float:
     """Cost of a measured point in refined rows."""
+    if point.k_factor == SCORE_ALL:
+        return float(point.matches_target)
     return point.codes_scanned_mean * SCAN_COST + k * point.k_factor
 
 
@@ -118,18 +120,18 @@ def _measure_band(probes: list[_Probe], shard: ShardIndex, exact: ExactRows, *, 
 def _measure(probe: _Probe, shard: ShardIndex, exact: ExactRows, *, matches_target: int, k: int) -> list[RecallPoint]:
     """Recall of every k_factor at one T."""
     factors = [factor for factor in K_FACTORS if factor * k <= matches_target] or [K_FACTORS[0]]
-    hits = dict.fromkeys(factors, 0)
+    can_score_all = probe.rows is not None and matches_target <= EXACT_MAX_MATCHES
+    hits = dict.fromkeys([*factors, *([SCORE_ALL] if can_score_all else [])], 0)
     counts = shard.list_sizes if probe.rows is None else probe.rows.list_counts
     codes = 0
     for query, scores in zip(probe.cell.queries, probe.truth.scores, strict=True):
         lists, _, _ = shard.require_coarse().nearest(query, counts, max(matches_target, factors[-1] * k))
         codes += int(shard.list_sizes[lists].sum())
-        row_ids = shard.scan_lists(query, lists, k=min(factors[-1] * k, probe.truth.matches), rows=probe.rows)
-        stored = shard.refine.similarities(query, row_ids)
-        true = exact.similarities(query[None, :], row_ids)[:, 0]
-        for factor in factors:
-            best = best_order(stored[: factor * k], row_ids[: factor * k], k=k)
-            hits[factor] += hits_count(true[best], scores)
+        scanned = shard.scan_lists(query, lists, k=min(factors[-1] * k, probe.truth.matches), rows=probe.rows)
+        for factor, row_ids in _candidates(probe, scanned, lists, factors, can_score_all=can_score_all, k=k):
+            stored = shard.refine.similarities(query, row_ids)
+            best = row_ids[best_order(stored, row_ids, k=k)]
+            hits[factor] += hits_count(exact.similarities(query[None, :], best)[:, 0], scores)
     possible = possible_count(probe.truth.scores)
     count = len(probe.cell.queries)
     return [
@@ -141,10 +143,20 @@ def _measure(probe: _Probe, shard: ShardIndex, exact: ExactRows, *, matches_targ
             k_factor=factor,
             recall=hits[factor] / possible,
             queries_count=count,
-            codes_scanned_mean=codes / count,
+            codes_scanned_mean=0.0 if factor == SCORE_ALL else codes / count,
         )
-        for factor in factors
+        for factor in hits
     ]
+
+
+def _candidates(
+    probe: _Probe, scanned: IdArray, lists: IdArray, factors: list[int], *, can_score_all: bool, k: int
+) -> Iterator[tuple[int, IdArray]]:
+    """Rows that each k_factor refines: the first of those scanned, or all matching ones of the lists."""
+    for factor in factors:
+        yield factor, scanned[: factor * k]
+    if can_score_all and probe.rows is not None:
+        yield SCORE_ALL, probe.rows.rows_in(lists)
 
 
 def _choose(edge: float, points: list[RecallPoint], *, spec: IndexSpec) -> Band:

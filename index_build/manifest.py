@@ -37,6 +37,9 @@ MANIFEST_NAME = "manifest.json"
 COARSE_FILES = ("coarse/centroids.npy", "coarse/groups.npy", "coarse/offsets.npy")
 """Of the coarse quantizer: float32 (lists, d) and (groups, d), int64 (groups + 1,) with the first list of each group."""
 
+SCORE_ALL = 0
+"""The `k_factor` that stands for no selection by codes: every matching row of the probed lists is scored."""
+
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """A manifest is some kB; refuse to parse anything absurd."""
 
@@ -147,7 +150,7 @@ class Band(_Model):
 
     max_selectivity: Ratio
     matches_target: Annotated[int, Field(ge=1, description="T: probe lists until they hold this many matching rows")]
-    k_factor: Annotated[int, Field(ge=1, description="refine k * k_factor candidates")]
+    k_factor: Annotated[int, Field(ge=0, description="refine k * k_factor candidates; 0 all matches of the lists")]
     recall: Ratio
 
 

@@ -9,6 +9,7 @@ other signals and merging shards belong to the planner.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import faiss
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from index_build.bitmaps import WordArray, count_ranges, unpack_ids
 from index_build.coarse import Coarse
-from index_build.manifest import IndexShape, Manifest, ShardEntry
+from index_build.manifest import SCORE_ALL, IndexShape, Manifest, ShardEntry
 from index_build.refine import FloatArray, IdArray, RefineRows
 from lakehouse.errors import IntegrityError
 
@@ -62,6 +63,19 @@ class RowFilter:
     def row_ids(self) -> IdArray:
         """Matching rows, ascending."""
         return unpack_ids(self.words)
+
+    def rows_in(self, lists: IdArray) -> IdArray:
+        """Matching rows of some lists, int64."""
+        ids, starts = self._by_list
+        counts = self.list_counts[lists]
+        before = np.cumsum(counts) - counts
+        places = np.repeat(starts[lists] - before, counts) + np.arange(counts.sum())
+        return np.asarray(ids[places], dtype=np.int64)
+
+    @cached_property
+    def _by_list(self) -> tuple[IdArray, IdArray]:
+        """Matching rows, and where those of each list start among them."""
+        return self.row_ids(), np.cumsum(self.list_counts) - self.list_counts
 
 
 class ShardIndex:
@@ -128,7 +142,8 @@ class ShardIndex:
             query: unit vector (d,).
             k: results wanted.
             matches_target: T; the probed lists hold at least that many matching rows, or all of them.
-            k_factor: candidates refined per result, see `refined_count`.
+            k_factor: candidates refined per result, see `refined_count`; `SCORE_ALL` scores every matching row of the lists
+                instead of scanning their codes, which costs less where few rows match.
             rows: allowed rows.
         """
         wanted = refined_count(k, k_factor)
@@ -136,8 +151,11 @@ class ShardIndex:
         if self.coarse is None:
             return self._scan(query, k=k, rows=rows)
         lists, _, considered = self.coarse.nearest(query, counts, max(matches_target, wanted))
-        row_ids = self.scan_lists(query, lists, k=min(wanted, int(counts[lists].sum())), rows=rows)
         dropped = int((counts == 0).sum())
+        if k_factor == SCORE_ALL and rows is not None:
+            work = Work(considered, dropped, lists_probed=len(lists))
+            return self._refined(query, rows.rows_in(lists), k=k, work=work)
+        row_ids = self.scan_lists(query, lists, k=min(wanted, int(counts[lists].sum())), rows=rows)
         work = Work(considered, dropped, lists_probed=len(lists), codes_scanned=int(self.list_sizes[lists].sum()))
         return self._refined(query, row_ids, k=k, work=work)
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from index_build.bitmaps import count_ranges, pack_mask, unpack_ids
+from index_build.manifest import SCORE_ALL
 from index_build.probe import ShardIndex, best_order, open_coarse
 
 
@@ -98,6 +99,19 @@ def test_probing_stops_at_the_matches_target(ivf):
     assert few.work.lists_probed == 1
     assert few.work.codes_scanned < many.work.codes_scanned == shard.rows
     assert many.row_ids[0] == few.row_ids[0]
+
+
+def test_scoring_all_matches_of_all_lists_is_exact(ivf):
+    shard = open_shards(ivf)[0]
+    mask = np.random.default_rng(2).random(shard.rows) < 0.3
+    rows = shard.filter(pack_mask(mask))
+    lists = np.array([3, 0, 7], np.int64)
+    expected = [row for number in lists for row in range(*shard.lists[number : number + 2]) if mask[row]]
+    assert rows.rows_in(lists).tolist() == expected
+    found = shard.probe(ivf.vectors[0], k=10, matches_target=shard.rows, k_factor=SCORE_ALL, rows=rows)
+    exact = shard.exact(ivf.vectors[0], np.flatnonzero(mask), k=10)
+    assert found.row_ids.tolist() == exact.row_ids.tolist()
+    assert (found.work.codes_scanned, found.refined_count) == (0, int(mask.sum()))
 
 
 def test_lists_without_matches_are_dropped(ivf):
