@@ -114,25 +114,24 @@ class Coarse:
         Returns:
             The lists, int64, their similarities to the query, and how many lists were compared.
         """
-        candidates, compared = self._candidates(query, counts, wanted)
-        scores = self.centroids[candidates] @ query
-        ranked = _until(scores, counts[candidates], min(wanted, int(counts.sum())))
-        return candidates[ranked], scores[ranked], compared
+        groups = self._groups_holding(query, counts, wanted * GROUP_SURPLUS)
+        ranges = [self.offsets[group : group + 2] for group in groups]
+        lists = np.concatenate([np.arange(*ends) for ends in ranges] or [np.empty(0, np.int64)])
+        scores = np.concatenate([self.centroids[slice(*ends)] @ query for ends in ranges] or [np.empty(0, np.float32)])
+        held = np.flatnonzero(counts[lists])
+        ranked = held[_until(scores[held], counts[lists[held]], min(wanted, int(counts.sum())))]
+        return lists[ranked], scores[ranked], len(lists)
 
-    def _candidates(self, query: FloatArray, counts: IdArray, wanted: int) -> tuple[IdArray, int]:
-        """Lists with matches in the nearest groups, and how many lists these groups have."""
+    def _groups_holding(self, query: FloatArray, counts: IdArray, wanted: int) -> IdArray:
+        """Nearest groups with matches, at least `FIRST_GROUPS`, until they hold `wanted`; ascending."""
         if len(self.groups) == 1:
-            return np.flatnonzero(counts), len(counts)
+            return np.zeros(1, np.int64)
         held = np.add.reduceat(np.append(counts, 0), self.offsets[:-1])
         held[self.offsets[:-1] == self.offsets[1:]] = 0
         order = np.argsort(-(self.groups @ query), kind="stable")
         order = order[held[order] > 0]
-        enough = int(np.searchsorted(np.cumsum(held[order]), wanted * GROUP_SURPLUS)) + 1
-        chosen = np.sort(order[: max(FIRST_GROUPS, enough)])
-        lists = np.concatenate(
-            [np.arange(*self.offsets[group : group + 2]) for group in chosen] or [np.empty(0, np.int64)]
-        )
-        return lists[counts[lists] > 0], len(lists)
+        enough = int(np.searchsorted(np.cumsum(held[order]), wanted)) + 1
+        return np.sort(order[: max(FIRST_GROUPS, enough)])
 
 
 def train_coarse(sample: FloatArray, lists_count: int, *, iterations: int, seed: int, on_gpu: bool = False) -> Coarse:
