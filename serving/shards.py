@@ -139,6 +139,7 @@ class ShardSet:
         return matches.total if len(self.shards) == 1 else max(rows.total for rows in matches.filters)
 
     def _best(self, number: int, query: FloatArray, matches: Matches, *, k: int) -> ShardResult:
+        faiss.omp_set_num_threads(1)  # of the calling thread: requests run beside each other, not each on all cores
         shard, first = self.shards[number], int(self.firsts[number])
         rows = None if matches.is_all else matches.filters[number]
         count = shard.rows if rows is None else rows.total
