@@ -1,16 +1,21 @@
-"""Why accounts are one creator, or two: the scored links between them, the strongest way through a cluster, what people decided.
+"""What holds accounts together and keeps them apart: judgements, scored links, and how both are told in a sentence.
 
-Pure: who calls brings the creators of the accounts, the links among their members, and the judgements that stand.
+Pure, and known to those who decide, to the command line and to the service, so that all of them give the same reason. How a
+pair is scored is in `lakehouse/identity/signals.py`; how judgements are kept in `lakehouse/identity/judgements.py`.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 
-from lakehouse.identity.judgements import Account, Judgement, Kind, groups
-from lakehouse.identity.model import Model, probability
+Account = tuple[str, str]
+"""(platform, platform_account_id)"""
+PAIR = 2
 
 WORDS: Mapping[str, str] = {
     "prior": "two accounts that were compared at all",
@@ -49,6 +54,61 @@ WORDS: Mapping[str, str] = {
     "calibration:strangers": "how often such a pair is two people here",
 }
 """What the reasons of a link say."""
+FIELDS: Mapping[str, str] = {
+    "email": "bio",
+    "domain": "website_url",
+    "handle": "handle",
+    "name": "display_name",
+    "name_as_handle": "display_name",
+    "same_handle_same_platform": "handle",
+    "same_name_same_platform": "display_name",
+    "same_platform": "platform",
+    "fan_page": "display_name",
+    "country": "country_code",
+    "language": "language_code",
+    "followers": "followers_count",
+}
+"""By the first part of a reason: the column of an account that was compared. What links say names its own place."""
+
+
+class Kind(StrEnum):
+    """What a judgement says of its accounts."""
+
+    LINK = "link"
+    """They are one creator's."""
+    UNLINK = "unlink"
+    """The two are not, nor is anything that belongs to them for certain."""
+    FREEZE = "freeze"
+    """They are one creator's, and no other account is, whatever the scores say."""
+    UNDO = "undo"
+    """An earlier judgement does not stand any more."""
+    GONE = "gone"
+    """Said of accounts that were erased; nothing is left of it."""
+
+
+TOGETHER = (Kind.LINK, Kind.FREEZE)
+"""Kinds that make all their accounts one creator's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One entry of the log. `of` is the number that an undo takes back; `by`, `note` and `at` say who, why and when."""
+
+    number: int
+    kind: Kind
+    accounts: tuple[Account, ...] = ()
+    of: int = 0
+    by: str = ""
+    note: str = ""
+    at: str = ""
+
+    def to_json(self) -> bytes:
+        """The entry's object."""
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+    def pairs(self) -> list[tuple[Account, Account]]:
+        """Pairs that say the same: its first account with each other one, the smaller account of a pair first."""
+        return [(min(self.accounts[0], other), max(self.accounts[0], other)) for other in self.accounts[1:]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +128,23 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A scored pair; its reasons add up to its log-odds."""
+    """A scored pair, whose reasons add up to its log-odds, or one that a judgement joins; `judgement` is then its number."""
 
     left: Account
     right: Account
     log_odds: float
     reasons: tuple[Reason, ...] = ()
+    judgement: int = 0
 
     @property
     def chance(self) -> float:
-        """Probability that the two are one creator's."""
-        return float(probability(self.log_odds))  # type: ignore[arg-type]
+        """Probability that the two are one creator's, by their score."""
+        return 1.0 / (1.0 + math.exp2(-self.log_odds))
+
+    @property
+    def strength(self) -> float:
+        """Log-odds; what people decided is beyond any."""
+        return math.inf if self.judgement else self.log_odds
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +168,7 @@ def explain(
     creators: Mapping[Account, str],
     links: Sequence[Link],
     stands: Sequence[Judgement],
-    model: Model,
+    merge: float,
 ) -> Explanation:
     """Explain two accounts.
 
@@ -112,20 +178,39 @@ def explain(
         creators: the creator of both and of every other member of those creators.
         links: scored pairs among these accounts.
         stands: judgements that stand.
-        model: whose thresholds count.
+        merge: log-odds from which a pair is joined.
     """
     scored = next((link for link in links if {link.left, link.right} == {left, right}), None)
     are_one = creators[left] == creators[right]
     own = [one for one in stands if {left, right} & set(one.accounts)]
-    path = strongest_path(left, right, _joining(links, creators, creators[left], model)) if are_one else ()
+    members = {account for account, creator in creators.items() if creator == creators[left]}
+    path = strongest_path(left, right, _joining(links, stands, members, merge)) if are_one else ()
     decided = _decided(left, right, stands)
     if decided is not None:
         why = decided
     elif are_one:
-        why = _why_one(scored, path, model)
+        why = _why_one(scored, path, merge)
     else:
-        why = _why_two(scored, model)
+        why = _why_two(scored, merge)
     return Explanation(are_one, why, scored, path, tuple(own))
+
+
+def groups(stands: Iterable[Judgement]) -> dict[Account, Account]:
+    """Every judged account to the smallest account that is the same creator's by judgement."""
+    root: dict[Account, Account] = {}
+
+    def find(account: Account) -> Account:
+        while root.setdefault(account, account) != account:
+            root[account] = account = root[root[account]]
+        return account
+
+    for one in stands:
+        first = [find(account) for account in one.accounts]
+        if one.kind in TOGETHER:
+            for other in first[1:]:
+                left, right = sorted((find(first[0]), find(other)))
+                root[right] = left
+    return {account: find(account) for account in root}
 
 
 def strongest_path(start: Account, end: Account, links: Iterable[Link]) -> tuple[Link, ...]:
@@ -135,33 +220,38 @@ def strongest_path(start: Account, end: Account, links: Iterable[Link]) -> tuple
         around.setdefault(one.left, []).append(one)
         around.setdefault(one.right, []).append(one)
     came: dict[Account, Link | None] = {}
-    waiting: list[tuple[float, Account, Account, Link | None]] = [(float("-inf"), start, start, None)]
+    waiting: list[tuple[float, int, Account, Account, Link | None]] = [(-math.inf, 0, start, start, None)]
     while waiting:
-        weakest, account, _, link = heapq.heappop(waiting)
+        weakest, steps, account, _, link = heapq.heappop(waiting)
         if account in came:
             continue
         came[account] = link
         for further in around.get(account, ()):
             other = further.right if further.left == account else further.left
             if other not in came:
-                heapq.heappush(waiting, (max(weakest, -further.log_odds), other, account, further))
+                heapq.heappush(waiting, (max(weakest, -further.strength), steps + 1, other, account, further))
     return tuple(reversed(list(_way_back(came, start, end)))) if end in came else ()
 
 
-def _way_back(came: Mapping[Account, Link | None], start: Account, end: Account) -> Iterable[Link]:
+def _way_back(came: Mapping[Account, Link | None], start: Account, end: Account) -> Iterator[Link]:
     at = end
     while at != start and (link := came[at]) is not None:
         yield link
         at = link.left if link.right == at else link.right
 
 
-def _joining(links: Iterable[Link], creators: Mapping[Account, str], creator: str, model: Model) -> list[Link]:
-    """Links within a creator that are strong enough to join."""
-    return [
-        link
-        for link in links
-        if link.log_odds >= model.thresholds.merge and creators.get(link.left) == creators.get(link.right) == creator
-    ]
+def _joining(links: Iterable[Link], stands: Iterable[Judgement], members: set[Account], merge: float) -> list[Link]:
+    """Links among a creator's accounts that join: strong enough, or decided by people."""
+    inside = {(link.left, link.right): link for link in links if {link.left, link.right} <= members}
+    judged = {
+        pair: Link(*pair, inside[pair].log_odds if pair in inside else 0.0, judgement=one.number)
+        for one in stands
+        if one.kind in TOGETHER
+        for pair in one.pairs()
+        if set(pair) <= members
+    }
+    strong = [link for pair, link in inside.items() if link.log_odds >= merge and pair not in judged]
+    return [*strong, *judged.values()]
 
 
 def _decided(left: Account, right: Account, stands: Sequence[Judgement]) -> str | None:
@@ -180,23 +270,26 @@ def _decided(left: Account, right: Account, stands: Sequence[Judgement]) -> str 
     return f"One of them is closed to others: {_numbered([one.number for one in closed])}." if closed else None
 
 
-def _why_one(scored: Link | None, path: Sequence[Link], model: Model) -> str:
-    if scored is not None and scored.log_odds >= model.thresholds.merge:
-        return f"Their score of {scored.log_odds:.1f} bits reaches the {model.thresholds.merge:g} that join."
+def _why_one(scored: Link | None, path: Sequence[Link], merge: float) -> str:
+    if scored is not None and scored.log_odds >= merge:
+        return f"Their score of {scored.log_odds:.1f} bits reaches the {merge:g} that join."
     if not path:
-        return "They are one creator's by their history."
-    weakest = min(link.log_odds for link in path)
-    return f"They are joined through {len(path) - 1} other account(s); the weakest step scores {weakest:.1f} bits."
+        return "They are one creator's by their history, or through accounts of which nothing is shown."
+    way = f"They are joined through {len(path) - 1} other account(s)"
+    weakest = min(link.strength for link in path)
+    if math.isinf(weakest):
+        return f"{way}, each step by what people decided."
+    return f"{way}; the weakest step scores {weakest:.1f} bits."
 
 
-def _why_two(scored: Link | None, model: Model) -> str:
+def _why_two(scored: Link | None, merge: float) -> str:
     if scored is None:
         return (
             "They were not compared, or score next to nothing: they share no handle, name, link, site or address that is "
             "rare enough."
         )
-    if scored.log_odds < model.thresholds.merge:
-        return f"Their score of {scored.log_odds:.1f} bits is below the {model.thresholds.merge:g} that join."
+    if scored.log_odds < merge:
+        return f"Their score of {scored.log_odds:.1f} bits is below the {merge:g} that join."
     return (
         f"Their score of {scored.log_odds:.1f} bits would join them, but what speaks against it between their groups, or "
         "several accounts of one platform, outweighs it."
