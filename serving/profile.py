@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from serving.cards import card, plain
+from serving.catalog import Catalog
 from serving.errors import UnknownError
 from serving.filters import handle_keys
 from serving.models import CreatorAnswer
@@ -15,6 +16,20 @@ HISTORY_ROWS = 5_000
 
 POSTS_ROWS = 200
 ACCOUNTS_ROWS = 200
+
+
+def current_of(catalog: Catalog, creator_id: str) -> tuple[str, int]:
+    """Today's id of a creator, and its row.
+
+    Raises:
+        UnknownError: neither a creator nor a former id.
+    """
+    gids = catalog.gids_of([creator_id])
+    current = creator_id if gids else catalog.alias_target(creator_id)
+    gids = gids or catalog.gids_of([current] if current else [])
+    if current is None or not gids:
+        raise UnknownError("unknown_creator", f"There is no creator {creator_id!r}.", field="creator_id")
+    return current, gids[current]
 
 
 class CreatorReader:
@@ -30,13 +45,7 @@ class CreatorReader:
         Raises:
             UnknownError: neither a creator nor a former id.
         """
-        catalog = self._snapshot.catalog
-        gids = catalog.gids_of([creator_id])
-        current = creator_id if gids else catalog.alias_target(creator_id)
-        gids = gids or catalog.gids_of([current] if current else [])
-        if current is None or not gids:
-            raise UnknownError("unknown_creator", f"There is no creator {creator_id!r}.", field="creator_id")
-        return self._answer(current, gids[current], requested_id=creator_id)
+        return self._answer(*current_of(self._snapshot.catalog, creator_id), requested_id=creator_id)
 
     def account(self, platform: str, handle: str) -> dict[str, Any]:
         """Answer of `GET /v1/accounts/{platform}/{handle}`.

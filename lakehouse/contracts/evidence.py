@@ -16,6 +16,10 @@ from enum import StrEnum
 Account = tuple[str, str]
 """(platform, platform_account_id)"""
 PAIR = 2
+INSIDE_MAX = 200
+"""Pairs among a creator's own accounts that are shown, strongest first: all of those of twenty accounts."""
+NEAR_MAX = 12
+"""Pairs with accounts of other creators that are shown, what people decided first, then the strongest."""
 
 WORDS: Mapping[str, str] = {
     "prior": "two accounts that were compared at all",
@@ -107,8 +111,9 @@ class Judgement:
         return json.dumps(asdict(self), sort_keys=True).encode()
 
     def pairs(self) -> list[tuple[Account, Account]]:
-        """Pairs that say the same: its first account with each other one, the smaller account of a pair first."""
-        return [(min(self.accounts[0], other), max(self.accounts[0], other)) for other in self.accounts[1:]]
+        """Pairs that say the same: the smallest account with each other one."""
+        first, *others = sorted(self.accounts) or [("", "")]
+        return [(first, other) for other in others]
 
 
 @dataclass(frozen=True, slots=True)

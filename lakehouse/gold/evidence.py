@@ -17,7 +17,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type
 
-from lakehouse.contracts.evidence import Account, Judgement, Kind
+from lakehouse.contracts.evidence import INSIDE_MAX, NEAR_MAX, Account, Judgement, Kind
 from lakehouse.contracts.tables import EDGES, GOLD_ACCOUNTS, GOLD_EVIDENCE, LINKS
 from lakehouse.gold.accounts import KEY
 from lakehouse.identity.delta import ENDS
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 
     from lakehouse.storage.lake import Lake
 
-INSIDE_MAX = 200
-"""Pairs among a creator's own accounts, strongest first: all of those of twenty accounts."""
-NEAR_MAX = 12
-"""Pairs with accounts of other creators, what people decided first, then the strongest: a page shows no more."""
 SIDES = ("left", "right")
 LEFT, RIGHT = ENDS[:2], ENDS[2:]
 PROFILE = ("creator_id", "handle", "handle_key", "observed_at")
