@@ -9,7 +9,7 @@ from dataclasses import asdict
 from itertools import combinations
 
 from jobs.subjects import KEY, accounts_of, members_of
-from lakehouse.contracts.evidence import PAIR, Account, Explanation, Link, Reason, explain
+from lakehouse.contracts.evidence import PAIR, Account, Explanation, Link, Reason, bits, explain
 from lakehouse.contracts.tables import CREATOR_IDS, EDGES
 from lakehouse.errors import PermanentError
 from lakehouse.identity.judgements import read, standing
@@ -89,7 +89,7 @@ def _as_words(left: Account, right: Account, found: Explanation) -> str:
 
 
 def _worth(link: Link) -> str:
-    return f"judgement {link.judgement}" if link.judgement else f"{link.log_odds:.1f} bits, {link.chance:.3f}"
+    return f"judgement {link.judgement}" if link.judgement else f"{bits(link.log_odds)} bits, {link.chance:.3f}"
 
 
 def _compared(reason: Reason) -> str:

@@ -200,6 +200,11 @@ def explain(
     return Explanation(are_one, why, scored, path, tuple(own))
 
 
+def bits(log_odds: float) -> str:
+    """Log-odds with one decimal, ties away from zero as browsers round them: a page and a sentence then say the same."""
+    return f"{math.copysign(math.floor(abs(log_odds) * 10 + 0.5) / 10, log_odds):.1f}"
+
+
 def groups(stands: Iterable[Judgement]) -> dict[Account, Account]:
     """Every judged account to the smallest account that is the same creator's by judgement."""
     root: dict[Account, Account] = {}
@@ -277,14 +282,14 @@ def _decided(left: Account, right: Account, stands: Sequence[Judgement]) -> str 
 
 def _why_one(scored: Link | None, path: Sequence[Link], merge: float) -> str:
     if scored is not None and scored.log_odds >= merge:
-        return f"Their score of {scored.log_odds:.1f} bits reaches the {merge:g} that join."
+        return f"Their score of {bits(scored.log_odds)} bits reaches the {merge:g} that join."
     if not path:
         return "They are one creator's by their history, or through accounts of which nothing is shown."
     way = f"They are joined through {len(path) - 1} other account(s)"
     weakest = min(link.strength for link in path)
     if math.isinf(weakest):
         return f"{way}, each step by what people decided."
-    return f"{way}; the weakest step scores {weakest:.1f} bits."
+    return f"{way}; the weakest step scores {bits(weakest)} bits."
 
 
 def _why_two(scored: Link | None, merge: float) -> str:
@@ -294,9 +299,9 @@ def _why_two(scored: Link | None, merge: float) -> str:
             "rare enough."
         )
     if scored.log_odds < merge:
-        return f"Their score of {scored.log_odds:.1f} bits is below the {merge:g} that join."
+        return f"Their score of {bits(scored.log_odds)} bits is below the {merge:g} that join."
     return (
-        f"Their score of {scored.log_odds:.1f} bits would join them, but what speaks against it between their groups, or "
+        f"Their score of {bits(scored.log_odds)} bits would join them, but what speaks against it between their groups, or "
         "several accounts of one platform, outweighs it."
     )
 

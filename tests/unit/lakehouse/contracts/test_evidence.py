@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from lakehouse.contracts.evidence import FIELDS, WORDS, Judgement, Kind, Link, explain, strongest_path
+from lakehouse.contracts.evidence import FIELDS, WORDS, Judgement, Kind, Link, bits, explain, strongest_path
 from lakehouse.identity.model import default_model
 from lakehouse.identity.signals import CALIBRATION
 
@@ -72,6 +72,13 @@ def test_a_way_goes_over_what_people_decided():
 
 def test_without_a_way_only_history_is_left():
     assert "by their history" in explain(A, C, ONE, [], [], MODEL.thresholds.merge).why
+
+
+@pytest.mark.parametrize(
+    ("log_odds", "said"), [(15.25, "15.3"), (-1.25, "-1.3"), (2.0, "2.0"), (0.0, "0.0"), (2.484375, "2.5")]
+)
+def test_bits_are_rounded_as_a_browser_does(log_odds, said):
+    assert bits(log_odds) == said
 
 
 @pytest.mark.parametrize("seed", range(15))
