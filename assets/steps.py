@@ -23,6 +23,7 @@ from lakehouse.enrich.quality import build_scores
 from lakehouse.enrich.risk import build_risks
 from lakehouse.fetch.steps import answers_fingerprint, build_answers, build_fetch, fetch_fingerprint
 from lakehouse.gold.accounts import build_gold_accounts, build_gold_metrics
+from lakehouse.gold.evidence import build_gold_evidence
 from lakehouse.gold.export import build_export, is_export_there
 from lakehouse.gold.profiles import build_gold_profiles
 from lakehouse.gold.search_docs import build_search_docs
@@ -57,6 +58,11 @@ def identity_fingerprint(_lake: Lake, _settings: Settings) -> str:
 def creators_fingerprint(lake: Lake, settings: Settings) -> str:
     """The model, and what people judged: one more entry, or one that was emptied, means other clusters."""
     return f"{identity_fingerprint(lake, settings)} {digest_of(lake.objects)}".strip()
+
+
+def judged_fingerprint(lake: Lake, _settings: Settings) -> str:
+    """What people judged: it is part of the evidence."""
+    return digest_of(lake.objects)
 
 
 def kept_days(_lake: Lake, settings: Settings) -> str:
@@ -183,6 +189,14 @@ _OWN: tuple[Step, ...] = (
         t.SCORES,
     ),
     _table_step(t.GOLD_METRICS, build_gold_metrics, t.ACCOUNT_METRICS, t.CREATOR_IDS),
+    _table_step(
+        t.GOLD_EVIDENCE,
+        build_gold_evidence,
+        t.EDGES,
+        t.GOLD_ACCOUNTS,
+        t.LINKS,
+        fingerprint=judged_fingerprint,
+    ),
     _table_step(t.GOLD_PROFILES, build_gold_profiles, t.GOLD_ACCOUNTS),
     _table_step(
         t.SEARCH_DOCS,
@@ -197,7 +211,14 @@ _OWN: tuple[Step, ...] = (
         name=EXPORT,
         description="Gold as plain Parquet: what the index build, DuckDB and anyone else read",
         group="gold",
-        inputs=(t.SEARCH_DOCS.name, t.GOLD_ACCOUNTS.name, t.GOLD_METRICS.name, t.CREATOR_ALIASES.name, t.POSTS.name),
+        inputs=(
+            t.SEARCH_DOCS.name,
+            t.GOLD_ACCOUNTS.name,
+            t.GOLD_METRICS.name,
+            t.CREATOR_ALIASES.name,
+            t.GOLD_EVIDENCE.name,
+            t.POSTS.name,
+        ),
         outputs=(),
         build=build_export,
         is_intact=is_export_there,

@@ -28,7 +28,7 @@ VECTOR = "vector"
 RESERVED = ("row_id", "list_id", "row_check")
 """Columns that the build adds to docs."""
 
-SIDE_TABLES = ("accounts", "history", "aliases", "posts")
+SIDE_TABLES = ("accounts", "history", "aliases", "posts", "evidence")
 
 MIN_NORM = 1e-6
 """A vector shorter than this has no direction; cosine similarity is undefined for it."""

@@ -12,7 +12,7 @@ A snapshot folder::
     shards/0000/index.faiss         inner product; ids are row_ids (ivf: IVFPQFastScan, flat: IndexFlatIP over f32 rows)
     shards/0000/refine.bin          n x d row-major, uint8 (sq8) or little-endian float16 (f16), no header
     shards/0000/lists.npy           int64 (nlist + 1,): rows lists[l]:lists[l+1] are inverted list l (flat: [0, n])
-    side/{name}/00000.parquet       optional side tables: accounts, history, aliases, posts
+    side/{name}/00000.parquet       optional side tables: accounts, history, aliases, posts, evidence
 """
 
 from __future__ import annotations

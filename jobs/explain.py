@@ -9,10 +9,10 @@ from dataclasses import asdict
 from itertools import combinations
 
 from jobs.subjects import KEY, accounts_of, members_of
+from lakehouse.contracts.evidence import PAIR, Account, Explanation, Link, Reason, bits, explain
 from lakehouse.contracts.tables import CREATOR_IDS, EDGES
 from lakehouse.errors import PermanentError
-from lakehouse.identity.explain import Explanation, Link, Reason, explain
-from lakehouse.identity.judgements import PAIR, Account, read, standing
+from lakehouse.identity.judgements import read, standing
 from lakehouse.identity.model import default_model
 from lakehouse.settings import load_settings
 from lakehouse.storage.lake import Lake
@@ -36,10 +36,11 @@ def tell(subjects: Sequence[str], *, is_json: bool = False) -> int:
     if len(named) < PAIR or len(set(named)) < len(named):
         raise PermanentError("Name two accounts, or one creator that has several.")
     creators = creators_of(lake, named)
-    links, stands, model = list(links_among(lake, creators)), standing(read(lake.objects)), default_model()
+    links, stands = list(links_among(lake, creators)), standing(read(lake.objects))
+    merge = default_model().thresholds.merge
     for left, right in combinations(named, PAIR):
-        found = explain(left, right, creators, links, stands, model)
-        if len(named) == PAIR or (found.scored is not None and found.scored.log_odds >= model.thresholds.merge):
+        found = explain(left, right, creators, links, stands, merge)
+        if len(named) == PAIR or (found.scored is not None and found.scored.log_odds >= merge):
             sys.stdout.write(_as_json(left, right, found) if is_json else _as_words(left, right, found))
     return 0
 
@@ -79,12 +80,16 @@ def _as_words(left: Account, right: Account, found: Explanation) -> str:
     lines = [f"{':'.join(left)} and {':'.join(right)}: {verdict}. {found.why}"]
     shown = [found.scored] if found.scored is not None else []
     for link in [*shown, *(step for step in found.path if step is not found.scored)]:
-        lines.append(f"  {':'.join(link.left)} - {':'.join(link.right)}: {link.log_odds:.1f} bits, {link.chance:.3f}")
+        lines.append(f"  {':'.join(link.left)} - {':'.join(link.right)}: {_worth(link)}")
         lines += [f"    {reason.log_odds:+6.1f}  {reason.words}{_compared(reason)}" for reason in link.reasons]
     lines += [
         f"  judgement {one.number}: {one.kind}, {one.by} {one.at} {one.note}".rstrip() for one in found.judgements
     ]
     return "\n".join(lines) + "\n"
+
+
+def _worth(link: Link) -> str:
+    return f"judgement {link.judgement}" if link.judgement else f"{bits(link.log_odds)} bits, {link.chance:.3f}"
 
 
 def _compared(reason: Reason) -> str:

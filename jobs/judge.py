@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from jobs.subjects import accounts_of
+from lakehouse.contracts.evidence import Judgement, Kind
 from lakehouse.errors import PermanentError
-from lakehouse.identity.judgements import Judgement, Kind, Said, read, record, standing
+from lakehouse.identity.judgements import Said, read, record, standing
 from lakehouse.settings import load_settings
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.probe import require_fence

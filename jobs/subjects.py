@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lakehouse.contracts.evidence import Account
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS
 from lakehouse.contracts.taxonomy import PLATFORMS
 from lakehouse.errors import NotFoundError, PermanentError
-from lakehouse.identity.judgements import Account
 from lakehouse.identity.nodes import NO_ID
 from lakehouse.silver.handles import handle_key
 from lakehouse.storage.lake import Lake

@@ -200,6 +200,19 @@ class Catalog:
         found = self.records(query, [platform, *keys])
         return found[0]["creator_id"] if found else None
 
+    def account_row(self, platform: str, key: str, keys: Sequence[str]) -> dict[str, Any] | None:
+        """The account with an id, else with one of these handle keys: one that is known by an id first, the largest first."""
+        if "accounts" not in self.sides:
+            return None
+        marks = ", ".join("?" for _ in keys)
+        query = (
+            f"SELECT * FROM side_accounts WHERE platform = ? AND (platform_account_id = ? OR handle_key IN ({marks})) "
+            "ORDER BY platform_account_id = ? DESC, platform_account_id[1] IN ('@', '~'), "
+            "followers_count DESC NULLS LAST, platform_account_id LIMIT 1"
+        )
+        found = self.records(query, [platform, key, *keys, key])
+        return found[0] if found else None
+
     def facet_codes(self, facet: str) -> dict[str, int]:
         """Codes that occur, with the number of creators, most frequent first."""
         column, codes = FACET_SQL[facet]

@@ -469,6 +469,102 @@ class CreatorAnswer(CreatorFields):
     posts: list[dict[str, Any]] = Field(default_factory=list)
 
 
+class AccountNode(Answer):
+    """An account, and whose it is."""
+
+    platform: str
+    platform_account_id: str
+    handle: str | None = None
+    display_name: str | None = None
+    profile_url: str | None = None
+    creator_id: str
+    confidence_score: float | None = None
+    first_seen_at: OutTime | None = None
+    observed_at: OutTime | None = None
+
+
+class EvidenceEnd(Answer):
+    """One end of an edge; `has_profile` says whether its creator can be asked for in this snapshot."""
+
+    platform: str
+    platform_account_id: str
+    handle: str | None = None
+    creator_id: str
+    has_profile: bool = True
+    observed_at: OutTime | None = None
+
+
+class EvidencePlace(Answer):
+    """What one account showed, in which field, under which link, and when that was seen."""
+
+    value: str | None = None
+    field: str | None = None
+    url: str | None = None
+    first_seen_at: OutTime | None = None
+    seen_at: OutTime | None = None
+
+
+class EvidenceReason(Answer):
+    """One signal: base-2 log-odds, in words, and what both sides showed."""
+
+    signal: str
+    words: str
+    log_odds: float
+    left: EvidencePlace | None = None
+    right: EvidencePlace | None = None
+
+
+class EvidenceJudgement(Answer):
+    """What people decided."""
+
+    number: int
+    kind: str
+    at: OutTime | None = None
+
+
+class EvidenceEdge(Answer):
+    """Two accounts that were compared, whose reasons add up to `log_odds`, or that people judged unscored (null)."""
+
+    left: EvidenceEnd
+    right: EvidenceEnd
+    is_joining: bool
+    why: str
+    log_odds: float | None
+    probability: float | None
+    reasons: list[EvidenceReason] = []
+    judgements: list[EvidenceJudgement] = []
+    model_version: str | None = None
+
+
+class EvidenceAnswer(Answer):
+    """Answer of `GET /v1/creators/{creator_id}/evidence`."""
+
+    creator_id: str
+    requested_id: str
+    is_alias: bool
+    index_version: str
+    is_available: bool = Field(description="false where the snapshot was made without evidence")
+    merge_log_odds: float | None = None
+    accounts: list[AccountNode] = []
+    edges: list[EvidenceEdge] = []
+    near_misses: list[EvidenceEdge] = []
+
+
+class PairAnswer(Answer):
+    """Answer of `GET /v1/evidence`."""
+
+    index_version: str
+    is_available: bool = Field(description="false where the snapshot was made without evidence")
+    are_one: bool
+    why: str
+    merge_log_odds: float | None = None
+    left: AccountNode
+    right: AccountNode
+    scored: EvidenceEdge | None = None
+    path: list[EvidenceEdge] = []
+    judgements: list[EvidenceJudgement] = []
+
+
 def levels_above(level: RiskLevel) -> list[str]:
     """Risk levels that exceed `level`; `none` allows no level at all."""
     rising = ("none", *RISK_LEVELS)

@@ -17,6 +17,20 @@ POSTS_ROWS = 200
 ACCOUNTS_ROWS = 200
 
 
+def current_of(snapshot: Snapshot, creator_id: str) -> tuple[str, int]:
+    """Today's id of a creator, and its row.
+
+    Raises:
+        UnknownError: neither a creator nor a former id.
+    """
+    gids = snapshot.documents.gids_of([creator_id])
+    current = creator_id if gids else snapshot.catalog.alias_target(creator_id)
+    gids = gids or snapshot.documents.gids_of([current] if current else [])
+    if current is None or not gids:
+        raise UnknownError("unknown_creator", f"There is no creator {creator_id!r}.", field="creator_id")
+    return current, gids[current]
+
+
 class CreatorReader:
     """Reads creators of one snapshot."""
 
@@ -30,14 +44,7 @@ class CreatorReader:
         Raises:
             UnknownError: neither a creator nor a former id.
         """
-        catalog = self._snapshot.catalog
-        documents = self._snapshot.documents
-        gids = documents.gids_of([creator_id])
-        current = creator_id if gids else catalog.alias_target(creator_id)
-        gids = gids or documents.gids_of([current] if current else [])
-        if current is None or not gids:
-            raise UnknownError("unknown_creator", f"There is no creator {creator_id!r}.", field="creator_id")
-        return self._answer(current, gids[current], requested_id=creator_id)
+        return self._answer(*current_of(self._snapshot, creator_id), requested_id=creator_id)
 
     def account(self, platform: str, handle: str) -> dict[str, Any]:
         """Answer of `GET /v1/accounts/{platform}/{handle}`.

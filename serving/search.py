@@ -21,6 +21,7 @@ from serving.answer import Found, shape
 from serving.cursor import decode_cursor, require_same
 from serving.encoder import QueryEncoder
 from serving.errors import RequestError, UnknownError
+from serving.evidence import EvidenceReader
 from serving.filters import compile_filters
 from serving.models import RELEVANCE, SORTS, SearchRequest, SearchResponse
 from serving.pages import Pager
@@ -44,6 +45,7 @@ class Searcher:
         """Wrap an opened snapshot; cursors are signed with `secret`, a random one when None."""
         self.snapshot = snapshot
         self.creators = CreatorReader(snapshot)
+        self.evidence = EvidenceReader(snapshot)
         self._pager = Pager(snapshot)
         self._secret = secret or secrets.token_bytes(SECRET_BYTES)
 

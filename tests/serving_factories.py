@@ -16,7 +16,7 @@ from index_build.build import build_snapshot
 from index_build.manifest import Manifest
 from index_build.spec import IndexSpec
 from lakehouse.contracts.fields import PROFILE
-from lakehouse.contracts.tables import CREATOR_ALIASES, GOLD_ACCOUNTS, GOLD_METRICS, SEARCH_DOCS
+from lakehouse.contracts.tables import CREATOR_ALIASES, GOLD_ACCOUNTS, GOLD_EVIDENCE, GOLD_METRICS, SEARCH_DOCS
 from lakehouse.encoder import Encoder
 from lakehouse.settings import Settings
 from serving.encoder import QueryEncoder
@@ -117,12 +117,50 @@ def risk(code: str, level: str) -> dict[str, Any]:
     return {"risks": [{"code": code, "level": level, "score": 0.5, "evidence": []}], "risk_codes": [code]}
 
 
+def evidence_row(
+    creator_id: str, left: tuple[str, str], right: tuple[str, str], *signals: dict[str, Any], **overrides: Any
+) -> dict[str, Any]:
+    """A valid row of evidence between two accounts, given as (platform, handle) of `profile`; its signals make its score."""
+    ends = sorted([(left[0], "-".join(left), left[1]), (right[0], "-".join(right), right[1])])
+    log_odds = sum(signal["log_odds"] for signal in signals) if signals else None
+    sides = zip(("left", "right"), ends, strict=True)
+    named = [
+        {f"{side}_platform": platform, f"{side}_id": account, f"{side}_handle": handle, f"{side}_observed_at": AS_OF}
+        for side, (platform, account, handle) in sides
+    ]
+    base = dict.fromkeys(GOLD_EVIDENCE.columns, None) | named[0] | named[1]
+    return base | {
+        "creator_id": creator_id,
+        "log_odds": log_odds,
+        "probability": None if log_odds is None else 1 / (1 + 2**-log_odds),
+        "signals": list(signals),
+        "judgements": [],
+        "merge_log_odds": 2.5,
+        "model_version": "test",
+        **overrides,
+    }
+
+
+def signal(
+    name: str, log_odds: float, left: str | None = None, right: str | None = None, **link: Any
+) -> dict[str, Any]:
+    """A signal of a row of evidence; `link` says where both sides stood."""
+    place = dict.fromkeys(("field", "url", "first_seen_at", "last_seen_at"), None) | link
+    return {"signal": name, "log_odds": log_odds, "left": {"value": left} | place, "right": {"value": right} | place}
+
+
+def judged(number: int, kind: str, *, is_left: bool = True, is_right: bool = True) -> dict[str, Any]:
+    """A judgement of a row of evidence."""
+    return {"number": number, "kind": kind, "at": AS_OF, "is_left": is_left, "is_right": is_right}
+
+
 def write_export(
     folder: Path,
     documents: list[dict[str, Any]],
     *,
     aliases: dict[str, str] | None = None,
     history: list[dict[str, Any]] | None = None,
+    evidence: list[dict[str, Any]] | None = None,
 ) -> Path:
     """Write an export folder of documents, the accounts in them and optional side tables."""
     tables = {
@@ -137,6 +175,8 @@ def write_export(
         tables["aliases"] = pa.Table.from_pylist(rows, schema=_nullable(CREATOR_ALIASES.arrow_schema()))
     if history:
         tables["history"] = pa.Table.from_pylist(history, schema=_nullable(GOLD_METRICS.arrow_schema()))
+    if evidence is not None:
+        tables["evidence"] = pa.Table.from_pylist(evidence, schema=_nullable(GOLD_EVIDENCE.arrow_schema()))
     for name, table in tables.items():
         (folder / name).mkdir(parents=True)
         pq.write_table(table, folder / name / "part-0.parquet", use_deprecated_int96_timestamps=True)  # as Spark does

@@ -35,6 +35,25 @@ REASON = pa.struct(
         ("right_value", pa.string()),
     ]
 )
+_PLACE = pa.struct(
+    [
+        ("value", pa.string()),
+        ("field", pa.string()),
+        ("url", pa.string()),
+        ("first_seen_at", TIMESTAMP),
+        ("last_seen_at", TIMESTAMP),
+    ]
+)
+SIGNAL = pa.struct([("signal", pa.string()), ("log_odds", pa.float64()), ("left", _PLACE), ("right", _PLACE)])
+JUDGED = pa.struct(
+    [
+        ("number", pa.int64()),
+        ("kind", pa.string()),
+        ("at", TIMESTAMP),
+        ("is_left", pa.bool_()),
+        ("is_right", pa.bool_()),
+    ]
+)
 LABEL = pa.struct([("code", pa.string()), ("score", pa.float64())])
 EVIDENCE = pa.struct([("field", pa.string()), ("post_id", pa.string()), ("start", pa.int32()), ("end", pa.int32())])
 RISK = pa.struct(
@@ -210,6 +229,19 @@ _ALL = (
     _F("cluster_size_count", pa.int64(), "Accounts of the creator", "accounts"),
     _F("is_anchor", pa.bool_(), "The creator id was minted from this account"),
     _F("alias_id", pa.string(), "Former creator id"),
+    _F("left_handle", pa.string(), "Handle of the left account as written"),
+    _F("right_handle", pa.string(), "Handle of the right account as written"),
+    _F("left_observed_at", TIMESTAMP, "When a source last saw the left account"),
+    _F("right_observed_at", TIMESTAMP, "When a source last saw the right account"),
+    _F("other_creator_id", pa.string(), "Creator of the account that is not this creator's; null where both are"),
+    _F(
+        "signals",
+        pa.list_(SIGNAL),
+        "Reasons of the score, which they add up to, with what was compared on each side; of links, sites and addresses also "
+        "where they stood (declared, bio or post), the link and when it was seen; addresses themselves are never shown",
+    ),
+    _F("judgements", pa.list_(JUDGED), "What people decided: number, kind, time, and which of the two it names"),
+    _F("merge_log_odds", pa.float64(), "Log-odds from which a pair is joined", "bits"),
     _F("alias_reason_code", pa.string(), "merge or split"),
     # enrich
     _F("content_hash", pa.string(), "Hash of the text that was embedded or tagged"),

@@ -395,6 +395,30 @@ GOLD_METRICS = TableSpec(
     key=(*_ACCOUNT, "metric_date"),
     required=("creator_id",),
 )
+GOLD_EVIDENCE = TableSpec(
+    name="gold_creator__evidence",
+    description="Why the accounts of a creator are one, and what came near: pairs that were scored or that people decided",
+    columns=(
+        "creator_id",
+        "left_platform",
+        "left_id",
+        "right_platform",
+        "right_id",
+        "left_handle",
+        "right_handle",
+        "left_observed_at",
+        "right_observed_at",
+        "other_creator_id",
+        "probability",
+        "log_odds",
+        "signals",
+        "judgements",
+        "merge_log_odds",
+        "model_version",
+    ),
+    key=("creator_id", "left_platform", "left_id", "right_platform", "right_id"),
+    required=("left_observed_at", "right_observed_at", "signals", "judgements", "merge_log_odds"),
+)
 GOLD_PROFILES = TableSpec(
     name="gold_creator__profiles",
     description="One row per creator",
@@ -492,6 +516,7 @@ TABLES: dict[str, TableSpec] = {
         SCORES,
         GOLD_ACCOUNTS,
         GOLD_METRICS,
+        GOLD_EVIDENCE,
         GOLD_PROFILES,
         SEARCH_DOCS,
         REFRESH,

@@ -14,7 +14,15 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from lakehouse.contracts.layout import EXPORTS, export_key
-from lakehouse.contracts.tables import CREATOR_ALIASES, GOLD_ACCOUNTS, GOLD_METRICS, POSTS, SEARCH_DOCS, TableSpec
+from lakehouse.contracts.tables import (
+    CREATOR_ALIASES,
+    GOLD_ACCOUNTS,
+    GOLD_EVIDENCE,
+    GOLD_METRICS,
+    POSTS,
+    SEARCH_DOCS,
+    TableSpec,
+)
 from lakehouse.crash import AFTER_DATA, MID_DATA, crashpoint, point
 from lakehouse.encoder import model_id_of
 from lakehouse.gold.accounts import KEY
@@ -27,10 +35,15 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
-FORMAT = "1"
+FORMAT = "2"
 """Raised when the layout of an export changes."""
 DESCRIPTION = "export.json"
-SIDE = {"accounts": GOLD_ACCOUNTS, "history": GOLD_METRICS, "aliases": CREATOR_ALIASES}
+SIDE = {
+    "accounts": GOLD_ACCOUNTS,
+    "history": GOLD_METRICS,
+    "aliases": CREATOR_ALIASES,
+    "evidence": GOLD_EVIDENCE,
+}
 POSTS_PER_ACCOUNT = 12
 """Posts per account that a profile page shows."""
 POST_COLUMNS = (

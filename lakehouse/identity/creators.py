@@ -14,14 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lakehouse.contracts.evidence import Judgement
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, EDGES
 from lakehouse.identity.cluster import Graph, cluster, confidence, judge
 from lakehouse.identity.delta import ENDS, ends_of
 from lakehouse.identity.engine import Accounts
 from lakehouse.identity.hashing import among, hash_strings
 from lakehouse.identity.ids import ACCOUNT, MEMBER, SEPARATOR, Assignment, assign, names_of
-from lakehouse.identity.judgements import Judgement, standing
 from lakehouse.identity.judgements import read as read_judgements
+from lakehouse.identity.judgements import standing
 from lakehouse.identity.model import Model, default_model
 from lakehouse.ops.derive import ACCOUNT_KEY
 from lakehouse.ops.steps import Report, StepContext

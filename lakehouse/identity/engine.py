@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lakehouse.contracts.evidence import PAIR, Account, Judgement, Kind
 from lakehouse.identity.calibration import Tally, fit, shared_platform
 from lakehouse.identity.cluster import Graph, Judged
 from lakehouse.identity.counts import Counts, partial_counts, total
 from lakehouse.identity.hashing import ABSENT
 from lakehouse.identity.ids import SEPARATOR
-from lakehouse.identity.judgements import PAIR, Account, Judgement, Kind
 from lakehouse.identity.keys import potential_keys
 from lakehouse.identity.model import Model
 from lakehouse.identity.nodes import NO_HANDLE, counted_peer_keys, forms

@@ -10,51 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 
+from lakehouse.contracts.evidence import PAIR, Account, Judgement, Kind, groups
 from lakehouse.contracts.layout import JUDGEMENTS, judgement_key
 from lakehouse.errors import IntegrityError, PermanentError, TransientError
 from lakehouse.storage.objects import ObjectStore
 
-Account = tuple[str, str]
-"""(platform, platform_account_id)"""
 TRIES = 20
 """Numbers that are tried where others judge at the same moment."""
-PAIR = 2
-
-
-class Kind(StrEnum):
-    """What a judgement says of its accounts."""
-
-    LINK = "link"
-    """They are one creator's."""
-    UNLINK = "unlink"
-    """The two are not, nor is anything that belongs to them for certain."""
-    FREEZE = "freeze"
-    """They are one creator's, and no other account is, whatever the scores say."""
-    UNDO = "undo"
-    """An earlier judgement does not stand any more."""
-    GONE = "gone"
-    """Said of accounts that were erased; nothing is left of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """One entry of the log. `of` is the number that an undo takes back; `by`, `note` and `at` say who, why and when."""
-
-    number: int
-    kind: Kind
-    accounts: tuple[Account, ...] = ()
-    of: int = 0
-    by: str = ""
-    note: str = ""
-    at: str = ""
-
-    def to_json(self) -> bytes:
-        """The entry's object."""
-        return json.dumps(asdict(self), sort_keys=True).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,24 +94,6 @@ def check(stands: Sequence[Judgement], said: Said) -> None:
             raise PermanentError(_against(one, stands, group))
         if one.kind is Kind.FREEZE and _outsiders(one, group):
             raise PermanentError(_against(one, stands, group))
-
-
-def groups(stands: Iterable[Judgement]) -> dict[Account, Account]:
-    """Every judged account to the smallest account that is the same creator's by judgement."""
-    root: dict[Account, Account] = {}
-
-    def find(account: Account) -> Account:
-        while root.setdefault(account, account) != account:
-            root[account] = account = root[root[account]]
-        return account
-
-    for one in stands:
-        first = [find(account) for account in one.accounts]
-        if one.kind in (Kind.LINK, Kind.FREEZE):
-            for other in first[1:]:
-                left, right = sorted((find(first[0]), find(other)))
-                root[right] = left
-    return {account: find(account) for account in root}
 
 
 def forget(objects: ObjectStore, accounts: Collection[Account]) -> int:

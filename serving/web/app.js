@@ -295,13 +295,16 @@ async function openDetail(creatorId) {
   if (!dialog.open) dialog.showModal();
   try {
     const creator = await call(`/v1/creators/${encodeURIComponent(creatorId)}`, { signal: opened.signal });
-    if (state.detail === opened) dialog.replaceChildren(sheet(creator));
+    if (state.detail !== opened) return;
+    const evidence = h("section", { class: "evidence", "aria-busy": "true" });
+    dialog.replaceChildren(sheet(creator, evidence));
+    await fillEvidence(evidence, creator.creator_id, opened);
   } catch (error) {
     if (state.detail === opened) dialog.replaceChildren(h("div", { class: "sheet" }, error.message));
   }
 }
 
-function sheet(creator) {
+function sheet(creator, evidence) {
   return h("div", { class: "sheet" },
     h("header", {}, avatar(creator),
       h("div", {}, h("h2", {}, title(creator)), chips(creator), h("p", { class: "id" }, creator.creator_id)),
@@ -309,6 +312,7 @@ function sheet(creator) {
     creator.bio ? h("section", {}, h("p", { dir: "auto" }, creator.bio)) : null,
     h("section", {}, facts(creator)),
     h("section", {}, h("h3", {}, "Profiles, followers, engagement, confidence that it is the same creator"), sheetProfiles(creator.profiles)),
+    evidence,
     history(creator),
     quality(creator.score_reasons),
     posts(creator.posts),
@@ -335,6 +339,165 @@ function sheetProfiles(profiles) {
   [...list.children].forEach((row, index) => row.append(
     h("span", { class: "number muted" }, percent(profiles[index].identity_confidence_score, 0))));
   return list;
+}
+
+/** Draws why the accounts are one into its section; that this fails leaves the rest of the profile as it is. */
+async function fillEvidence(section, creatorId, opened) {
+  const heading = h("h3", {}, "Why these accounts are one creator, and what came near");
+  try {
+    const told = await call(`/v1/creators/${encodeURIComponent(creatorId)}/evidence`, { signal: opened.signal });
+    section.replaceChildren(heading, ...evidenceView(told));
+  } catch (error) {
+    if (state.detail === opened) section.replaceChildren(heading, h("p", { class: "muted" }, error.message));
+  }
+  section.removeAttribute("aria-busy");
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+/** Width of the drawing, widest label in letters, most accounts of others, most lines that carry their bits. */
+const GRAPH = { wide: 700, narrow: 340, label: 18, short: 13, near: 6, numbered: 8, phone: 600 };
+
+/** SVG element; `title` is its tooltip. */
+function s(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+const nodeKey = (end) => JSON.stringify([end.platform, end.platform_account_id]);
+const nodeName = (end) => (end.handle ? `@${end.handle.replace(/^@/, "")}` : end.platform_account_id.replace(/^~/, ""));
+const KNOWN_BY = { "@": ", by handle only", "~": ", by name only" };
+const platformOf = (end) => PLATFORMS[end.platform] ?? end.platform;
+const platformName = (end) => `${platformOf(end)}${KNOWN_BY[end.platform_account_id[0]] ?? ""}`;
+const edgeName = (edge) => `${nodeName(edge.left)} (${platformName(edge.left)}) – ${nodeName(edge.right)} (${platformName(edge.right)})`;
+const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+const bits = (value) => (isKnown(value) ? `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(value).toFixed(1)}` : "–");
+/** A chance never reads as certain. */
+const chance = (value) => (!isKnown(value) ? "" : value > 0.999 ? "> 99.9 %" : value < 0.001 ? "< 0.1 %" : percent(value, 1));
+const worth = (edge) => [...edge.judgements.map((one) => `${one.kind} by people`), isKnown(edge.log_odds) ? `${bits(edge.log_odds)} bits` : null].filter(Boolean).join(" · ");
+
+/** The graph, the signals of the pair that is chosen, and all pairs as lists of buttons. */
+function evidenceView(told) {
+  if (!told.is_available) return [h("p", { class: "muted" }, "This snapshot was made without evidence; the next one that is published has it.")];
+  const edges = [...told.edges, ...told.near_misses];
+  if (!edges.length) return [h("p", { class: "muted" }, "One account, and nothing that was compared with it came near.")];
+  const panel = h("div", { class: "signals", "aria-live": "polite" });
+  const parts = new Map(edges.map((edge) => [edge, []]));
+  const mark = (edge, name, isOn) => parts.get(edge).forEach((part) => part.classList.toggle(name, isOn));
+  const choose = (chosen) => {
+    for (const [edge, own] of parts) {
+      mark(edge, "chosen", edge === chosen);
+      own.filter((part) => part.tagName === "BUTTON").forEach((button) => button.setAttribute("aria-pressed", String(edge === chosen)));
+    }
+    panel.replaceChildren(...signalsOf(chosen, told));
+  };
+  const listen = (edge, part) => {
+    parts.get(edge).push(part);
+    part.addEventListener("click", () => { choose(edge); panel.scrollIntoView({ block: "nearest" }); });
+    part.addEventListener("pointerenter", () => mark(edge, "hovered", true));
+    part.addEventListener("pointerleave", () => mark(edge, "hovered", false));
+    return part;
+  };
+  const list = (some) => h("ul", { class: "edges" }, some.map((edge) => h("li", {}, listen(edge, edgeButton(edge)))));
+  const joining = told.edges.filter((edge) => edge.is_joining);
+  const weaker = told.edges.filter((edge) => !edge.is_joining);
+  const view = [
+    graph(told, edges, listen),
+    panel,
+    joining.length ? list(joining) : null,
+    weaker.length ? h("details", {}, h("summary", {}, `${weaker.length} weaker ${weaker.length === 1 ? "pair" : "pairs"} among them`), list(weaker)) : null,
+    told.near_misses.length ? h("details", { open: !joining.length }, h("summary", {}, `${told.near_misses.length} near ${told.near_misses.length === 1 ? "miss" : "misses"} with other creators`), list(told.near_misses)) : null,
+  ];
+  choose(edges[0]);
+  return view.filter(Boolean);
+}
+
+function edgeButton(edge) {
+  return h("button", { type: "button", class: "quiet" },
+    h("span", { class: `dot ${edgeKind(edge)}` }), h("span", { class: "ends", dir: "auto" }, edgeName(edge)),
+    h("span", { class: "number" }, worth(edge)), h("span", { class: "number muted" }, chance(edge.probability)));
+}
+
+const edgeKind = (edge) => (edge.left.creator_id !== edge.right.creator_id ? "near" : edge.is_joining ? "joins" : "weak");
+
+/** Own accounts on an ellipse, those of other creators in a column beside it; clicks on lines choose, keys use the list. */
+function graph(told, edges, listen) {
+  const own = told.accounts.map((account) => [nodeKey(account), account]);
+  const others = new Map(told.near_misses.map((edge) => (edge.left.creator_id === told.creator_id ? edge.right : edge.left)).map((end) => [nodeKey(end), end]));
+  const isNarrow = window.innerWidth < GRAPH.phone;
+  const shown = isNarrow ? [] : [...others].slice(0, GRAPH.near);
+  const isFlat = own.length === 2 && !shown.length;  // else the way to a third account would run through the second
+  const height = Math.max(own.length > 1 && !isFlat ? 200 + 18 * Math.min(own.length, 12) : 130, shown.length * 46 + 40);
+  const [width, middle, wide] = isNarrow ? [GRAPH.narrow, 170, 95] : [GRAPH.wide, ...(shown.length ? [225, 140] : [350, 210])];
+  const place = new Map(own.map(([key], i) => {
+    const angle = (i / own.length) * 2 * Math.PI - Math.PI / 2 + (isFlat ? Math.PI / 2 : 0);
+    return [key, own.length === 1 ? [middle, height / 2] : [middle + wide * Math.cos(angle), height / 2 + (height / 2 - 48) * Math.sin(angle)]];
+  }));
+  shown.forEach(([key], i) => place.set(key, [525, (height / (shown.length + 1)) * (i + 1)]));
+  const drawn = edges.filter((edge) => place.has(nodeKey(edge.left)) && place.has(nodeKey(edge.right)));
+  const said = `${own.length} accounts, ${told.edges.filter((edge) => edge.is_joining).length} pairs that join them, ${told.near_misses.length} near misses; the lists below say the same`;
+  return s("svg", { class: "graph", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said },
+    ...drawn.toReversed().map((edge) => listen(edge, line(edge, place, drawn.length <= GRAPH.numbered))),
+    ...own.map(([key, account]) => node(account, place.get(key), { where: labelPlace(place.get(key)[1], height, own.length), isNarrow })),
+    ...shown.map(([key, end]) => node(end, place.get(key), { where: "beside" })));
+}
+
+function line(edge, place, isNumbered) {
+  const [[x1, y1], [x2, y2]] = [place.get(nodeKey(edge.left)), place.get(nodeKey(edge.right))];
+  const ends = { x1, y1, x2, y2 };
+  const width = edge.judgements.length && !isKnown(edge.log_odds) ? 3 : 1 + Math.min(4, Math.max(0, edge.log_odds) / 6);
+  const text = s("text", { x: (x1 + x2) / 2, y: (y1 + y2) / 2 - 6, class: "bits" }, isKnown(edge.log_odds) ? bits(edge.log_odds) : edge.judgements[0]?.kind ?? "");
+  return s("g", { class: `edge ${edgeKind(edge)}${edge.judgements.length ? " judged" : ""}` },
+    s("title", {}, `${edgeName(edge)}: ${worth(edge)}`),
+    s("line", { ...ends, class: "touch" }), s("line", { ...ends, class: "drawn", "stroke-width": width }),
+    ...(isNumbered ? [text] : []));
+}
+
+/** Where a label stands: offsets of its name, and its anchor; the platform stands below the name. */
+const LABELS = { above: [0, -28, "middle"], below: [0, 24, "middle"], before: [-14, -2, "end"], beside: [14, -2, "start"] };
+const labelPlace = (y, height, accounts) => (accounts === 1 ? "before" : y < height / 2 - 1 ? "above" : "below");
+
+function node(end, [x, y], { where, isNarrow = false }) {
+  const name = cut(nodeName(end), isNarrow ? GRAPH.short : GRAPH.label);
+  const [dx, dy, anchor] = LABELS[where];
+  const label = s("text", { x: x + dx, y: y + dy, "text-anchor": anchor }, name);
+  const below = s("text", { x: x + dx, y: y + dy + 14, "text-anchor": anchor, class: "platform" }, isNarrow ? platformOf(end) : platformName(end));
+  return s("g", { class: `node ${where === "beside" ? "other" : "own"}` }, s("title", {}, `${platformName(end)} ${nodeName(end)}`), s("circle", { cx: x, cy: y, r: 8 }), label, below);
+}
+
+/** The signals of a pair with their bits, which add up to its score. */
+function signalsOf(edge, told) {
+  const most = Math.max(1, ...edge.reasons.map((reason) => Math.abs(reason.log_odds)));
+  const other = [edge.left, edge.right].find((end) => end.creator_id !== told.creator_id);
+  const sum = isKnown(edge.log_odds) ? h("tfoot", {}, h("tr", {},
+    h("th", { scope: "row" }, `Sum; ${told.merge_log_odds.toFixed(1)} are enough to join`), h("td", {}), h("td", { class: "number" }, bits(edge.log_odds)), h("td", { class: "number muted" }, chance(edge.probability)))) : null;
+  return [
+    h("h4", { dir: "auto" }, edgeName(edge)),
+    h("p", {}, edge.why, ...edge.judgements.map((one) => ` (${one.kind}, judgement ${one.number}, ${day(one.at)})`)),
+    edge.reasons.length ? h("table", {}, h("caption", { class: "visually-hidden" }, "Signals and their bits"),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Signal"), h("th", { scope: "col" }, "Where it was seen"), h("th", { scope: "col", class: "number" }, "Bits"), h("th", { "aria-hidden": "true" }))),
+      h("tbody", {}, edge.reasons.map((reason) => signalRow(reason, edge, most))), sum) : null,
+    other?.has_profile ? h("button", { type: "button", class: "quiet", onclick: () => openDetail(other.creator_id) }, "Open the other creator") : null,
+  ].filter(Boolean);
+}
+
+function signalRow(reason, edge, most) {
+  const bar = h("span", { class: `bit ${reason.log_odds < 0 ? "against" : "for"}`, "aria-hidden": "true" });
+  bar.style.width = `${(Math.abs(reason.log_odds) / most) * 50}%`;
+  const values = [...new Set([reason.left?.value, reason.right?.value].filter(Boolean))];
+  return h("tr", {},
+    h("th", { scope: "row" }, reason.words, values.length ? h("span", { class: "values", dir: "auto" }, values.join(" | ")) : null),
+    h("td", {}, seenAt(reason.left, edge.left), seenAt(reason.right, edge.right)),
+    h("td", { class: "number" }, bits(reason.log_odds)),
+    h("td", { class: "bits-bar" }, bar));
+}
+
+function seenAt(place, end) {
+  if (!place?.field) return null;
+  const what = place.field.replaceAll("_", " ").replace(/ (url|code|count)$/, "");
+  const where = place.url?.startsWith("https://") ? h("a", { href: place.url, target: "_blank", rel: "noopener noreferrer" }, what) : what;
+  return h("div", {}, `${platformOf(end)}: `, where, place.seen_at ? [", ", h("span", { class: "date" }, day(place.seen_at))] : null);
 }
 
 /** One curve a profile: what one source knows by id and another by handle is one, of a day's values the largest. */

@@ -173,6 +173,77 @@ def test_a_profile_opens_and_similar_creators_are_found(page):
     expect(page.locator(".card h3 button").get_by_text(name, exact=True)).to_have_count(0)
 
 
+def _open_joined(page):
+    """Open the profile of a creator with several accounts; its evidence as the service tells it."""
+    found = page.evaluate(
+        """async () => {
+          const body = JSON.stringify({filters: {linked_platforms: ["instagram", "tiktok"]}, limit: 50});
+          const headers = {"content-type": "application/json"};
+          const {hits} = await (await fetch("/v1/search", {method: "POST", headers, body})).json();
+          const told = await Promise.all(hits.map(async (hit) => (await fetch(`/v1/creators/${hit.creator_id}/evidence`)).json()));
+          return told.filter((one) => one.edges.length > 1).sort((a, b) => b.near_misses.length - a.near_misses.length)[0];
+        }"""
+    )
+    page.route(
+        "**/v1/creators/*",
+        lambda route: route.continue_(url=f"{route.request.url.rpartition('/')[0]}/{found['creator_id']}"),
+    )
+    page.locator(".card h3 button").first.click()
+    page.wait_for_selector(".evidence .signals h4")
+    return found
+
+
+def _bits(text):
+    return float(text.replace("\u2212", "-").replace("+", ""))
+
+
+def test_a_profile_draws_why_its_accounts_are_one_and_the_bits_add_up(page):
+    found = _open_joined(page)
+    assert page.locator(".graph .own").count() == len(found["accounts"])
+    assert page.locator(".graph .edge").count() >= len(found["edges"])
+    assert page.locator(".edges button").count() == len(found["edges"]) + len(found["near_misses"])
+    assert f"{len(found['accounts'])} accounts" in page.locator(".graph").get_attribute("aria-label")
+    shown = [_bits(text) for text in page.locator(".signals tbody td.number").all_inner_texts()]
+    total = _bits(page.locator(".signals tfoot td.number").first.inner_text())
+    assert sum(shown) == pytest.approx(total, abs=0.05 * (len(shown) + 1))
+    assert total == pytest.approx(found["edges"][0]["log_odds"], abs=0.05)
+
+
+def test_a_pair_is_chosen_by_key_or_by_its_line(page):
+    _open_joined(page)
+    buttons, heading = page.locator(".edges button"), page.locator(".signals h4")
+    second = buttons.nth(1)
+    second.focus()
+    page.keyboard.press("Enter")
+    assert second.get_attribute("aria-pressed") == "true"
+    assert buttons.nth(0).get_attribute("aria-pressed") == "false"
+    assert heading.inner_text() == second.locator(".ends").inner_text()
+    page.locator(".graph .edge").last.dispatch_event("click")  # the strongest is drawn last
+    expect(heading).to_have_text(buttons.nth(0).locator(".ends").inner_text())
+
+
+def test_a_profile_opens_without_its_evidence(page):
+    page.route(
+        "**/evidence",
+        lambda route: route.fulfill(json={"is_available": False, "edges": [], "near_misses": [], "accounts": []}),
+    )
+    page.locator(".card h3 button").first.click()
+    expect(page.locator(".evidence p")).to_contain_text("made without evidence")
+    assert page.locator("dialog .facts").is_visible()
+
+
+def test_the_evidence_fits_a_phone(browser, base):
+    tab = browser.new_page(viewport={"width": 390, "height": 800})
+    tab.goto(base)
+    tab.wait_for_selector(".card")
+    _open_joined(tab)
+    sizes = tab.evaluate(
+        "(({scrollWidth, clientWidth}) => [scrollWidth, clientWidth])(document.getElementById('detail'))"
+    )
+    assert sizes[0] <= sizes[1]
+    tab.close()
+
+
 def test_a_shared_address_restores_the_search(browser, base):
     tab = browser.new_page()
     tab.goto(f"{base}/?query=travel&platform=tiktok&platform=x")

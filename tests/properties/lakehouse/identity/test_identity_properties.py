@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lakehouse.contracts.evidence import Judgement, Kind
 from lakehouse.errors import PermanentError
 from lakehouse.identity.cluster import Graph, cluster, judge
 from lakehouse.identity.engine import Accounts
 from lakehouse.identity.ids import ACCOUNT, MEMBER, assign, mint
-from lakehouse.identity.judgements import Judgement, Kind, Said, check
+from lakehouse.identity.judgements import Said, check
 from lakehouse.identity.model import default_model
 from tests import identity_oracle as oracle
 from tests.identity_accounts import resolve, synthetic_people

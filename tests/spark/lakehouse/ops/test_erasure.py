@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.steps import STEPS
+from lakehouse.contracts.evidence import Kind
 from lakehouse.contracts.layout import BATCHES, DELTA, ERASURES, LANDING, PROGRESS
 from lakehouse.contracts.tables import (
     ACCOUNTS,
@@ -27,7 +28,7 @@ from lakehouse.contracts.tables import (
     TABLES,
 )
 from lakehouse.errors import PermanentError
-from lakehouse.identity.judgements import Kind, Said, read, record
+from lakehouse.identity.judgements import Said, read, record
 from lakehouse.ops import erasure
 from lakehouse.ops.erasure import Erased, erase, request_erasure
 from lakehouse.ops.maintenance import maintain

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.contracts.evidence import Judgement, Kind, groups
 from lakehouse.errors import PermanentError
-from lakehouse.identity.judgements import Judgement, Kind, Said, digest_of, forget, groups, read, record, standing
+from lakehouse.identity.judgements import Said, digest_of, forget, read, record, standing
 from lakehouse.settings import load_settings
 from lakehouse.storage.objects import ObjectStore
 

@@ -8,8 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from lakehouse.identity.explain import WORDS, Link, explain, strongest_path
-from lakehouse.identity.judgements import Judgement, Kind
+from lakehouse.contracts.evidence import FIELDS, WORDS, Judgement, Kind, Link, bits, explain, strongest_path
 from lakehouse.identity.model import default_model
 from lakehouse.identity.signals import CALIBRATION
 
@@ -20,11 +19,16 @@ LINKS = [Link(A, B, 9.0), Link(B, C, 6.0), Link(A, C, -2.0), Link(C, D, 7.0), Li
 
 
 def why(left, right, *stands):
-    return explain(left, right, ONE, LINKS, stands, MODEL)
+    return explain(left, right, ONE, LINKS, stands, MODEL.thresholds.merge)
 
 
 def test_every_reason_of_the_model_has_words():
     assert {f"{signal}:{level}" for signal, level in MODEL.weights} | {"prior", CALIBRATION} == set(WORDS)
+
+
+def test_every_reason_names_the_field_that_was_compared():
+    told = {"prior", "calibration", "link", "link_target"}
+    assert {signal.split(":")[0] for signal in WORDS} - told == set(FIELDS)
 
 
 def test_a_strong_pair_is_one_by_its_own_score():
@@ -55,7 +59,26 @@ def test_people_outrank_scores_in_the_sentence():
     assert why(A, B, link).why == "People decided that they are one creator: judgement 3."
     assert why(A, D, link, apart).why == "People decided that they are not one creator: judgement 7."
     assert why(A, D, link, apart).judgements == (link, apart)
+    assert not why(C, D).judgements
     assert why(C, D, Judgement(9, Kind.FREEZE, (D,))).why == "One of them is closed to others: judgement 9."
+
+
+def test_a_way_goes_over_what_people_decided():
+    stands = [Judgement(3, Kind.LINK, (A, B))]
+    found = explain(A, C, ONE, [Link(B, C, 6.0)], stands, MODEL.thresholds.merge)
+    assert found.why == "They are joined through 1 other account(s); the weakest step scores 6.0 bits."
+    assert [(link.left, link.right, link.judgement) for link in found.path] == [(B, A, 3), (B, C, 0)]
+
+
+def test_without_a_way_only_history_is_left():
+    assert "by their history" in explain(A, C, ONE, [], [], MODEL.thresholds.merge).why
+
+
+@pytest.mark.parametrize(
+    ("log_odds", "said"), [(15.25, "15.3"), (-1.25, "-1.3"), (2.0, "2.0"), (0.0, "0.0"), (2.484375, "2.5")]
+)
+def test_bits_are_rounded_as_a_browser_does(log_odds, said):
+    assert bits(log_odds) == said
 
 
 @pytest.mark.parametrize("seed", range(15))

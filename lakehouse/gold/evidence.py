@@ -1,0 +1,284 @@
+"""Why the accounts of each creator are one, and which others came near: scored pairs and judgements, as they may be shown.
+
+An address or its hash never gets here, and accounts that are shown nowhere have no row. How a pair is scored and who is
+joined is decided in `lakehouse/identity`; how it is told, by whoever reads the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_type
+
+from lakehouse.contracts.evidence import INSIDE_MAX, NEAR_MAX, Account, Judgement, Kind
+from lakehouse.contracts.tables import EDGES, GOLD_ACCOUNTS, GOLD_EVIDENCE, LINKS
+from lakehouse.gold.accounts import KEY
+from lakehouse.identity.delta import ENDS
+from lakehouse.identity.judgements import read, standing
+from lakehouse.identity.model import default_model
+from lakehouse.ops.derive import write
+from lakehouse.ops.steps import Report, StepContext
+from lakehouse.silver.links import ACCOUNT_LINK, EMAIL_LINK, WEBSITE_LINK
+from lakehouse.storage.keys import Keys, frame_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from lakehouse.storage.lake import Lake
+
+SIDES = ("left", "right")
+LEFT, RIGHT = ENDS[:2], ENDS[2:]
+PROFILE = ("creator_id", "handle", "handle_key", "observed_at")
+"""What a row says of each end beside its key."""
+NOT_SHOWN = r"^v\d+:[0-9a-f]+$|[^\s/:@]+@[^\s/@]+\.[A-Za-z]{2,}"
+"""Hashes and addresses: a text with one is left out."""
+_EMAIL, _LINK, _TARGET, _DOMAIN = "email", "link", "link_target", "domain"
+_LINKED = (_EMAIL, _LINK, _TARGET, _DOMAIN)
+"""Signals that stand in `LINKS`, by the first part of their name."""
+_ASKED = ("platform", "platform_account_id", "link_type_code", "target_platform", "target_key")
+_ROW = ("creator_id", *ENDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What rows are made of: edges, both ends of each among the accounts, and the links of these."""
+
+    edges: DataFrame
+    accounts: DataFrame
+    links: DataFrame
+
+
+def build_gold_evidence(ctx: StepContext) -> Report:
+    """Bring `gold_creator__evidence` up to date with edges, accounts, links and judgements."""
+    stands = standing(read(ctx.lake.objects))
+    write(ctx, GOLD_EVIDENCE, lambda keys: evidence(ctx.lake, stands, keys), keys=_touched(ctx))
+    near = ctx.lake.count(GOLD_EVIDENCE, where="other_creator_id IS NOT NULL")
+    rows = ctx.lake.count(GOLD_EVIDENCE)
+    return Report(
+        rows_in=ctx.lake.count(EDGES),
+        rows_out=rows,
+        metadata={"pairs_within_creators": rows - near, "near_misses": near, "judgements": len(stands)},
+    )
+
+
+def evidence(lake: Lake, stands: Sequence[Judgement], keys: Keys | None) -> DataFrame:
+    """Rows of `GOLD_EVIDENCE` of some creators, or with None of all."""
+    found = _sources(lake, _pairs(stands), keys)
+    rows = _by_creator(_with_judgements(_with_ends(found), stands))
+    kept = _strongest(rows if keys is None else keys.rows_of(rows))
+    merge = F.lit(default_model().thresholds.merge).alias("merge_log_odds")
+    return _with_places(kept, found.links).select("*", merge).select(*GOLD_EVIDENCE.columns)
+
+
+# What is read
+
+
+def _touched(ctx: StepContext) -> Keys | None:
+    """Creators whose rows may have changed: those of what changed, and those whose accounts were scored against it."""
+    lake, before = ctx.lake, ctx.before
+    if before is None or lake.is_small(GOLD_EVIDENCE):
+        return None
+    states = {spec: before[spec.name] for spec in (EDGES, GOLD_ACCOUNTS, LINKS)}
+    accounts = lake.changed_keys({spec: states[spec] for spec in (GOLD_ACCOUNTS, LINKS)}, KEY)
+    creators = lake.changed_keys({GOLD_ACCOUNTS: states[GOLD_ACCOUNTS]}, ("creator_id",))
+    edges = lake.changed_keys({EDGES: states[EDGES]}, ENDS)
+    if accounts is None or creators is None or edges is None:
+        return None
+    changed = accounts.with_keys(_ends(edges.frame))
+    met = changed.with_keys(_ends(_edges_at(lake, changed)))
+    return creators.with_keys(lake.read_of(GOLD_ACCOUNTS, met).select("creator_id"))
+
+
+def _sources(lake: Lake, judged: Sequence[tuple[Account, Account]], keys: Keys | None) -> Sources:
+    """Edges of some creators or of all, with pairs that were judged but never scored."""
+    unscored = _unscored(lake, judged)
+    if keys is None:
+        return Sources(lake.read(EDGES).unionByName(unscored), lake.read(GOLD_ACCOUNTS), lake.read(LINKS))
+    own = Keys.of_frame(lake.read_of(GOLD_ACCOUNTS, keys).select(*KEY))
+    edges = _edges_at(lake, own).unionByName(unscored)
+    ends = Keys.of_frame(_ends(edges))
+    return Sources(edges, lake.read_of(GOLD_ACCOUNTS, ends), lake.read_of(LINKS, ends))
+
+
+def _edges_at(lake: Lake, accounts: Keys) -> DataFrame:
+    """Edges with an end among some accounts."""
+    sides = []
+    for columns in (LEFT, RIGHT):
+        frame = accounts.frame.select(*KEY).toDF(*columns)
+        few = accounts.few
+        keys = (
+            Keys.of_frame(frame) if few is None else Keys.of_table(lake.spark, few.select(KEY).rename_columns(columns))
+        )
+        sides.append(lake.read_of(EDGES, keys))
+    return sides[0].unionByName(sides[1]).dropDuplicates(list(ENDS))
+
+
+def _ends(edges: DataFrame) -> DataFrame:
+    """Keys of the accounts at both ends of edges."""
+    return reduce(lambda one, other: one.unionByName(other), [edges.select(*side).toDF(*KEY) for side in (LEFT, RIGHT)])
+
+
+def _pairs(stands: Sequence[Judgement]) -> list[tuple[Account, Account]]:
+    """Pairs that people decided, each once."""
+    return sorted({pair for one in stands for pair in one.pairs()})
+
+
+def _unscored(lake: Lake, judged: Sequence[tuple[Account, Account]]) -> DataFrame:
+    """Judged pairs that have no edge, as edges without a score."""
+    schema = pa.schema([field.with_nullable(True) for field in EDGES.arrow_schema()])
+    rows = [dict(zip(ENDS, (*left, *right), strict=True)) for left, right in judged]
+    table = pa.Table.from_pylist(rows, schema=schema)
+    if rows:
+        keys = Keys.of_table(lake.spark, table.select(list(ENDS)))
+        known = {tuple(row) for row in lake.read_of(EDGES, keys).select(*ENDS).collect()}
+        table = pa.Table.from_pylist([row for row in rows if tuple(row.values()) not in known], schema=schema)
+    return frame_of(lake.spark, table)
+
+
+# What a row says
+
+
+def _with_ends(found: Sources) -> DataFrame:
+    """Edges with what is shown of both ends; without those at accounts that are not shown."""
+    joined = found.edges.drop("blocking_code")
+    for side, columns in zip(SIDES, (LEFT, RIGHT), strict=True):
+        named = [F.col(name).alias(f"{side}_{name}") for name in PROFILE]
+        ends = found.accounts.select(*[F.col(key).alias(name) for key, name in zip(KEY, columns, strict=True)], *named)
+        joined = joined.join(ends, list(columns))
+    return joined
+
+
+def _with_judgements(edges: DataFrame, stands: Sequence[Judgement]) -> DataFrame:
+    """Edges with the judgements that say something of the two: such that name both, and what closes one to others."""
+    said = "array<struct<number:bigint,kind:string,at:timestamp>>"
+    nothing = F.array().cast("array<struct<number:bigint,kind:string,at:timestamp,is_left:boolean,is_right:boolean>>")
+    if not stands:
+        return edges.withColumn("judgements", nothing)
+    names = edges.sparkSession.createDataFrame(
+        _said(stands), f"platform string, platform_account_id string, said {said}"
+    )
+    for side, columns in zip(SIDES, (LEFT, RIGHT), strict=True):
+        edges = edges.join(F.broadcast(names.toDF(*columns, f"{side}_said")), list(columns), "left")
+    left, right = (F.coalesce(f"{side}_said", F.array().cast(said)) for side in SIDES)
+    named = F.transform(
+        F.array_sort(F.array_union(left, right)),
+        lambda one: F.struct(
+            *[one[name].alias(name) for name in ("number", "kind", "at")],
+            F.array_contains(left, one).alias("is_left"),
+            F.array_contains(right, one).alias("is_right"),
+        ),
+    )
+    told = F.filter(named, lambda one: (one["is_left"] & one["is_right"]) | (one["kind"] == Kind.FREEZE.value))
+    return edges.withColumn("judgements", told).drop("left_said", "right_said")
+
+
+def _said(stands: Sequence[Judgement]) -> list[tuple[str, str, list[tuple[int, str, datetime]]]]:
+    """What is said of each account that a judgement names."""
+    said: dict[Account, list[tuple[int, str, datetime]]] = {}
+    for one in stands:
+        for account in one.accounts:
+            said.setdefault(account, []).append((one.number, one.kind.value, datetime.fromisoformat(one.at)))
+    return [(*account, told) for account, told in sorted(said.items())]
+
+
+def _by_creator(edges: DataFrame) -> DataFrame:
+    """A row for the creator of each end, one where both are the same."""
+    left, right = F.col("left_creator_id"), F.col("right_creator_id")
+    rows = edges.withColumn("creator_id", F.explode(F.array_distinct(F.array(left, right))))
+    other = F.when(left == right, None).when(F.col("creator_id") == left, right).otherwise(left)
+    return rows.withColumn("other_creator_id", other)
+
+
+def _strongest(rows: DataFrame) -> DataFrame:
+    """Of each creator so many pairs among its own accounts, and with others."""
+    is_inside = F.col("other_creator_id").isNull()
+    order = (F.size("judgements").desc(), F.col("log_odds").desc_nulls_last(), *ENDS)
+    place = F.row_number().over(Window.partitionBy("creator_id", is_inside).orderBy(*order))
+    most = F.when(is_inside, INSIDE_MAX).otherwise(NEAR_MAX)
+    return rows.withColumn("_place", place).where(F.col("_place") <= most).drop("_place")
+
+
+# Where a value stood
+
+
+def _with_places(rows: DataFrame, links: DataFrame) -> DataFrame:
+    """Rows with `signals`: their reasons without secrets, with the links that they stand on."""
+    found = _asked(rows).join(_told(links), [*_ASKED[:3], _ASKED[4]])
+    met = found.where(F.col("target_platform").eqNullSafe(F.col("told_platform")))
+    place = F.struct("signal", "is_left", "field", "url", "first_seen_at", "last_seen_at")
+    places = met.groupBy(*_ROW).agg(F.collect_list(place).alias("places"))
+    joined = rows.join(places, list(_ROW), "left")
+    signals = F.transform(
+        "reasons",
+        lambda reason: F.struct(
+            reason["signal"].alias("signal"),
+            reason["log_odds"].alias("log_odds"),
+            *[_place(reason, side).alias(side) for side in SIDES],
+        ),
+    )
+    kind = from_arrow_type(GOLD_EVIDENCE.arrow_schema().field("signals").type)
+    return joined.withColumn("signals", F.coalesce(signals, F.array().cast(kind)))
+
+
+def _told(links: DataFrame) -> DataFrame:
+    named = {"target_platform": "told_platform", "evidence_code": "field", "target_url": "url"}
+    columns = (*KEY, "link_type_code", "target_key", *named, "first_seen_at", "last_seen_at")
+    return links.select(*[F.col(name).alias(named.get(name, name)) for name in columns])
+
+
+def _asked(rows: DataFrame) -> DataFrame:
+    """One row per signal that may stand in `LINKS`, side and spelling of what it would say there."""
+    sides = F.array(
+        *[
+            F.struct(
+                F.lit(side == "left").alias("is_left"),
+                *[F.col(name).alias(key) for name, key in zip(own, KEY, strict=True)],
+                F.col(other[0]).alias("other_platform"),
+                F.array(F.col(other[1]), F.col(f"{beyond}_handle_key")).alias("other_keys"),
+            )
+            for side, own, other, beyond in (("left", LEFT, RIGHT, "right"), ("right", RIGHT, LEFT, "left"))
+        ]
+    )
+    asked = rows.select(*_ROW, sides.alias("sides"), F.explode("reasons").alias("reason"))
+    asked = asked.withColumn("kind", F.substring_index("reason.signal", ":", 1)).where(F.col("kind").isin(*_LINKED))
+    asked = asked.select(*_ROW, "kind", "reason.signal", F.col("reason.left_value").alias("value"), F.inline("sides"))
+    kind, value = F.col("kind"), F.col("value")
+    code = F.when(kind == _EMAIL, EMAIL_LINK).when(kind == _DOMAIN, WEBSITE_LINK).otherwise(ACCOUNT_LINK)
+    platform = F.when(kind == _LINK, F.col("other_platform")).when(kind == _TARGET, F.substring_index(value, ":", 1))
+    target = F.when(kind == _TARGET, F.expr("substring(value, position(':', value) + 1)")).otherwise(value)
+    spelled = F.when(kind == _LINK, F.col("other_keys")).otherwise(F.array(target))
+    return asked.select(
+        *_ROW,
+        "signal",
+        "is_left",
+        *KEY,
+        code.alias("link_type_code"),
+        platform.alias("target_platform"),
+        F.explode(F.array_distinct(F.array_compact(spelled))).alias("target_key"),
+    )
+
+
+def _place(reason: Column, side: str) -> Column:
+    """What one side showed, and where it stood."""
+    places = F.coalesce("places", F.array())
+    here = F.filter(places, lambda one: (one["signal"] == reason["signal"]) & (one["is_left"] == F.lit(side == "left")))
+    place = F.array_min(here)
+    value = F.when(F.substring_index(reason["signal"], ":", 1) != _EMAIL, _shown(reason[f"{side}_value"]))
+    return F.struct(
+        value.alias("value"),
+        place["field"].alias("field"),
+        _shown(place["url"]).alias("url"),
+        place["first_seen_at"].alias("first_seen_at"),
+        place["last_seen_at"].alias("last_seen_at"),
+    )
+
+
+def _shown(text: Column) -> Column:
+    return F.when(~text.rlike(NOT_SHOWN), text)
