@@ -208,7 +208,7 @@ class EvidenceReader:
                 is_left_own = own.get(left) == creator
                 owners.setdefault(left, creator if is_left_own else other)
                 owners.setdefault(right, other if is_left_own else creator)
-        return Told(owners, rows, frozenset(self._catalog.gids_of(sorted(set(owners.values())))))
+        return Told(owners, rows, frozenset(self._snapshot.documents.gids_of(sorted(set(owners.values())))))
 
     def _accounts(self, creators: Sequence[str]) -> list[dict[str, Any]]:
         order = "followers_count DESC NULLS LAST, platform, platform_account_id"
