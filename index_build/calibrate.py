@@ -8,10 +8,12 @@ other queries is `validate.py`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from index_build.manifest import SCORE_ALL, Band, Calibration, RecallPoint
-from index_build.probe import FLAT_K_FACTOR, RowFilter, ShardIndex, best_order
+import numpy as np
+
+from index_build.manifest import SCORE_ALL, Band, Calibration, Effort, RecallPoint
+from index_build.probe import FLAT_K_FACTOR, LOOKED_AT_MATCHES, RowFilter, ShardIndex, best_order
 from index_build.queries import Cell, ExactRows, Truth, hits_count, make_cells, possible_count
 from index_build.refine import FloatArray, IdArray
 from index_build.spec import IndexSpec
@@ -36,6 +38,9 @@ MAX_K_FACTOR = 1024
 SAFETY_MARGIN = 0.015
 """Asked above the target while fitting: two standard errors of recall over some 500 answers near 0.95."""
 
+FEW_QUERIES = 12
+"""Queries of a filter below which its recall alone is noise: a single answer missed by one of eight is .0125."""
+
 SCAN_COST = 1 / 32
 """Cost of scanning one 4-bit code, in refined rows (one core, 384 dimensions: about 0.01 against 0.3 microseconds)."""
 
@@ -56,27 +61,45 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """A cell with its exact answers and its filter in one shard."""
+    """The near or the far queries of a cell with their exact answers, and its filter in one shard."""
 
     cell: Cell
-    truth: Truth
+    scores: FloatArray
+    matches: int
     rows: RowFilter | None
+    is_far: bool
 
     @classmethod
-    def prepare(cls, cell: Cell, truth: Truth, shard: ShardIndex) -> _Probe:
-        return cls(cell, truth, None if truth.words is None else shard.filter(truth.words))
+    def prepare(cls, cell: Cell, truth: Truth, shard: ShardIndex) -> list[_Probe]:
+        rows = None if truth.words is None else shard.filter(truth.words)
+        are_far = np.array([rows is not None and _is_far(query, rows, shard) for query in cell.queries])
+        return [
+            cls(replace(cell, queries=cell.queries[chosen]), truth.scores[chosen], truth.matches, rows, is_far)
+            for is_far, chosen in ((False, ~are_far), (True, are_far))
+            if chosen.any()
+        ]
+
+
+def _is_far(query: FloatArray, rows: RowFilter, shard: ShardIndex) -> bool:
+    lists, _, _ = shard.require_coarse().nearest(query, rows.list_counts, LOOKED_AT_MATCHES)
+    return shard.are_far(lists, rows)
 
 
 def calibrate(shard: ShardIndex, exact: ExactRows, sample: FloatArray, *, spec: IndexSpec) -> Fitted:
     """Fit constants on one shard, the largest; `sample` (n, d) are rows to make queries from."""
     if shard.coarse is None:
-        band = Band(max_selectivity=1.0, matches_target=1, k_factor=FLAT_K_FACTOR, recall=1.0)
-        return Fitted(Calibration(exact_max_matches=shard.rows // FLAT_EXACT_SHARE, bands=(band,)))
+        calibration = Calibration(exact_max_matches=shard.rows // FLAT_EXACT_SHARE, bands=(Band.of(1, FLAT_K_FACTOR),))
+        return Fitted(calibration)
     curve: list[RecallPoint] = []
     bands: list[Band] = []
     cells = make_cells(sample, (*BAND_EDGES[:-1], *BAND_MIDDLES), count=spec.queries_per_cell, seed=spec.seed)
     truths = exact.truths(cells, k=spec.recall_k)
-    probes = [_Probe.prepare(cell, truth, shard) for cell, truth in zip(cells, truths, strict=True) if truth.matches]
+    probes = [
+        part
+        for cell, truth in zip(cells, truths, strict=True)
+        if truth.matches
+        for part in _Probe.prepare(cell, truth, shard)
+    ]
     for edge, middle in zip(BAND_EDGES, BAND_MIDDLES, strict=True):
         chosen = [probe for probe in probes if probe.cell.selectivity in (edge, middle)]
         measured = _measure_band(chosen, shard, exact, spec=spec)
@@ -111,7 +134,7 @@ def _measure_band(probes: list[_Probe], shard: ShardIndex, exact: ExactRows, *, 
         step = [_measure(probe, shard, exact, matches_target=matches_target, k=spec.recall_k) for probe in probes]
         points.extend(point for group in step for point in group)
         is_reached = min(max(point.recall for point in group) for group in step) >= _goal(spec)
-        is_last = matches_target >= min(LAST_TARGET, max(probe.truth.matches for probe in probes))
+        is_last = matches_target >= min(LAST_TARGET, max(probe.matches for probe in probes))
         steps_left = 0 if is_last else steps_left - int(is_reached)
         matches_target *= 2
     return points
@@ -124,18 +147,19 @@ def _measure(probe: _Probe, shard: ShardIndex, exact: ExactRows, *, matches_targ
     hits = dict.fromkeys([*factors, *([SCORE_ALL] if can_score_all else [])], 0)
     counts = shard.list_sizes if probe.rows is None else probe.rows.list_counts
     codes = 0
-    for query, scores in zip(probe.cell.queries, probe.truth.scores, strict=True):
+    for query, scores in zip(probe.cell.queries, probe.scores, strict=True):
         lists, _, _ = shard.require_coarse().nearest(query, counts, max(matches_target, factors[-1] * k))
         codes += int(shard.list_sizes[lists].sum())
-        scanned = shard.scan_lists(query, lists, k=min(factors[-1] * k, probe.truth.matches), rows=probe.rows)
+        scanned = shard.scan_lists(query, lists, k=min(factors[-1] * k, probe.matches), rows=probe.rows)
         for factor, row_ids in _candidates(probe, scanned, lists, factors, can_score_all=can_score_all, k=k):
             stored = shard.refine.similarities(query, row_ids)
             best = row_ids[best_order(stored, row_ids, k=k)]
             hits[factor] += hits_count(exact.similarities(query[None, :], best)[:, 0], scores)
-    possible = possible_count(probe.truth.scores)
+    possible = possible_count(probe.scores)
     count = len(probe.cell.queries)
     return [
         RecallPoint(
+            is_far=probe.is_far,
             filter_kind=probe.cell.kind,
             plan="probe",
             selectivity=probe.cell.selectivity,
@@ -160,20 +184,35 @@ def _candidates(
 
 
 def _choose(edge: float, points: list[RecallPoint], *, spec: IndexSpec) -> Band:
-    """Cheapest constants whose worst filter reaches the goal; the best recall where none does."""
+    """Constants of a band for near and far queries; where there were none of a kind, those of the other."""
+    near, far = ([point for point in points if point.is_far is is_far] for is_far in (False, True))
+    return Band(max_selectivity=edge, near=_cheapest(near or far, spec=spec), far=_cheapest(far or near, spec=spec))
+
+
+def _cheapest(points: list[RecallPoint], *, spec: IndexSpec) -> Effort:
+    """Cheapest constants whose worst filter reaches the goal; the best recall where none does.
+
+    Filters with few of these queries say little of each alone and count together.
+    """
     groups: dict[tuple[int, int], list[RecallPoint]] = {}
     for point in points:
         groups.setdefault((point.matches_target, point.k_factor), []).append(point)
     goal = _goal(spec)
 
     def rank(key: tuple[int, int]) -> tuple[float, float, tuple[int, int]]:
-        recall = min(point.recall for point in groups[key])
         cost = max(point_cost(point, k=spec.recall_k) for point in groups[key])
-        return (max(0.0, goal - recall), cost, key)
+        return (max(0.0, goal - _worst(groups[key])), cost, key)
 
     best = min(groups, key=rank)
-    recall = min(point.recall for point in groups[best])
-    return Band(max_selectivity=edge, matches_target=best[0], k_factor=best[1], recall=recall)
+    return Effort(matches_target=best[0], k_factor=best[1], recall=_worst(groups[best]))
+
+
+def _worst(points: list[RecallPoint]) -> float:
+    """Recall of the worst filter."""
+    few = [point for point in points if point.queries_count < FEW_QUERIES]
+    rest = [point.recall for point in points if point.queries_count >= FEW_QUERIES]
+    together = sum(point.recall * point.queries_count for point in few)
+    return min([*rest, *([together / sum(point.queries_count for point in few)] if few else [])])
 
 
 def _exact_threshold(bands: list[Band], curve: list[RecallPoint], rows: int, *, spec: IndexSpec) -> int:
@@ -183,13 +222,15 @@ def _exact_threshold(bands: list[Band], curve: list[RecallPoint], rows: int, *, 
     """
     threshold, lower = 0, 0.0
     for band in bands:
-        chosen = (band.matches_target, band.k_factor)
+        inside = [point for point in curve if lower < point.selectivity <= band.max_selectivity]
         costs = [
             point_cost(point, k=spec.recall_k)
-            for point in curve
-            if (point.matches_target, point.k_factor) == chosen and lower < point.selectivity <= band.max_selectivity
+            for point in inside
+            for effort in ((band.far if point.is_far else band.near),)
+            if (point.matches_target, point.k_factor) == (effort.matches_target, effort.k_factor)
         ]
-        budget = max(costs) if band.recall >= spec.recall_target else float(EXACT_MAX_MATCHES)
+        is_reached = min(band.near.recall, band.far.recall) >= spec.recall_target
+        budget = max(costs) if costs and is_reached else float(EXACT_MAX_MATCHES)
         affordable = min(budget, band.max_selectivity * rows)
         threshold = int(affordable) if affordable > lower * rows else threshold
         lower = band.max_selectivity
@@ -197,9 +238,12 @@ def _exact_threshold(bands: list[Band], curve: list[RecallPoint], rows: int, *, 
 
 
 def _raise(band: Band) -> Band:
-    return band.model_copy(
-        update={"matches_target": band.matches_target * 2, "k_factor": min(band.k_factor * 2, MAX_K_FACTOR)}
-    )
+    return band.model_copy(update={"near": _doubled(band.near), "far": _doubled(band.far)})
+
+
+def _doubled(effort: Effort) -> Effort:
+    k_factor = min(effort.k_factor * 2, MAX_K_FACTOR)
+    return effort.model_copy(update={"matches_target": effort.matches_target * 2, "k_factor": k_factor})
 
 
 def _goal(spec: IndexSpec) -> float:

@@ -121,8 +121,12 @@ class SourceTable(_Model):
 
 
 class RecallPoint(_Model):
-    """One measured cell: `filter_kind` none, independent or directional; means are per query and shard."""
+    """One measured cell: `filter_kind` none, independent or directional; means are per query and shard.
 
+    On the curve `is_far` tells which of the cell's queries these are; a point of the report has all of them.
+    """
+
+    is_far: bool | None = None
     filter_kind: Literal["none", "independent", "directional"]
     plan: Literal["exact", "probe"]
     selectivity: Ratio
@@ -145,13 +149,26 @@ class RecallReport(_Model):
     curve: tuple[RecallPoint, ...] = Field(default=(), description="what the constants were chosen from")
 
 
+class Effort(_Model):
+    """How far a shard is probed, and the recall that this gave when it was chosen."""
+
+    matches_target: Annotated[int, Field(ge=1, description="T: probe lists until they hold this many matching rows")]
+    k_factor: Annotated[int, Field(ge=0, description="refine k * k_factor candidates; 0 all matches of the lists")]
+    recall: Ratio
+
+
 class Band(_Model):
     """Planner constants for selectivities in (previous band's maximum, `max_selectivity`]; bands ascend, last is 1.0."""
 
     max_selectivity: Ratio
-    matches_target: Annotated[int, Field(ge=1, description="T: probe lists until they hold this many matching rows")]
-    k_factor: Annotated[int, Field(ge=0, description="refine k * k_factor candidates; 0 all matches of the lists")]
-    recall: Ratio
+    near: Annotated[Effort, Field(description="for queries around which about as many rows match as anywhere, or more")]
+    far: Annotated[Effort, Field(description="for queries around which fewer match: their best rows are in many lists")]
+
+    @classmethod
+    def of(cls, matches_target: int, k_factor: int) -> Band:
+        """The same effort for every query and filter."""
+        effort = Effort(matches_target=matches_target, k_factor=k_factor, recall=1.0)
+        return cls(max_selectivity=1.0, near=effort, far=effort)
 
 
 class Calibration(_Model):

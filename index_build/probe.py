@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from index_build.bitmaps import WordArray, count_ranges, unpack_ids
 from index_build.coarse import Coarse
-from index_build.manifest import SCORE_ALL, IndexShape, Manifest, ShardEntry
+from index_build.manifest import SCORE_ALL, Band, Effort, IndexShape, Manifest, ShardEntry
 from index_build.refine import FloatArray, IdArray, RefineRows
 from lakehouse.errors import IntegrityError
 
@@ -26,18 +26,23 @@ CALIBRATED_K = 10
 DEEP_K_FACTOR = 4
 """Results up to which `k_factor` holds, as it was calibrated; the candidates for each of many more."""
 
+LOOKED_AT_MATCHES = 512
+FAR_RATIO = 0.5
+"""Matching rows by whose density around a query it is told near from far, and the share of the average density that is far."""
+
 FLAT_K_FACTOR = 2
 """Flat candidates per result: float32 order and float16 order differ only in near-ties."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a search did: lists ranked, lists without a match, lists scanned, codes in them."""
+    """What a search did: lists ranked, lists without a match, lists probed, codes scanned, whether the matches are far."""
 
     lists_considered: int = 0
     lists_dropped: int = 0
     lists_probed: int = 0
     codes_scanned: int = 0
+    is_far: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,33 +136,52 @@ class ShardIndex:
         """Best `k` of `row_ids` by stored similarity to `query` (d,), every one scored."""
         return self._refined(query, row_ids, k=k, work=Work())
 
-    def probe(
-        self, query: FloatArray, *, k: int, matches_target: int, k_factor: int, rows: RowFilter | None = None
-    ) -> Candidates:
+    def probe(self, query: FloatArray, *, k: int, band: Band, rows: RowFilter | None = None) -> Candidates:
         """Best `k` rows among `rows` (all rows when None) by count-aware probing.
 
-        Returns min(k, matching rows) candidates, always.
+        The probed lists hold at least `matches_target` matching rows, or all of them. Their codes are scanned for
+        candidates (`refined_count`), or every matching row is scored, which costs less where few match (`SCORE_ALL`).
+
+        Returns:
+            min(k, matching rows) candidates, always.
 
         Args:
             query: unit vector (d,).
             k: results wanted.
-            matches_target: T; the probed lists hold at least that many matching rows, or all of them.
-            k_factor: candidates refined per result, see `refined_count`; `SCORE_ALL` scores every matching row of the lists
-                instead of scanning their codes, which costs less where few rows match.
+            band: how far to probe, for queries near to the matching rows and for others.
             rows: allowed rows.
         """
-        wanted = refined_count(k, k_factor)
-        counts = self.list_sizes if rows is None else rows.list_counts
         if self.coarse is None:
             return self._scan(query, k=k, rows=rows)
-        lists, _, considered = self.coarse.nearest(query, counts, max(matches_target, wanted))
+        counts = self.list_sizes if rows is None else rows.list_counts
+        lists, considered = self._lists(query, counts, band.near, k=k)
+        is_far = rows is not None and self.are_far(lists, rows)
+        if is_far and band.far != band.near:
+            lists, considered = self._lists(query, counts, band.far, k=k)
+        effort = band.far if is_far else band.near
         dropped = int((counts == 0).sum())
-        if k_factor == SCORE_ALL and rows is not None:
-            work = Work(considered, dropped, lists_probed=len(lists))
+        if effort.k_factor == SCORE_ALL and rows is not None:
+            work = Work(considered, dropped, len(lists), is_far=is_far)
             return self._refined(query, rows.rows_in(lists), k=k, work=work)
-        row_ids = self.scan_lists(query, lists, k=min(wanted, int(counts[lists].sum())), rows=rows)
-        work = Work(considered, dropped, lists_probed=len(lists), codes_scanned=int(self.list_sizes[lists].sum()))
+        wanted = min(refined_count(k, effort.k_factor), int(counts[lists].sum()))
+        row_ids = self.scan_lists(query, lists, k=wanted, rows=rows)
+        work = Work(considered, dropped, len(lists), int(self.list_sizes[lists].sum()), is_far)
         return self._refined(query, row_ids, k=k, work=work)
+
+    def are_far(self, lists: IdArray, rows: RowFilter) -> bool:
+        """Whether a query's nearest lists hold far fewer matching rows than lists do on average.
+
+        Then the best rows are hardly nearer to it than many others, and more lists must be read to find them.
+        """
+        found = np.cumsum(rows.list_counts[lists])
+        looked = int(np.searchsorted(found, LOOKED_AT_MATCHES)) + 1
+        held, read = int(found[:looked][-1]) if len(found) else 0, int(self.list_sizes[lists[:looked]].sum())
+        return held * self.rows < FAR_RATIO * rows.total * read
+
+    def _lists(self, query: FloatArray, counts: IdArray, effort: Effort, *, k: int) -> tuple[IdArray, int]:
+        wanted = max(effort.matches_target, refined_count(k, effort.k_factor))
+        lists, _, considered = self.require_coarse().nearest(query, counts, wanted)
+        return lists, considered
 
     def scan_lists(self, query: FloatArray, lists: IdArray, *, k: int, rows: RowFilter | None) -> IdArray:
         """Row ids of the best `k` codes in `lists`, best code first. FAISS' Python form takes no lists beside a selector."""

@@ -58,9 +58,7 @@ class _Part:
         if self.row_ids is not None:
             return self.shard.index.exact(query, self.row_ids, k=k)
         band = calibration.band(self.truth.matches / self.shard.index.rows)
-        return self.shard.index.probe(
-            query, k=k, matches_target=band.matches_target, k_factor=band.k_factor, rows=self.rows
-        )
+        return self.shard.index.probe(query, k=k, band=band, rows=self.rows)
 
 
 def validate(shards: Sequence[OpenShard], sample: FloatArray, fitted: Fitted, *, spec: IndexSpec) -> Evidence:
@@ -115,8 +113,8 @@ def _measure(
         filter_kind=cell.kind,
         plan="exact" if is_exact else "probe",
         selectivity=cell.selectivity,
-        matches_target=0 if is_exact else band.matches_target,
-        k_factor=0 if is_exact else band.k_factor,
+        matches_target=0 if is_exact else band.near.matches_target,
+        k_factor=0 if is_exact else band.near.k_factor,
         recall=hits / possible_count(truth),
         queries_count=len(cell.queries),
         codes_scanned_mean=codes / len(cell.queries) / len(parts),

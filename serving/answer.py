@@ -186,6 +186,7 @@ def _shards(found: Found) -> list[dict[str, Any]]:
             "lists_dropped": result.work.lists_dropped,
             "lists_probed": result.work.lists_probed,
             "codes_scanned": result.work.codes_scanned,
+            "is_far": result.work.is_far,
             "candidates": len(result.gids),
         }
         for result in results
@@ -196,9 +197,8 @@ def _calibration(snapshot: Snapshot, found: Found) -> dict[str, Any]:
     manifest = snapshot.manifest
     band = manifest.calibration.band(found.matches.total / snapshot.catalog.rows)
     return {
-        "recall": band.recall,
+        "near": band.near.model_dump(),
+        "far": band.far.model_dump(),
         "recall_minimum": manifest.recall.minimum,
-        "matches_target": band.matches_target,
-        "k_factor": band.k_factor,
         "exact_max_matches": manifest.calibration.exact_max_matches,
     }

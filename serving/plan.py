@@ -5,8 +5,8 @@ Shard branches (count-aware: the number of matches decides, `search_engine.md` s
 * `empty`         no row of the shard matches
 * `gather`        few matches: score exactly those
 * `scan`          flat index, every row is compared, a bitmap keeps the matching ones
-* `probe`         inverted lists until they hold enough matches, with the filter's bitmap
-* `probe_exact`   the same lists, every matching row of them scored: less work than their codes where few match
+* `probe`         inverted lists until they hold enough matches: their codes with the filter's bitmap, or where few
+                  match their matching rows themselves
 * `probe_all`     inverted lists, no filter, so no bitmap
 
 Request plans: `empty`; `sort_only` (nothing to compare with: columns alone decide); `exhaustive` (every match gets its
@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from index_build.manifest import SCORE_ALL, Calibration
+from index_build.manifest import Calibration
 
-Branch = Literal["empty", "gather", "scan", "probe", "probe_exact", "probe_all"]
+Branch = Literal["empty", "gather", "scan", "probe", "probe_all"]
 PlanName = Literal["empty", "sort_only", "exhaustive", "streams"]
 Stop = Literal["exhausted", "proven", "settled", "budget"]
 """Why no more rows were looked at: none are left; none can win; more did not change the page; enough was read."""
@@ -33,9 +33,7 @@ def branch_of(*, matches: int, rows: int, is_flat: bool, calibration: Calibratio
         return "gather"
     if is_flat:
         return "scan"
-    if matches == rows:
-        return "probe_all"
-    return "probe_exact" if calibration.band(matches / rows).k_factor == SCORE_ALL else "probe"
+    return "probe_all" if matches == rows else "probe"
 
 
 def plan_of(*, matches: int, largest_shard_matches: int, has_vector: bool, exact_limit: int) -> PlanName:

@@ -153,7 +153,7 @@ class ShardSet:
                 row_ids = np.arange(shard.rows) if rows is None else rows.row_ids()
                 found = shard.exact(query, row_ids, k=k)
             case _:
-                found = shard.probe(query, k=k, matches_target=band.matches_target, k_factor=band.k_factor, rows=rows)
+                found = shard.probe(query, k=k, band=band, rows=rows)
         return ShardResult(
             number,
             branch,

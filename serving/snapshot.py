@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 
 from index_build.bitmaps import unpack_mask
-from index_build.manifest import MANIFEST_NAME, Manifest
+from index_build.manifest import MANIFEST_NAME, Band, Manifest
 from index_build.publish import read_current, read_stored_manifest
 from index_build.verify import read_manifest
 from lakehouse.contracts.layout import snapshot_key
@@ -38,7 +38,7 @@ from serving.tables import CATALOG, COLUMNS, DOCUMENTS, WORDS, prepared
 CANARY_ROWS = 3
 """Rows of a shard that must find themselves before it serves."""
 
-CANARY_MATCHES, CANARY_CANDIDATES = 2_048, 256
+CANARY_BAND = Band.of(2_048, 256)
 """Rows in the lists that are looked into, and those compared exactly: enough in any crowd of near-equal rows."""
 
 CANARY_SIMILARITY = 0.98
@@ -268,6 +268,6 @@ def _require_canaries(shards: ShardSet, manifest: Manifest) -> None:
         for row_id in np.unique(np.linspace(0, shard.rows - 1, CANARY_ROWS).astype(np.int64)):
             query = shards.vectors(np.array([first + row_id]))[0]
             query = query / np.linalg.norm(query)
-            found = shard.probe(query, k=1, matches_target=CANARY_MATCHES, k_factor=CANARY_CANDIDATES)
+            found = shard.probe(query, k=1, band=CANARY_BAND)
             if not len(found.similarities) or found.similarities[0] < CANARY_SIMILARITY:
                 raise IntegrityError(f"Snapshot {manifest.snapshot_id} does not find its own rows.")

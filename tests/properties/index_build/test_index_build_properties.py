@@ -23,7 +23,7 @@ from index_build.bitmaps import (
 )
 from index_build.coarse import Coarse, train_coarse
 from index_build.export import Batch
-from index_build.manifest import IndexShape, safe_path, shard_of
+from index_build.manifest import Band, IndexShape, safe_path, shard_of
 from index_build.probe import ShardIndex, best_order
 from index_build.queries import hits_count, top_scores
 from index_build.refine import RefineRows, decode_rows, encode_rows, fit_scale
@@ -151,7 +151,7 @@ def test_a_flat_shard_answers_as_brute_force_does(seed, rows, share):
     )
     mask = rng.random(rows) < share
     query = vectors[0]
-    found = shard.probe(query, k=5, matches_target=1, k_factor=1, rows=shard.filter(pack_mask(mask)))
+    found = shard.probe(query, k=5, band=Band.of(1, 1), rows=shard.filter(pack_mask(mask)))
     exact = shard.exact(query, np.flatnonzero(mask), k=5)
     assert mask[found.row_ids].all()
     assert len(found.row_ids) == min(5, int(mask.sum()))

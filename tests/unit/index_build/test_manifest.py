@@ -72,7 +72,7 @@ def test_escaping_file_paths_are_refused(flat):
 
 
 def test_bands_cover_every_selectivity():
-    low, high = (Band(max_selectivity=edge, matches_target=1, k_factor=1, recall=1.0) for edge in (0.1, 1.0))
+    low, high = (Band.of(1, 1).model_copy(update={"max_selectivity": edge}) for edge in (0.1, 1.0))
     calibration = Calibration(exact_max_matches=5, bands=(low, high))
     assert [calibration.band(share) for share in (0.0, 0.1, 0.1001, 1.0)] == [low, low, high, high]
     for bands in ((low,), (high, low), (high, high)):

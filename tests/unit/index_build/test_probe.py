@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from index_build.bitmaps import count_ranges, pack_mask, unpack_ids
-from index_build.manifest import SCORE_ALL
+from index_build.manifest import SCORE_ALL, Band
 from index_build.probe import ShardIndex, best_order, open_coarse
 
 
@@ -54,7 +54,7 @@ def test_selector_holds_and_results_are_complete(built, share):
         mask = rng.random(shard.rows) < share
         rows = shard.filter(pack_mask(mask))
         for query in built.vectors[:20]:
-            found = shard.probe(query, k=10, matches_target=200, k_factor=4, rows=rows)
+            found = shard.probe(query, k=10, band=Band.of(200, 4), rows=rows)
             assert mask[found.row_ids].all()
             assert len(set(found.row_ids.tolist())) == len(found.row_ids) == min(10, int(mask.sum()))
             assert (np.diff(found.similarities) <= 0).all()
@@ -75,7 +75,7 @@ def test_recall_of_the_calibrated_probe_against_brute_force(built, share):
             query = (query / np.linalg.norm(query)).astype(np.float32)
             allowed = np.flatnonzero(mask)
             truth = set(allowed[np.argsort(-(vectors[allowed] @ query))[:10]].tolist())
-            found = shard.probe(query, k=10, matches_target=band.matches_target, k_factor=band.k_factor, rows=rows)
+            found = shard.probe(query, k=10, band=band, rows=rows)
             hits += len(truth & set(found.row_ids.tolist()))
             wanted += len(truth)
     assert hits / wanted >= 0.9
@@ -94,8 +94,8 @@ def test_exact_plan_scores_every_row(built):
 
 def test_probing_stops_at_the_matches_target(ivf):
     shard = open_shards(ivf)[0]
-    few = shard.probe(ivf.vectors[0], k=1, matches_target=1, k_factor=1)
-    many = shard.probe(ivf.vectors[0], k=1, matches_target=shard.rows, k_factor=1)
+    few = shard.probe(ivf.vectors[0], k=1, band=Band.of(1, 1))
+    many = shard.probe(ivf.vectors[0], k=1, band=Band.of(shard.rows, 1))
     assert few.work.lists_probed == 1
     assert few.work.codes_scanned < many.work.codes_scanned == shard.rows
     assert many.row_ids[0] == few.row_ids[0]
@@ -108,7 +108,7 @@ def test_scoring_all_matches_of_all_lists_is_exact(ivf):
     lists = np.array([3, 0, 7], np.int64)
     expected = [row for number in lists for row in range(*shard.lists[number : number + 2]) if mask[row]]
     assert rows.rows_in(lists).tolist() == expected
-    found = shard.probe(ivf.vectors[0], k=10, matches_target=shard.rows, k_factor=SCORE_ALL, rows=rows)
+    found = shard.probe(ivf.vectors[0], k=10, band=Band.of(shard.rows, SCORE_ALL), rows=rows)
     exact = shard.exact(ivf.vectors[0], np.flatnonzero(mask), k=10)
     assert found.row_ids.tolist() == exact.row_ids.tolist()
     assert (found.work.codes_scanned, found.refined_count) == (0, int(mask.sum()))
@@ -118,6 +118,6 @@ def test_lists_without_matches_are_dropped(ivf):
     shard = open_shards(ivf)[0]
     mask = np.zeros(shard.rows, bool)
     mask[-3:] = True
-    found = shard.probe(ivf.vectors[0], k=10, matches_target=500, k_factor=4, rows=shard.filter(pack_mask(mask)))
+    found = shard.probe(ivf.vectors[0], k=10, band=Band.of(500, 4), rows=shard.filter(pack_mask(mask)))
     assert sorted(found.row_ids.tolist()) == list(range(shard.rows - 3, shard.rows))
     assert found.work.lists_dropped + found.work.lists_probed == ivf.manifest.shape.lists_count
