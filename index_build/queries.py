@@ -69,13 +69,14 @@ class Truth:
 
 
 def make_queries(
-    sample: FloatArray, count: int, *, rng: np.random.Generator, base: FloatArray | None = None
+    sample: FloatArray, count: int, *, rng: np.random.Generator, around: FloatArray | None = None
 ) -> FloatArray:
-    """`count` unit queries (count, d) from rows of `sample`; around `base` (d,) instead of random rows when given."""
-    picks = rng.integers(0, len(sample), size=(3, count))
+    """`count` unit queries (count, d) from rows of `sample`, near random ones of them, or of `around` (m, d) when given."""
+    starts = sample if around is None else around
+    picks = rng.integers(0, len(sample), size=(2, count))
     spread = rng.choice(np.asarray(SPREADS, dtype=np.float32), size=(count, 1))
-    start = sample[picks[0]] if base is None else np.broadcast_to(base, (count, sample.shape[1]))
-    moved = start + spread * (sample[picks[1]] - sample[picks[2]])
+    start = starts[rng.integers(0, len(starts), size=count)]
+    moved = start + spread * (sample[picks[0]] - sample[picks[1]])
     norms = np.linalg.norm(moved, axis=1, keepdims=True)
     return np.asarray(
         np.where(norms > TIE_TOLERANCE, moved / np.maximum(norms, TIE_TOLERANCE), start), dtype=np.float32
@@ -93,11 +94,12 @@ def make_cells(sample: FloatArray, selectivities: Sequence[float], *, count: int
 
 
 def _directional(sample: FloatArray, selectivity: float, *, count: int, rng: np.random.Generator) -> Cell:
-    """Rows nearest to a random row pass; half of the queries are near that row, half anywhere."""
+    """Rows nearest to a random row pass; half of the queries are near some of them, half anywhere."""
     direction = sample[int(rng.integers(0, len(sample)))]
-    inside = make_queries(sample, count // 2, rng=rng, base=direction)
+    along = sample @ direction
+    threshold = float(np.quantile(along, 1.0 - selectivity, method="higher"))
+    inside = make_queries(sample, count // 2, rng=rng, around=sample[along >= threshold])
     outside = make_queries(sample, count - count // 2, rng=rng)
-    threshold = float(np.quantile(sample @ direction, 1.0 - selectivity, method="higher"))
     queries = np.concatenate([inside, outside])
     return Cell("directional", selectivity, queries, seed=0, direction=direction, threshold=threshold)
 
