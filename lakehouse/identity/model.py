@@ -250,7 +250,11 @@ def load_model(path: Path) -> Model:
     if not isinstance(said, dict):
         message = f"{path} is no JSON object."
         raise SettingsError(message)
-    return parse_model(overlaid(_packaged(), said))
+    packaged = _packaged()
+    if unknown := sorted(said.keys() - packaged.keys()):
+        message = f"{path} says what no model has: {', '.join(unknown)}."
+        raise SettingsError(message)
+    return parse_model(overlaid(packaged, said))
 
 
 def overlaid(body: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
@@ -276,36 +280,40 @@ def parse_model(body: dict[str, Any]) -> Model:
     Raises:
         SettingsError: a part is missing, unknown or of the wrong shape.
     """
-    window = body.get("blocking", {}).get("window", WINDOW_MIN)
-    if window < WINDOW_MIN:
-        message = f"The identity model is malformed: window is {window}, at least {WINDOW_MIN} is needed."
-        raise SettingsError(message)
     try:
-        fields = tuple(_field(row) for row in body["fields"])
-        levels = [*_field_levels(fields, body), *(Level(**row) for row in body[WEIGHTS])]
-        return Model(
-            version=body["version"],
-            prior=float(quantize(np.asarray(body["prior"]))),
-            thresholds=Thresholds(**body["thresholds"]),
-            blocking=Blocking(**body["blocking"]),
-            cluster=ClusterRules(**body["cluster"]),
-            text=TextBits(**body["text"]),
-            shared=SharedBits(**body["shared"]),
-            links=LinkBits(**body["links"]),
-            weights={(level.signal, level.level): level for level in levels},
-            similarity=dict(body["similarity"]),
-            followers_decades=dict(body["followers_decades"]),
-            fan_patterns=dict(body["fan_patterns"]),
-            affixes=tuple(body["affixes"]),
-            generic_tokens=frozenset(body["generic_tokens"]),
-            calibration=Calibration(*(tuple(body["calibration"][name]) for name in ("scores", "log_odds"))),
-            fields=fields,
-            field_keys=tuple(_key_parts(rule, fields) for rule in body["field_keys"]),
-            is_sized=body["is_sized"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        return _model(body)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         message = f"The identity model is malformed: {error}."
         raise SettingsError(message) from error
+
+
+def _model(body: dict[str, Any]) -> Model:
+    fields = tuple(_field(row) for row in body["fields"])
+    levels = [*_field_levels(fields, body), *(Level(**row) for row in body[WEIGHTS])]
+    blocking = Blocking(**body["blocking"])
+    if blocking.window < WINDOW_MIN:
+        message = f"window is {blocking.window}, at least {WINDOW_MIN} is needed"
+        raise ValueError(message)
+    return Model(
+        version=body["version"],
+        prior=float(quantize(np.asarray(body["prior"]))),
+        thresholds=Thresholds(**body["thresholds"]),
+        blocking=blocking,
+        cluster=ClusterRules(**body["cluster"]),
+        text=TextBits(**body["text"]),
+        shared=SharedBits(**body["shared"]),
+        links=LinkBits(**body["links"]),
+        weights={(level.signal, level.level): level for level in levels},
+        similarity=dict(body["similarity"]),
+        followers_decades=dict(body["followers_decades"]),
+        fan_patterns=dict(body["fan_patterns"]),
+        affixes=tuple(body["affixes"]),
+        generic_tokens=frozenset(body["generic_tokens"]),
+        calibration=Calibration(*(tuple(body["calibration"][name]) for name in ("scores", "log_odds"))),
+        fields=fields,
+        field_keys=tuple(_key_parts(rule, fields) for rule in body["field_keys"]),
+        is_sized=body["is_sized"],
+    )
 
 
 def _field(row: dict[str, Any]) -> Field:

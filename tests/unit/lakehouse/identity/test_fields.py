@@ -176,6 +176,8 @@ def test_the_command_takes_a_model(tmp_path, persons):
         ({"field_keys": [["nobody"]]}, "nobody"),
         ({"field_keys": [[]]}, "a key has no parts"),
         ({"blocking": {"colour": 1}}, "colour"),
+        ({"blocking": []}, "malformed"),
+        ({"feilds": []}, "says what no model has: feilds"),
         ([], "no JSON object"),
     ],
 )
