@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.identity_records import RECORDS, records
 from benchmarks.identity_scale import ABLATION, DELTA, SKEW, SYNTHETIC, ablation, deltas, skew, synthetic
 from benchmarks.report import Figure, publish
 from lakehouse.identity.engine import calibrated
@@ -257,6 +258,7 @@ def _may_go(row: Row, name: str) -> bool:
 
 PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     REAL: _real,
+    RECORDS: records,
     SYNTHETIC: synthetic,
     ABLATION: ablation,
     DELTA: deltas,

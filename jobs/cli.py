@@ -151,6 +151,9 @@ def _file_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     resolve.add_argument(
         "--train", action="store_true", help="learn from the file itself, without labels, what a score is worth"
     )
+    resolve.add_argument(
+        "--model", type=Path, help="JSON with what differs from the packaged model, and further fields"
+    )
     for name, handler, what in (
         ("tag", _tag, "niches and risks of texts"),
         ("score", _score, "quality and anomaly of accounts"),
@@ -282,11 +285,19 @@ def _dev(arguments: argparse.Namespace) -> int:
 
 
 def _resolve(arguments: argparse.Namespace) -> int:
+    from lakehouse.identity.model import load_model
     from lakehouse.identity.resolve import rejected_path, resolve_file
 
     written = [arguments.out, rejected_path(arguments.out), *([arguments.edges] if arguments.edges else [])]
     _require_apart(arguments.accounts, *written)
-    resolved = resolve_file(arguments.accounts, arguments.out, arguments.edges, is_trained=arguments.train, log=_tell)
+    resolved = resolve_file(
+        arguments.accounts,
+        arguments.out,
+        arguments.edges,
+        is_trained=arguments.train,
+        model=load_model(arguments.model) if arguments.model else None,
+        log=_tell,
+    )
     for reason, rows in resolved.rejected.items():
         print(f"{rows:,} {'row' if rows == 1 else 'rows'} left out: {reason} ({rejected_path(arguments.out)})")
     return 0

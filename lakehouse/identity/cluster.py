@@ -129,7 +129,9 @@ def _suspicious(
     return [
         group
         for group in groups
-        if len(group) > rules.size_max or _has_conflict(platforms[group]) or int(labels[group[0]]) in parted
+        if len(group) > rules.size_max
+        or (rules.conflict and _has_conflict(platforms[group]))
+        or int(labels[group[0]]) in parted
     ]
 
 

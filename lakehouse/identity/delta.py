@@ -184,10 +184,11 @@ def _entries(rows: pa.Table, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _moved(before: Meetings, after: Meetings, rows: int) -> Meetings:
     """Pairs that meet under a key before or after, but not both; each once."""
     both = Meetings(*(np.concatenate(columns) for columns in zip(before, after, strict=True)))
-    low, high = np.minimum(both.left, both.right), np.maximum(both.left, both.right)
-    entries = np.stack([low * rows + high, both.key])
-    _, first, count = np.unique(entries, axis=1, return_index=True, return_counts=True)
-    return first_meetings(both.of(first[count == 1]))
+    pair = np.minimum(both.left, both.right) * rows + np.maximum(both.left, both.right)
+    order = np.lexsort((pair, both.key))
+    differs = (np.diff(both.key[order]) != 0) | (np.diff(pair[order]) != 0)
+    is_alone = np.r_[True, differs] & np.r_[differs, True] if len(order) else np.zeros(0, dtype=bool)
+    return first_meetings(both.of(np.sort(order[is_alone])))
 
 
 def _common_keys(rows: pa.Table, met: Meetings) -> np.ndarray:

@@ -57,6 +57,7 @@ from lakehouse.silver.mentions import BIO, DECLARED, POST
 from lakehouse.storage.keys import Keys, frame_of
 
 if TYPE_CHECKING:
+    from pyspark import Broadcast
     from pyspark.sql import Column, DataFrame
 
     from lakehouse.storage.lake import Lake
@@ -178,7 +179,8 @@ def _build(ctx: StepContext, frozen: _Frozen | None, accounts: int, model: Model
         raw = raw.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         counts = frozen.counts if frozen is not None else count_keys_of(raw, accounts, model)
-        keyed = key_accounts(raw, counts, model, parts, only_shared=frozen is None).persist(
+        shared = raw.sparkSession.sparkContext.broadcast((counts.keys, counts.uses, counts.accounts))
+        keyed = key_accounts(raw, shared, model, parts, only_shared=frozen is None).persist(
             StorageLevel.MEMORY_AND_DISK
         )
         try:
@@ -187,6 +189,7 @@ def _build(ctx: StepContext, frozen: _Frozen | None, accounts: int, model: Model
             ctx.lake.replace(EDGES, score_edges(keyed, parts, kept.model, is_exact=frozen is None))
         finally:
             keyed.unpersist()
+            shared.destroy()
     finally:
         raw.unpersist()
     return kept
@@ -232,17 +235,23 @@ def count_keys_of(raw: DataFrame, accounts: int, model: Model) -> Counts:
     return listed(keys[order], shared.column("uses").to_numpy()[order], accounts)
 
 
-def key_accounts(raw: DataFrame, counts: Counts, model: Model, parts: int, *, only_shared: bool) -> DataFrame:
+def key_accounts(
+    raw: DataFrame,
+    shared: Broadcast[tuple[np.ndarray, np.ndarray, int]],
+    model: Model,
+    parts: int,
+    *,
+    only_shared: bool,
+) -> DataFrame:
     """Packed rows (`part`, `body`): in part -1 `INDEX` rows of all accounts, in part p `PREPARED` rows that have a key of p.
 
     Args:
         raw: `RAW` rows.
-        counts: the frozen counts.
+        shared: the frozen counts, as the parts of `Counts`.
         model: the model.
         parts: into how many parts the keys are split.
         only_shared: leave out keys that one account alone has; right where the counts are those of these very accounts.
     """
-    shared = raw.sparkSession.sparkContext.broadcast((counts.keys, counts.uses, counts.accounts))
 
     def key(batches: Batches) -> Batches:
         frozen = Counts(*shared.value)

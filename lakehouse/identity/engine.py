@@ -16,6 +16,7 @@ from lakehouse.contracts.evidence import PAIR, Account, Judgement, Kind
 from lakehouse.identity.calibration import Tally, fit, shared_platform
 from lakehouse.identity.cluster import Graph, Judged
 from lakehouse.identity.counts import Counts, partial_counts, total
+from lakehouse.identity.fields import value_keys
 from lakehouse.identity.hashing import ABSENT
 from lakehouse.identity.ids import SEPARATOR
 from lakehouse.identity.keys import potential_keys
@@ -34,7 +35,7 @@ def count_keys(raw: pa.Table, model: Model) -> tuple[np.ndarray, np.ndarray]:
     made = forms(raw, model)
     peers = counted_peer_keys(made)
     keys = potential_keys(made, model)
-    return partial_counts(np.concatenate([keys[keys != ABSENT], peers[peers != ABSENT]]))
+    return partial_counts(np.concatenate([some[some != ABSENT] for some in (keys, peers, value_keys(made, model))]))
 
 
 def count_all(raw: pa.Table, model: Model) -> Counts:

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.identity.counts import Counts
+from lakehouse.identity.fields import field_keys
 from lakehouse.identity.hashing import ABSENT, Kind, as_key, combine, gram_hashes, hash_strings, kind_of, mix
 from lakehouse.identity.model import Blocking, Model
 from lakehouse.identity.nodes import lengths
@@ -32,8 +33,6 @@ TEXT_CHARS_MAX = 32
 """Characters of a handle or name that give n-grams; longer handles do not exist, longer names are slogans."""
 PAIRED_TOKENS = 5
 """Tokens of a name whose pairs are keys: 10 pairs at most."""
-LIMITS = {Kind.LINK: 8, Kind.EMAIL: 2, Kind.DOMAIN: 2, Kind.TEXT: 2, Kind.STEM: 2, Kind.TOKENS: 2, Kind.TOKEN: 2}
-"""Most keys of each kind that an account takes, the rarest ones; of n-grams the model says."""
 LISTED_MAX = 8
 """E-mails and domains of an account that are looked at."""
 WEAK_KINDS = (Kind.TOKEN, Kind.GRAM)
@@ -76,6 +75,7 @@ def potential_keys(made: dict[str, pa.Array], model: Model) -> np.ndarray:
         ),
         as_key(tokens, Kind.TOKEN),
         *(as_key(gram, Kind.GRAM) for gram in grams),
+        *field_keys(made, model),
     ]
     return _without_repeats(np.hstack(columns))
 
@@ -154,7 +154,7 @@ def _ranked(keys: np.ndarray, counts: Counts, rules: Blocking) -> tuple[np.ndarr
     keys, sizes, kinds, is_absent, is_weak, is_lone = _by_rank(
         [is_absent, kinds, is_lone, sizes, keys], [keys, sizes, kinds, is_absent, is_weak, is_lone]
     )
-    limits = np.array([LIMITS.get(kind, rules.grams_max) for kind in Kind])
+    limits = np.array([rules.limits.get(kind.name.lower(), rules.grams_max) for kind in Kind])
     is_absent |= _ordinal(kinds) >= limits[kinds]
     keys, sizes, is_absent = _by_rank([is_absent, is_weak, is_lone, sizes, kinds, keys], [keys, sizes, is_absent])
     width = max(int((~is_absent).sum(axis=1).max(initial=0)), 1)

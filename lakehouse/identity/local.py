@@ -101,7 +101,9 @@ def cores() -> int:
 def find_edges_here(chunks: Iterable[pa.Table], parse: Parse, model: Model, log: Log, *, is_trained: bool) -> Found:
     """Edges of few accounts, in this process and without files; `is_trained`: by a model that is calibrated on them."""
     raw = pa.concat_tables(told(map(parse, chunks), log, "rows parsed", _rows)).combine_chunks()
-    model = engine.calibrated(raw, model) if is_trained else model
+    if is_trained:
+        before, model = model, engine.calibrated(raw, model)
+        _tell_learned(before, model, log)
     rowed = _with_rows(raw.select(raw.column_names[:2]), 0)
     found = _between_rows(engine.find_edges(raw, model), rowed)
     return Found(*_ends(found), [found])
@@ -145,7 +147,9 @@ def find_edges(
             tallies = told(
                 over(partial(_tally, scratch, len(sizes)), range(asked)), log, f"of {asked:,} parts tallied", _one
             )
-            scratch = replace(scratch, model=engine.fitted(scratch.model, sum(tallies, NOTHING), shared))
+            learned = engine.fitted(scratch.model, sum(tallies, NOTHING), shared)
+            _tell_learned(scratch.model, learned, log)
+            scratch = replace(scratch, model=learned)
         scored = over(partial(_score, scratch, len(sizes), is_kept=is_kept), parts)
         ends = list(told(scored, log, f"{of_parts} scored", _one))
     tables = (_read(scratch.edges(part)).read_all() for part in (parts if is_kept else ()))
@@ -226,6 +230,11 @@ def _tally(scratch: Scratch, chunks: int, part: int) -> Tally:
 
 
 # Small helpers
+
+
+def _tell_learned(before: Model, after: Model, log: Log) -> None:
+    if after.calibration == before.calibration:
+        log("nothing learned: too few pairs, or too few or too many platforms; scores stay as they are")
 
 
 def _part(scratch: Scratch, chunks: int, part: int) -> pa.Table:

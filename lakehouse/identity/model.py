@@ -13,6 +13,8 @@ its frequency among the accounts), so rare agreement counts more than common agr
 * `fan_page`: pages about a creator link to it, carry its name and look like it; one that says so is not it.
 * `same_platform`: a soft penalty, people own several accounts.
 
+* `field_weights`: of fields that a file of its own declares (`load_model`), by their kind; `bits` is the share of rows with the value.
+
 The numbers are set by hand and checked on hand-verified account lists (docs/identity.md). What a sum of them is worth in a given set
 of accounts is learned from the set (`calibration.py`); the packaged model comes without.
 """
@@ -20,18 +22,22 @@ of accounts is learned from the set (`calibration.py`); the packaged model comes
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lakehouse.errors import SettingsError
+from lakehouse.errors import NotFoundError, SettingsError
 from lakehouse.identity.calibration import Calibration
 
 WINDOW_MIN = 2
 """Of fewer neighbours a refined key could not be told from the smallest ones (`keys.is_lone`)."""
+WEIGHTS = "weights"
 RESOLUTION = 64.0
 """Weights are multiples of 1/64 bit: sums are then exact in floating point, in any order."""
 
@@ -65,7 +71,8 @@ class Blocking:
     """Caps of candidate generation.
 
     `candidates_max`: most candidates of one account. `key_size_max`: most accounts of a key that are all compared.
-    `window`: neighbours on each side that are compared under a larger key. `grams_max`: rarest n-grams kept.
+    `window`: neighbours on each side that are compared under a larger key. `grams_max`: rarest n-grams kept. `limits`: the same
+    of each other kind of key.
     """
 
     candidates_max: int
@@ -73,6 +80,7 @@ class Blocking:
     window: int
     grams_max: int
     gram_chars: int
+    limits: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +137,52 @@ class LinkBits:
     listed_max: int
 
 
+COMMON_BITS = 3.0
+"""What a value is worth at most that more rows have than counts can tell."""
+EQUAL, SIMILAR, PARTIAL, DIFFERENT = "equal", "similar", "partial", "different"
+
+
+class FieldKind(StrEnum):
+    """How values of a declared field are compared (`fields.py`)."""
+
+    NAME = "name"
+    DATE = "date"
+    CODE = "code"
+    EXACT = "exact"
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """What a comparison can come to."""
+        return (EQUAL, DIFFERENT) if self is FieldKind.EXACT else (EQUAL, SIMILAR, PARTIAL, DIFFERENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A declared field: a column of the file, which is also the name of its signal, and how it is compared."""
+
+    name: str
+    kind: FieldKind
+    common_bits: float = COMMON_BITS
+
+    @property
+    def column(self) -> str:
+        """Where rows carry its value."""
+        return f"field {self.name}"
+
+    @property
+    def bits_column(self) -> str:
+        """Where rows carry how surprising its value is."""
+        return f"bits of {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPart:
+    """A part of a blocking key: a field, and how many of its first characters; 0 for all."""
+
+    field: Field
+    chars: int
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """Everything that scoring, blocking and clustering need besides the accounts."""
@@ -148,6 +202,13 @@ class Model:
     affixes: tuple[str, ...]
     generic_tokens: frozenset[str]
     calibration: Calibration
+    fields: tuple[Field, ...]
+    field_keys: tuple[tuple[KeyPart, ...], ...]
+    is_sized: bool
+
+    def sized(self, rows: int) -> Model:
+        """The model for so many rows: where `is_sized`, its prior is for the chance of one of them."""
+        return replace(self, prior=float(quantize(self.prior - np.log2(max(rows, 1))))) if self.is_sized else self
 
     def weigh(self, signal: str, level: str, bits: np.ndarray | float = 0.0) -> np.ndarray:
         """Weight of a level for agreeing values of `bits`, rounded to the model's resolution."""
@@ -168,8 +229,49 @@ def probability(log_odds: np.ndarray) -> np.ndarray:
 @cache
 def default_model() -> Model:
     """The packaged model."""
+    return parse_model(_packaged())
+
+
+def load_model(path: Path) -> Model:
+    """The packaged model with what a JSON file says otherwise: of its sections, of single weights, and further fields.
+
+    Raises:
+        NotFoundError: there is no such file.
+        SettingsError: it is no JSON, or the model that it makes is malformed.
+    """
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        message = f"There is no file {path}."
+        raise NotFoundError(message) from error
+    except ValueError as error:
+        message = f"{path} is no JSON: {error}."
+        raise SettingsError(message) from error
+    if not isinstance(said, dict):
+        message = f"{path} is no JSON object."
+        raise SettingsError(message)
+    packaged = _packaged()
+    if unknown := sorted(said.keys() - packaged.keys()):
+        message = f"{path} says what no model has: {', '.join(unknown)}."
+        raise SettingsError(message)
+    return parse_model(overlaid(packaged, said))
+
+
+def overlaid(body: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """A model's body with what is said otherwise: single values of sections, the last weight of a level, else whole lists."""
+    merged = dict(body)
+    for name, value in said.items():
+        known = body.get(name)
+        if isinstance(value, dict) and isinstance(known, dict):
+            merged[name] = overlaid(known, value)
+        else:
+            merged[name] = [*known, *value] if name == WEIGHTS and known else value
+    return merged
+
+
+def _packaged() -> dict[str, Any]:
     text = resources.files("lakehouse.identity").joinpath("model.json").read_text(encoding="utf-8")
-    return parse_model(json.loads(text))
+    return dict(json.loads(text))
 
 
 def parse_model(body: dict[str, Any]) -> Model:
@@ -178,29 +280,70 @@ def parse_model(body: dict[str, Any]) -> Model:
     Raises:
         SettingsError: a part is missing, unknown or of the wrong shape.
     """
-    window = body.get("blocking", {}).get("window", WINDOW_MIN)
-    if window < WINDOW_MIN:
-        message = f"The identity model is malformed: window is {window}, at least {WINDOW_MIN} is needed."
-        raise SettingsError(message)
     try:
-        levels = [Level(**row) for row in body["weights"]]
-        return Model(
-            version=body["version"],
-            prior=float(quantize(np.asarray(body["prior"]))),
-            thresholds=Thresholds(**body["thresholds"]),
-            blocking=Blocking(**body["blocking"]),
-            cluster=ClusterRules(**body["cluster"]),
-            text=TextBits(**body["text"]),
-            shared=SharedBits(**body["shared"]),
-            links=LinkBits(**body["links"]),
-            weights={(level.signal, level.level): level for level in levels},
-            similarity=dict(body["similarity"]),
-            followers_decades=dict(body["followers_decades"]),
-            fan_patterns=dict(body["fan_patterns"]),
-            affixes=tuple(body["affixes"]),
-            generic_tokens=frozenset(body["generic_tokens"]),
-            calibration=Calibration(*(tuple(body["calibration"][name]) for name in ("scores", "log_odds"))),
-        )
-    except (KeyError, TypeError) as error:
+        return _model(body)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         message = f"The identity model is malformed: {error}."
         raise SettingsError(message) from error
+
+
+def _model(body: dict[str, Any]) -> Model:
+    fields = tuple(_field(row) for row in body["fields"])
+    levels = [*_field_levels(fields, body), *(Level(**row) for row in body[WEIGHTS])]
+    blocking = Blocking(**body["blocking"])
+    if blocking.window < WINDOW_MIN:
+        message = f"window is {blocking.window}, at least {WINDOW_MIN} is needed"
+        raise ValueError(message)
+    return Model(
+        version=body["version"],
+        prior=float(quantize(np.asarray(body["prior"]))),
+        thresholds=Thresholds(**body["thresholds"]),
+        blocking=blocking,
+        cluster=ClusterRules(**body["cluster"]),
+        text=TextBits(**body["text"]),
+        shared=SharedBits(**body["shared"]),
+        links=LinkBits(**body["links"]),
+        weights={(level.signal, level.level): level for level in levels},
+        similarity=dict(body["similarity"]),
+        followers_decades=dict(body["followers_decades"]),
+        fan_patterns=dict(body["fan_patterns"]),
+        affixes=tuple(body["affixes"]),
+        generic_tokens=frozenset(body["generic_tokens"]),
+        calibration=Calibration(*(tuple(body["calibration"][name]) for name in ("scores", "log_odds"))),
+        fields=fields,
+        field_keys=tuple(_key_parts(rule, fields) for rule in body["field_keys"]),
+        is_sized=body["is_sized"],
+    )
+
+
+def _field(row: dict[str, Any]) -> Field:
+    return Field(**(row | {"kind": FieldKind(row["kind"])}))
+
+
+def _field_levels(fields: Iterable[Field], body: dict[str, Any]) -> Iterator[Level]:
+    """Weights of the levels of declared fields: those of their kind, under the name of the field.
+
+    Raises:
+        ValueError: a field has the name of a signal, or that of another field.
+    """
+    taken = {row["signal"] for row in _packaged()[WEIGHTS]}
+    for field in fields:
+        if field.name in taken:
+            message = f"the name {field.name!r} of a field is taken"
+            raise ValueError(message)
+        taken.add(field.name)
+        rows = [row for row in body["field_weights"] if row["signal"] == field.kind]
+        yield from (Level(**(row | {"signal": field.name})) for row in rows)
+
+
+def _key_parts(rule: list[str], fields: Iterable[Field]) -> tuple[KeyPart, ...]:
+    """Parts of a key as a model writes them: `name`, or `name:3` for its first three characters.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not rule:
+        message = "a key has no parts"
+        raise ValueError(message)
+    by_name, parts = {field.name: field for field in fields}, [text.partition(":") for text in rule]
+    return tuple(KeyPart(by_name[name], int(chars or 0)) for name, _, chars in parts)

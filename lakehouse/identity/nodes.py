@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from lakehouse.identity import text
 from lakehouse.identity.counts import Counts
+from lakehouse.identity.fields import field_bits, field_forms
 from lakehouse.identity.hashing import ABSENT, Kind, as_key, combine, hash_strings
 from lakehouse.identity.model import Model
 
@@ -72,7 +73,7 @@ NO_ID = "@"
 
 def forms(raw: pa.Table, model: Model) -> dict[str, pa.Array]:
     """Normal forms of a batch of `RAW` rows, by name."""
-    columns = {name: raw.column(name).combine_chunks() for name in RAW.names}
+    columns = {name: raw.column(name).combine_chunks() for name in RAW.names} | field_forms(raw, model)
     minimum = model.text.stem_chars_min
     handle = text.compact_handles(columns["handle_key"])
     name = text.compact(columns["display_name"])
@@ -96,10 +97,11 @@ def forms(raw: pa.Table, model: Model) -> dict[str, pa.Array]:
 
 
 def nodes(made: dict[str, pa.Array], counts: Counts, model: Model) -> pa.Table:
-    """Batch of `NODE` rows from `forms` and the frequencies of the account set."""
+    """Batch of `NODE` rows, with the fields that the model declares, from `forms` and the frequencies of the account set."""
     peers = counts.of(peer_keys(made))
     token_bits = _token_bits(made["tokens"], counts, model)
-    columns = {name: made[name] for name in NODE.names if name in made}
+    schema = compared(model)
+    columns = {name: made[name] for name in schema.names if name in made} | field_bits(made, counts, model)
     columns |= {
         "inbound": pa.array(_inbound(made, counts), pa.int32()),
         "peers": pa.array(peers, pa.int32()),
@@ -114,7 +116,13 @@ def nodes(made: dict[str, pa.Array], counts: Counts, model: Model) -> pa.Table:
         "link_bits": _link_bits(made, model),
         "target_bits": _shared_bits(made["links"], Kind.LINK, model.shared.link_target, counts, model),
     }
-    return pa.Table.from_arrays([columns[name] for name in NODE.names], schema=NODE)
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def compared(model: Model) -> pa.Schema:
+    """`NODE` and the fields that a model declares."""
+    more = [pair for field in model.fields for pair in ((field.column, pa.string()), (field.bits_column, pa.float32()))]
+    return pa.schema([*NODE, *(pa.field(*pair) for pair in more)])
 
 
 def _rounded(followers: pa.Array) -> pa.Array:

@@ -20,12 +20,13 @@ from lakehouse.identity.counts import Counts
 from lakehouse.identity.hashing import ABSENT, Kind, kind_of, mix, row_digests
 from lakehouse.identity.keys import is_lone, potential_keys, prefix_hashes, select_keys
 from lakehouse.identity.model import Model, probability
-from lakehouse.identity.nodes import NODE, READ, forms, lengths, nodes
+from lakehouse.identity.nodes import NODE, READ, compared, forms, lengths, nodes
 from lakehouse.identity.signals import Pairs, score, tally_of
 from lakehouse.identity.text import within
 
 _TAKEN = [pa.field("blocking_keys", pa.list_(pa.int64())), pa.field("blocking_shares", pa.list_(pa.int32()))]
-PREPARED = pa.schema([*NODE, pa.field("node_digest", pa.int64()), *_TAKEN])
+_KEPT = [pa.field("node_digest", pa.int64()), *_TAKEN]
+PREPARED = pa.schema([*NODE, *_KEPT])
 """A `NODE`, the digest of what it was made from, the keys that it takes (64 bits, signed) and the share of each."""
 INDEX = pa.schema(
     [PREPARED.field(name) for name in ("platform", "platform_account_id", "node_digest", "sort_text")] + _TAKEN
@@ -62,12 +63,14 @@ def prepare(raw: pa.Table, counts: Counts, model: Model) -> pa.Table:
     taken = chosen.keys != ABSENT
     offsets = pa.array(np.r_[0, np.cumsum(taken.sum(axis=1))], pa.int32())
     keys, shares = pa.array(chosen.keys[taken].view(np.int64)), pa.array(chosen.shares[taken], pa.int32())
-    columns = nodes(made, counts, model).columns
-    columns += [
-        pa.array(row_digests([made[name] for name in READ])),
+    node = nodes(made, counts, model)
+    read = [made[name] for name in (*READ, *(field.column for field in model.fields))]
+    columns = [
+        *node.columns,
+        pa.array(row_digests(read)),
         *(pa.ListArray.from_arrays(offsets, flat) for flat in (keys, shares)),
     ]
-    return pa.Table.from_arrays(columns, schema=PREPARED)
+    return pa.Table.from_arrays(columns, schema=pa.schema([*node.schema, *_KEPT]))
 
 
 def without_lone(table: pa.Table, counts: Counts) -> pa.Table:
@@ -84,12 +87,12 @@ def without_lone(table: pa.Table, counts: Counts) -> pa.Table:
 def tally_pairs(table: pa.Table, model: Model, *, part: int = 0, parts: int = 1) -> Tally:
     """Tally of the pairs of one part of the keys of `PREPARED` rows, where no key outgrew its count."""
     table = table.combine_chunks()
-    met, compared = near(table, _entries(table, part, parts)), table.select(NODE.names)
+    met, sides = near(table, _entries(table, part, parts)), table.select(compared(model).names)
     found = _under_first_common(table, met) if parts > 1 else first_meetings(met)
     total = NOTHING
     for start in range(0, len(found.left), SCORED_AT_ONCE):
         left, right = (pa.array(side[start : start + SCORED_AT_ONCE]) for side in (found.left, found.right))
-        total += tally_of(Pairs(compared.take(left), compared.take(right), model))
+        total += tally_of(Pairs(sides.take(left), sides.take(right), model))
     return total
 
 
@@ -169,8 +172,8 @@ def scored_rows(table: pa.Table, met: Meetings, model: Model) -> tuple[pa.Table,
     """Edges as `scored` gives them, and which of the pairs they are of."""
     swap = _is_after(table, met.left, met.right)
     left, right = np.where(swap, met.right, met.left), np.where(swap, met.left, met.right)
-    compared = table.select(NODE.names)
-    pairs = Pairs(compared.take(pa.array(left)), compared.take(pa.array(right)), model)
+    sides = table.select(compared(model).names)
+    pairs = Pairs(sides.take(pa.array(left)), sides.take(pa.array(right)), model)
     result = score(pairs)
     rows = np.flatnonzero(result.log_odds >= model.thresholds.floor)
     kept = pa.array(rows)

@@ -27,7 +27,7 @@ from lakehouse.identity.calibration import shared_platform
 from lakehouse.identity.cluster import Graph, cluster, confidence
 from lakehouse.identity.ids import mint
 from lakehouse.identity.local import Found, Log, Parse, Scratch, told
-from lakehouse.identity.model import Model, default_model
+from lakehouse.identity.model import Field, Model, default_model
 from lakehouse.identity.nodes import NO_HANDLE, RAW
 from lakehouse.settings import load_settings
 from lakehouse.silver.countries import country_code
@@ -132,7 +132,13 @@ class Rows:
 
 
 def resolve_file(
-    accounts_path: Path, out_path: Path, edges_path: Path | None = None, *, is_trained: bool = False, log: Log = print
+    accounts_path: Path,
+    out_path: Path,
+    edges_path: Path | None = None,
+    *,
+    is_trained: bool = False,
+    model: Model | None = None,
+    log: Log = print,
 ) -> Resolved:
     """Give every account of a file a `creator_id`.
 
@@ -145,6 +151,7 @@ def resolve_file(
         edges_path: written with `EDGE_COLUMNS`, every scored pair with a probability of at least 0.01; in a CSV the
             reasons are JSON.
         is_trained: learn from the file itself what a score is worth (`calibration.py`).
+        model: another than the packaged one; its fields are columns that the file has to have.
         log: takes lines of progress.
 
     Raises:
@@ -155,11 +162,12 @@ def resolve_file(
     for path in (out_path, edges_path):
         if path is not None:
             _suffix(path)
-    columns = known_columns(accounts_path)
+    model = model or default_model()
+    columns = known_columns(accounts_path, [field.name for field in model.fields])
     keys, order, is_kept, rejected = _rows_that_stay(accounts_path, rejected_path(out_path), log)
     has_addresses = not {"email", BIO}.isdisjoint(columns)
-    parse = partial(raw_rows, pepper=load_settings().pepper() if has_addresses else None)
-    chunks, model = _chunks(accounts_path, columns, is_kept), default_model()
+    parse = partial(raw_rows, pepper=load_settings().pepper() if has_addresses else None, fields=model.fields)
+    chunks, model = _chunks(accounts_path, columns, is_kept), model.sized(len(order))
     shared = shared_platform(np.bincount(keys.ranks)) if is_trained else None
     rows = Rows(chunks, parse, len(order), shared)
     with _found(rows, model, out_path.parent / SCRATCH, edges_path is not None, log) as found:
@@ -241,7 +249,7 @@ def as_given(edges: pa.Table, keys: Keys) -> pa.Table:
 # Reading
 
 
-def known_columns(path: Path) -> list[str]:
+def known_columns(path: Path, fields: Sequence[str] = ()) -> list[str]:
     """Columns of an accounts file that are looked at.
 
     Raises:
@@ -253,14 +261,14 @@ def known_columns(path: Path) -> list[str]:
         raise NotFoundError(message)
     with _readable(path):
         names = (_open_csv(path).schema if _suffix(path) == ".csv" else pq.read_schema(path)).names
-    for name in REQUIRED:
+    for name in (*REQUIRED, *fields):
         if name not in names:
-            message = f"{path} lacks the column {name!r}; needed are {' and '.join(REQUIRED)}."
+            message = f"{path} lacks the column {name!r}; needed are {', '.join((*REQUIRED, *fields))}."
             raise SchemaError(message)
-    if set(TELLING).isdisjoint(names):
+    if set(TELLING).isdisjoint(names) and not fields:
         message = f"{path} has none of the columns {', '.join(TELLING)}; at least one is needed."
         raise SchemaError(message)
-    return [name for name in (*REQUIRED, *OPTIONAL) if name in names]
+    return [name for name in dict.fromkeys((*REQUIRED, *OPTIONAL, *fields)) if name in names]
 
 
 def read_keys(path: Path, log: Log) -> Keys:
@@ -365,8 +373,8 @@ def _readable(path: Path) -> Iterator[None]:
 # Parsing
 
 
-def raw_rows(table: pa.Table, *, pepper: bytes | None) -> pa.Table:
-    """Rows of `nodes.RAW` from rows of an accounts file; `pepper` keys the hashes of addresses."""
+def raw_rows(table: pa.Table, *, pepper: bytes | None, fields: Iterable[Field] = ()) -> pa.Table:
+    """Rows of `nodes.RAW` and some fields, from rows of an accounts file; `pepper` keys the hashes of addresses."""
     links, websites, bios, emails = (_values(table, name) for name in ("links", "website", BIO, "email"))
     found = [_links(*given) for given in zip(links, websites, bios, strict=True)]
     columns = {
@@ -395,7 +403,9 @@ def raw_rows(table: pa.Table, *, pepper: bytes | None) -> pa.Table:
         else columns[field.name].cast(field.type)
         for field in RAW
     ]
-    return pa.Table.from_arrays(typed, schema=RAW)
+    more = {field.column: _text(table, field.name) for field in fields}
+    schema = pa.schema([*RAW, *(pa.field(name, pa.string()) for name in more)])
+    return pa.Table.from_arrays([*typed, *more.values()], schema=schema)
 
 
 def _values(table: pa.Table, name: str) -> list[object]:

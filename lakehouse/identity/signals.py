@@ -18,6 +18,7 @@ from rapidfuzz.process import cpdist
 
 from lakehouse.contracts.fields import REASON
 from lakehouse.identity.calibration import Tally, tally
+from lakehouse.identity.fields import field_levels
 from lakehouse.identity.model import Model
 from lakehouse.identity.nodes import NO_HANDLE, NO_ID, lengths
 
@@ -152,6 +153,7 @@ def _votes(pairs: Pairs) -> Iterator[Vote]:
     yield from _code_votes(pairs, "country_code", "country")
     yield from _code_votes(pairs, "language_code", "language")
     yield from _followers_votes(pairs)
+    yield from _field_votes(pairs)
 
 
 # Links, e-mails, domains
@@ -381,6 +383,14 @@ def _followers_votes(pairs: Pairs) -> Iterator[Vote]:
 
 def _with_followers_text(side: pa.Table) -> pa.Table:
     return pa.table({"followers_text": pc.cast(side.column("followers_count"), pa.string())})
+
+
+def _field_votes(pairs: Pairs) -> Iterator[Vote]:
+    """Fields that the model declares."""
+    for field in pairs.model.fields:
+        levels, bits = field_levels(field, *pairs.texts(field.column)), np.fmin(*pairs.numbers(field.bits_column))
+        for level in field.kind.levels:
+            yield pairs.vote(field.name, level, levels == level, bits, field.column)
 
 
 # Small helpers

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -52,6 +54,13 @@ def test_accounts_known_by_name_only_conflict_with_nothing():
 def test_negative_evidence_holds_parts_apart():
     mixed = graph(4, [(0, 1, 9.0), (2, 3, 9.0), (1, 2, 5.0), (0, 3, -4.0)], platforms=[0, 1, 1, 2])
     assert cluster(mixed, MODEL).tolist() == [0, 0, 2, 2]
+
+
+def test_records_of_one_source_conflict_only_where_the_model_says_so():
+    doubted = graph(4, [(0, 1, 9.0), (2, 3, 9.0), (1, 2, 5.0), (0, 3, -4.0)], platforms=[0, 0, 0, 0])
+    assert cluster(doubted, MODEL).tolist() == [0, 0, 2, 2]
+    rules = replace(MODEL.cluster, conflict=0.0)
+    assert cluster(doubted, replace(MODEL, cluster=rules)).tolist() == [0, 0, 0, 0]
 
 
 def test_a_chain_of_weak_edges_never_makes_an_oversized_cluster():

@@ -248,7 +248,7 @@ def test_a_process_that_is_killed_leaves_neither_output_nor_scratch(tmp_path, ma
     assert [path.name for path in tmp_path.iterdir() if path != many] == ["o.rejected.csv"]
 
 
-def end(_table, *, pepper):
+def end(_table, *, pepper, fields):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
