@@ -6,7 +6,7 @@ const ACTIVE_DAYS = 90;
 const $ = (id) => document.getElementById(id);
 
 /** `body` is the request of the cards on the page, `running` the search and `detail` the creator on their way. */
-const state = { seeds: [], body: null, cursor: null, shown: 0, running: null, detail: null };
+const state = { seeds: [], opposites: [], body: null, cursor: null, shown: 0, running: null, detail: null };
 const dictionary = { risks: [] };
 
 /** Element with properties and children; strings become text nodes, null children are left out. */
@@ -109,6 +109,7 @@ function request() {
   const query = $("query").value.trim();
   if (query) body.query = query;
   if (state.seeds.length) body.similar_to = state.seeds.map((seed) => seed.id);
+  if (state.opposites.length && (body.query || body.similar_to)) body.dissimilar_to = state.opposites.map((seed) => seed.id);
   return body;
 }
 
@@ -268,22 +269,36 @@ function why(hit) {
       h("dt", {}, h("span", { class: `dot k${(index % 7) + 1}` }), part.name.replaceAll("_", " ")),
       h("dd", {}, part.contribution.toFixed(3))))),
     h("div", { class: "actions" },
-      h("button", { type: "button", class: "quiet", onclick: () => addSeed(hit) }, "More like this"),
+      h("button", { type: "button", class: "quiet", onclick: () => addSeed(hit, "seeds") }, "More like this"),
+      isCompared() ? h("button", { type: "button", class: "quiet", onclick: () => addSeed(hit, "opposites") }, "Less like this") : null,
       h("button", { type: "button", class: "quiet", onclick: () => openDetail(hit.creator_id) }, "Profile")),
   );
 }
 
-function addSeed(hit) {
-  if (!state.seeds.some((seed) => seed.id === hit.creator_id)) state.seeds.push({ id: hit.creator_id, name: title(hit) });
+/* Something to be like: without it, being less like a creator means nothing. */
+function isCompared() {
+  return Boolean(state.body?.query || state.body?.similar_to);
+}
+
+function addSeed(hit, list) {
+  if (!state[list].some((seed) => seed.id === hit.creator_id)) state[list].push({ id: hit.creator_id, name: title(hit) });
   showSeeds();
   search();
   window.scrollTo({ top: 0 });
 }
 
+function dropSeed(list, seed) {
+  state[list] = state[list].filter((other) => other !== seed);
+  if (!state.seeds.length && !$("query").value.trim()) state.opposites = [];
+  showSeeds();
+  search();
+}
+
 function showSeeds() {
-  $("seeds").hidden = state.seeds.length === 0;
-  $("seeds").replaceChildren("Similar to ", ...state.seeds.map((seed) =>
-    h("button", { type: "button", class: "quiet", title: "remove", onclick: () => { state.seeds = state.seeds.filter((other) => other !== seed); showSeeds(); search(); } }, `${seed.name} ✕`)));
+  const named = (list, words) => state[list].length ? [words, ...state[list].map((seed) =>
+    h("button", { type: "button", class: "quiet", title: "remove", onclick: () => dropSeed(list, seed) }, `${seed.name} ✕`))] : [];
+  $("seeds").replaceChildren(...named("seeds", "Similar to "), ...named("opposites", "Less like "));
+  $("seeds").hidden = !$("seeds").childNodes.length;
 }
 
 async function openDetail(creatorId) {
@@ -593,7 +608,7 @@ async function start() {
   $("filters").addEventListener("submit", (event) => { event.preventDefault(); search(); });
   $("filters").addEventListener("input", (event) => event.target.setCustomValidity?.(""));
   $("filters").addEventListener("change", () => search());
-  $("clear").addEventListener("click", () => { $("filters").reset(); state.seeds = []; showSeeds(); search(); });
+  $("clear").addEventListener("click", () => { $("filters").reset(); state.seeds = []; state.opposites = []; showSeeds(); search(); });
   $("more").addEventListener("click", () => search({ isMore: true }));
   $("detail").addEventListener("click", (event) => { if (event.target === $("detail")) $("detail").close(); });
   $("detail").addEventListener("close", () => { state.detail?.abort(); state.detail = null; });

@@ -171,6 +171,12 @@ def test_a_profile_opens_and_similar_creators_are_found(page):
     first.locator("button:has-text('More like this')").click()
     page.wait_for_selector("#seeds:not([hidden])")
     expect(page.locator(".card h3 button").get_by_text(name, exact=True)).to_have_count(0)
+    other = page.locator(".card").first.locator("h3 button").inner_text()
+    page.locator(".card").first.locator("button:has-text('Less like this')").click()
+    expect(page.locator("#seeds")).to_contain_text(f"Less like {other}")
+    expect(page.locator(".card h3 button").get_by_text(other, exact=True)).to_have_count(0)
+    page.locator("#seeds button").first.click()
+    expect(page.locator("#seeds")).to_be_hidden()
 
 
 def _open_joined(page):
