@@ -5,11 +5,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-BENCHMARKS := pipeline faults ingest identity
+BENCHMARKS := pipeline faults ingest identity search
 # Written with [.] so that this line does not find itself.
 INDEX_HOSTS := pypi[.]org|pythonhosted[.]org|repo1?[.]maven|maven[.]org|maven[.]google|registry[.]npmjs|npmjs[.]org|crates[.]io|proxy[.]golang|deb[.]debian|download[.]pytorch
 
-export INPUT LAKE PORT SERVE PART SIZES
+export INPUT LAKE PORT SERVE PART SIZES PEERS SIZES_PEERS QUERIES REPEATS CLIENT_SECONDS PEER_SECONDS
 
 .PHONY: help setup setup-test run dev test test-fast test-proof test-faults check check-hosts check-serving check-images bench docs lock clean
 
@@ -72,6 +72,14 @@ bench: $(addprefix bench-,$(BENCHMARKS)) ## Every benchmark, one after the other
 bench-identity: setup-test .venv-peers/synced ## Identity resolution beside Splink, on the files of CREATORLAKE_TEST_DATA
 	@.venv/bin/python -m benchmarks.identity
 
+bench-search: setup-test .venv-search-peers/synced ## Filtered search beside six other engines: [PART=peers] [SIZES=1000000]
+	@.venv/bin/python -m benchmarks.search
+
+.venv-search-peers/synced: deploy/locks/search-peers.txt
+	@.venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv-search-peers
+	@.venv/bin/uv pip sync --quiet --python .venv-search-peers/bin/python --require-hashes deploy/locks/search-peers.txt
+	@touch $@
+
 .venv-peers/synced: deploy/locks/peers.txt
 	@.venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv-peers
 	@.venv/bin/uv pip sync --quiet --python .venv-peers/bin/python --require-hashes deploy/locks/peers.txt
@@ -89,5 +97,5 @@ lock: setup ## Renew deploy/locks from pyproject.toml: [UPGRADE=1 for the newest
 	@deploy/lock.sh $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove the environments and the tools' caches, never a lake
-	@rm -rf .venv .venv-ministack .venv-peers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage build dist
+	@rm -rf .venv .venv-ministack .venv-peers .venv-search-peers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

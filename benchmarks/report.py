@@ -20,18 +20,26 @@ GIB = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured value; `target` is the most it may be, `peer` what something else needed in the same run."""
+    """One measured value; `target` is the most it may be, `floor` the least, `peer` what something else needed in the same run."""
 
     name: str
     value: float
     unit: str
     target: float | None = None
     peer: str | None = None
+    floor: float | None = None
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the value is within its target, None without one."""
-        return None if self.target is None else self.value <= self.target
+        """Whether the value is within its target and floor, None without either."""
+        if self.target is None and self.floor is None:
+            return None
+        return (self.target is None or self.value <= self.target) and (self.floor is None or self.value >= self.floor)
+
+    def as_row(self) -> dict[str, Any]:
+        """As it is stored; without a floor where there is none."""
+        row = asdict(self) | {"is_met": self.is_met}
+        return row if self.floor is not None else {name: value for name, value in row.items() if name != "floor"}
 
 
 def publish(
@@ -58,7 +66,7 @@ def publish(
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": _machine(),
         "command": command,
-        "figures": [*kept, *(asdict(figure) | {"is_met": figure.is_met} for figure in figures)],
+        "figures": [*kept, *(figure.as_row() for figure in figures)],
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(table(figures))
@@ -81,9 +89,11 @@ def table(figures: list[Figure]) -> str:
 
 
 def _target(figure: Figure) -> str:
-    if figure.target is None:
+    if figure.is_met is None:
         return ""
-    return f"at most {figure.target:,.10g} {figure.unit}: {'met' if figure.is_met else 'MISSED'}"
+    bounds = (("at most", figure.target), ("at least", figure.floor))
+    said = " and ".join(f"{words} {bound:,.10g} {figure.unit}".rstrip() for words, bound in bounds if bound is not None)
+    return f"{said}: {'met' if figure.is_met else 'MISSED'}"
 
 
 def _commit() -> str:
