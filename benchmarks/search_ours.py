@@ -47,7 +47,8 @@ class Ours:
 
     def search(self, vector: Vector, prepared: dict[str, Any], setting: int) -> list[int]:  # noqa: ARG002
         """Rows by their ids."""
-        return [int(hit.creator_id[1:]) for hit in self.searcher.search(prepared, vector=vector).hits]
+        found = self.searcher.find(prepared, vector=vector)
+        return [int(creator_id[1:]) for creator_id in self.searcher.creator_ids(found)]
 
     def pids(self) -> list[int]:
         """None: it runs in this process."""
