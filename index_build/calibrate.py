@@ -38,9 +38,6 @@ MAX_K_FACTOR = 1024
 SAFETY_MARGIN = 0.015
 """Asked above the target while fitting: two standard errors of recall over some 500 answers near 0.95."""
 
-FEW_QUERIES = 12
-"""Queries of a filter below which its recall alone is noise: a single answer missed by one of eight is .0125."""
-
 SCAN_COST = 1 / 32
 """Cost of scanning one 4-bit code, in refined rows (one core, 384 dimensions: about 0.01 against 0.3 microseconds)."""
 
@@ -190,10 +187,7 @@ def _choose(edge: float, points: list[RecallPoint], *, spec: IndexSpec) -> Band:
 
 
 def _cheapest(points: list[RecallPoint], *, spec: IndexSpec) -> Effort:
-    """Cheapest constants whose worst filter reaches the goal; the best recall where none does.
-
-    Filters with few of these queries say little of each alone and count together.
-    """
+    """Cheapest constants whose worse kind of filter reaches the goal; the best recall where none does."""
     groups: dict[tuple[int, int], list[RecallPoint]] = {}
     for point in points:
         groups.setdefault((point.matches_target, point.k_factor), []).append(point)
@@ -208,11 +202,14 @@ def _cheapest(points: list[RecallPoint], *, spec: IndexSpec) -> Effort:
 
 
 def _worst(points: list[RecallPoint]) -> float:
-    """Recall of the worst filter."""
-    few = [point for point in points if point.queries_count < FEW_QUERIES]
-    rest = [point.recall for point in points if point.queries_count >= FEW_QUERIES]
-    together = sum(point.recall * point.queries_count for point in few)
-    return min([*rest, *([together / sum(point.queries_count for point in few)] if few else [])])
+    """Recall of the worse kind of filter; those of a kind count together, since the worst of a few small samples is noise."""
+    kinds = {
+        point.filter_kind: [other for other in points if other.filter_kind == point.filter_kind] for point in points
+    }
+    return min(
+        sum(point.recall * point.queries_count for point in alike) / sum(point.queries_count for point in alike)
+        for alike in kinds.values()
+    )
 
 
 def _exact_threshold(bands: list[Band], curve: list[RecallPoint], rows: int, *, spec: IndexSpec) -> int:

@@ -70,9 +70,11 @@ class RefineRows:
         weights = query if self.scale is None else query * self.scale[1]
         offset = np.float32(0) if self.scale is None else np.float32(query @ self.scale[0])
         out = np.empty(len(row_ids), dtype=np.float32)
+        rows = np.empty((min(GATHER_ROWS, len(row_ids)), len(query)), dtype=np.float32)
         for start in range(0, len(row_ids), GATHER_ROWS):
             part = row_ids[start : start + GATHER_ROWS]
-            out[start : start + len(part)] = self.stored[part].astype(np.float32) @ weights
+            np.copyto(rows[: len(part)], self.stored[part], casting="unsafe")
+            np.dot(rows[: len(part)], weights, out=out[start : start + len(part)])
         return out + offset
 
 
