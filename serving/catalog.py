@@ -130,9 +130,33 @@ class Catalog:
 
     def rows_where(self, scope: Scope, predicate: Predicate) -> Ids:
         """Creators (their gid) or profiles (their place among all profiles) that meet one condition, in no order."""
-        table, row = ("docs", GID) if scope == "creator" else ("profiles", "rowid")
-        found = self.arrays(f"SELECT {row} AS row FROM {table} WHERE {predicate.sql}", predicate.values)["row"]
+        query = f"SELECT rowid AS row FROM {_table(scope)} WHERE {predicate.sql}"
+        found = self.arrays(query, predicate.values)["row"]
         return found.astype(np.int64, copy=False)
+
+    def column(self, scope: Scope, name: str, kind: str) -> npt.NDArray[Any]:
+        """One column as a DuckDB type, in row order, masked where a value is null."""
+        found: npt.NDArray[Any] = self.arrays(f"SELECT {quoted(name)}::{kind} AS v FROM {_table(scope)}")["v"]
+        return found
+
+    def distinct(self, scope: Scope, name: str, *, limit: int) -> list[str] | None:
+        """Different texts of a column, ascending; None where they are more than `limit`."""
+        query = f"SELECT DISTINCT {quoted(name)} AS v FROM {_table(scope)} WHERE v IS NOT NULL LIMIT {int(limit) + 1}"
+        found = sorted(row["v"] for row in self.records(query))
+        return found if len(found) <= limit else None
+
+    def codes(self, scope: Scope, name: str, texts: Sequence[str], *, unknown: int) -> npt.NDArray[np.uint16]:
+        """Place of each row's text among `texts`, in row order; `unknown` where it is null."""
+        listed = pa.table({"text": pa.array(texts, pa.string()), "code": pa.array(range(len(texts)), pa.uint16())})
+        cursor = self._connection.cursor()
+        cursor.register("listed", listed)
+        query = (
+            f"SELECT t.rowid AS row, l.code AS code FROM {_table(scope)} t JOIN listed l ON l.text = t.{quoted(name)}"
+        )
+        found = cursor.execute(query).fetchnumpy()
+        codes = np.full(self.rows if scope == "creator" else self.profiles_count, unknown, dtype=np.uint16)
+        codes[found["row"].astype(np.int64)] = found["code"]
+        return codes
 
     def profile_owners(self) -> Ids:
         """Creator (gid) of every profile, ascending."""
@@ -232,6 +256,10 @@ class Catalog:
         return {row[0]: row[1] for row in found}
 
 
+def _table(scope: Scope) -> str:
+    return "docs" if scope == "creator" else "profiles"
+
+
 def _load(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Manifest) -> None:
     connection.execute(SQL_MACRO)
     connection.execute(JOINED_MACRO)
@@ -326,5 +354,6 @@ def _require_order(gids: Ids, table: str) -> None:
     Raises:
         ValueError: they do not.
     """
-    if (np.diff(gids) < 0).any():
+    is_ordered = np.array_equal(gids, np.arange(len(gids))) if table == "docs" else (np.diff(gids) >= 0).all()
+    if not is_ordered:
         raise ValueError(f"the rows of {table} are out of order")

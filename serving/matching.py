@@ -1,8 +1,9 @@
-"""Filters as bitmaps: each condition is found once by DuckDB, kept as a set of rows, and combined with the others.
+"""Filters as bitmaps: each condition is found once, kept as a set of rows, and combined with the others.
 
 Conditions on creators are ANDed over creators; those on profiles over profiles, so that they hold on the same profile,
 and then every creator with such a profile passes. Two requests that share a condition share its set. What a filter means
-is in `filters.py`; `Catalog.match` finds the same rows in one query and is the oracle.
+is in `filters.py`. Plain conditions are found in `code_columns.py`, all others by DuckDB; `Catalog.match` finds the same rows in
+one query and is the oracle.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from index_build.bitmaps import IdArray, WordArray, all_rows, count_rows, pack_ids, pack_mask, unpack_mask
 from serving.cache import Cache
 from serving.catalog import Catalog
+from serving.code_columns import CodeColumns
 from serving.filters import FilterSet, Scope
 from serving.predicates import Predicate
 
@@ -28,9 +30,10 @@ Part = tuple[Scope, Predicate]
 class Matcher:
     """Finds the rows of filters in one snapshot, and remembers those of their conditions."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        """Wrap an opened catalog."""
+    def __init__(self, catalog: Catalog, columns: CodeColumns) -> None:
+        """Wrap an opened catalog and its plain columns."""
         self._catalog = catalog
+        self._columns = columns
         self._owners = None if catalog.is_own_profile else ProfileOwners(catalog.profile_owners(), catalog.rows)
         self._sets: Cache[WordArray] = Cache(SETS_CACHED, max_bytes=SETS_BYTES, bytes_of=lambda words: words.nbytes)
 
@@ -57,9 +60,18 @@ class Matcher:
         return profiles if self._owners is None else self._owners.creators(profiles)
 
     def _found(self, part: Part) -> WordArray:
-        scope, predicate = part
+        return self._sets.get(_key(part), lambda: self._find(*part))
+
+    def _find(self, scope: Scope, predicate: Predicate) -> WordArray:
+        mask = self._columns.mask(self._scope(scope), predicate.test) if predicate.test else None
+        if mask is not None:
+            return pack_mask(mask)
         rows = self._catalog.rows if scope == "creator" else self._catalog.profiles_count
-        return self._sets.get(_key(part), lambda: pack_ids(self._catalog.rows_where(scope, predicate), rows))
+        return pack_ids(self._catalog.rows_where(scope, predicate), rows)
+
+    def _scope(self, scope: Scope) -> Scope:
+        """Where the columns are kept: those of a foreign document are its profile's too."""
+        return "creator" if self._owners is None else scope
 
 
 class ProfileOwners:

@@ -7,7 +7,7 @@ filters are joined inside one subquery, which is what makes them hold on the sam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 GID = "gid"
@@ -15,15 +15,29 @@ GID = "gid"
 
 
 @dataclass(frozen=True, slots=True)
+class PlainTest:
+    """A condition on one plain column: within inclusive bounds, or one of some values; `code_columns.py` finds its rows."""
+
+    column: str
+    least: Any = None
+    most: Any = None
+    values: tuple[Any, ...] = ()
+    or_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Predicate:
-    """A condition and the values of its `?`, in order."""
+    """A condition and the values of its `?`, in order; `test` says the same where it is as simple as that."""
 
     sql: str
     values: tuple[Any, ...] = ()
+    test: PlainTest | None = None
 
     def or_unknown(self, column: str) -> Predicate:
         """Also true where `column` is unknown."""
-        return Predicate(f"({self.sql} OR {quoted(column)} IS NULL)", self.values)
+        is_tested = self.test is not None and self.test.column == column
+        test = replace(self.test, or_unknown=True) if is_tested and self.test is not None else None
+        return Predicate(f"({self.sql} OR {quoted(column)} IS NULL)", self.values, test)
 
 
 TRUE = Predicate("TRUE")
@@ -39,18 +53,19 @@ def between(column: str, least: Any, most: Any) -> Predicate:
     name = quoted(column)
     bounds = [(f"{name} >= ?", least), (f"{name} <= ?", most)]
     used = [(sql, value) for sql, value in bounds if value is not None]
-    return Predicate(" AND ".join(sql for sql, _ in used), tuple(value for _, value in used))
+    sql, values = " AND ".join(sql for sql, _ in used), tuple(value for _, value in used)
+    return Predicate(sql, values, PlainTest(column, least, most))
 
 
 def equals(column: str, value: Any) -> Predicate:
     """Equal to a value."""
-    return Predicate(f"{quoted(column)} = ?", (value,))
+    return Predicate(f"{quoted(column)} = ?", (value,), PlainTest(column, values=(value,)))
 
 
 def one_of(column: str, values: Sequence[Any]) -> Predicate:
     """Equal to one of the values."""
     marks = ", ".join("?" for _ in values)
-    return Predicate(f"{quoted(column)} IN ({marks})", tuple(values))
+    return Predicate(f"{quoted(column)} IN ({marks})", tuple(values), PlainTest(column, values=tuple(values)))
 
 
 def has_any(column: str, values: Sequence[Any]) -> Predicate:

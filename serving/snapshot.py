@@ -25,6 +25,7 @@ from lakehouse.errors import IntegrityError, NotFoundError
 from lakehouse.storage.objects import ObjectStore
 from serving.cache import Cache
 from serving.catalog import Catalog
+from serving.code_columns import CodeColumns
 from serving.columns import Columns
 from serving.documents import Documents
 from serving.encoder import QueryEncoder, encoder_for
@@ -33,7 +34,7 @@ from serving.lexical import WordIndex
 from serving.matching import Matcher
 from serving.settings import ServingSettings
 from serving.shards import Matches, ShardSet
-from serving.tables import CATALOG, COLUMNS, DOCUMENTS, WORDS, prepared
+from serving.tables import CATALOG, CODES, COLUMNS, DOCUMENTS, WORDS, prepared
 
 CANARY_ROWS = 3
 """Rows of a shard that must find themselves before it serves."""
@@ -132,7 +133,7 @@ class Snapshot:
             shards,
             columns,
             WordIndex.open(tables / WORDS, rows=manifest.rows_count),
-            Matcher(catalog),
+            Matcher(catalog, CodeColumns.open(tables / CODES)),
             catalog.vocabulary(manifest),
             encoder,
         )

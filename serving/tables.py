@@ -21,11 +21,12 @@ import duckdb
 from index_build.manifest import Manifest
 from index_build.verify import read_manifest, verify_folder
 from serving.catalog import Catalog
+from serving.code_columns import CodeColumns
 from serving.columns import Columns
 from serving.documents import Documents
 from serving.lexical import WordIndex
 
-VERSION = 1
+VERSION = 2
 """Of the form of the tables; another one is made anew."""
 
 KEPT = 3
@@ -36,7 +37,7 @@ DRAFT_SECONDS = 6 * 3600
 """A draft of this age was left by a killed process."""
 
 CHECKED = "checked.json"
-CATALOG, DOCUMENTS, COLUMNS, WORDS = "catalog.duckdb", "documents.arrow", "columns", "words"
+CATALOG, DOCUMENTS, COLUMNS, CODES, WORDS = "catalog.duckdb", "documents.arrow", "columns", "codes", "words"
 
 
 def prepared(folder: Path, home: Path, *, threads: int) -> tuple[Manifest, Path]:
@@ -67,6 +68,7 @@ def _make(folder: Path, manifest: Manifest, tables: Path, *, threads: int) -> No
         with closing(Catalog.make(draft / CATALOG, folder, manifest, threads=threads)) as catalog:
             columns = Columns.load(catalog, as_of=catalog.vocabulary(manifest).as_of)
             columns.save(draft / COLUMNS)
+            CodeColumns.load(catalog).save(draft / CODES)
             WordIndex.load(catalog).save(draft / WORDS)
             Documents.write(draft / DOCUMENTS, *catalog.shown_batches())
         try:
