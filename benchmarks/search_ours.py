@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from benchmarks.peers.protocol import Corpus, Filter, K, Vector
 from index_build.build import build_from
 from index_build.export import open_files
@@ -22,7 +24,8 @@ def build(corpus: Corpus, folder: Path) -> None:
 
 
 def open(corpus: Corpus, folder: Path) -> Ours:  # noqa: A001, ARG001
-    """Open it."""
+    """Open it; as the service does, a request keeps to one thread."""
+    threadpool_limits(1, user_api="blas")
     return Ours(Searcher.open(folder / "snapshot"))
 
 

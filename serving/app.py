@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
+from threadpoolctl import threadpool_limits
 
 from lakehouse.errors import CreatorlakeError
 from serving.encoder import QueryEncoder
@@ -69,10 +70,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     watcher = threading.Thread(
         target=service.holder.watch, args=(stop, service.settings.poll_seconds), name="snapshots", daemon=True
     )
-    watcher.start()
-    yield
-    stop.set()
-    watcher.join()
+    with threadpool_limits(1, user_api="blas"):  # requests run beside each other, not each on all cores
+        watcher.start()
+        yield
+        stop.set()
+        watcher.join()
     service.holder.close()
 
 

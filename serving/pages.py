@@ -58,7 +58,8 @@ class Pager:
 
     def _reaching(self, stop: int, work: Work, plan: PlanName, matches: Matches, scorer: Scorer) -> Ranking:
         """Shortest of the kept rankings that holds the first `stop` rows; each continues the one before."""
-        sizes = WINDOWS[-1:] if work.is_by_metric or plan != "streams" else WINDOWS
+        is_short = plan == "streams" and not work.is_by_metric
+        sizes = WINDOWS if is_short else WINDOWS[-1:]
         ranking = self._rankings.get((work.key, 0), lambda: self._window(sizes[0], work, plan, matches, scorer))
         for step, size in enumerate((*sizes[1:], None), start=1):
             if ranking.is_complete or stop <= len(ranking.gids):
@@ -66,14 +67,16 @@ class Pager:
             before = ranking
             ranking = self._rankings.get(
                 (work.key, step),
-                lambda: continued(before, self._longer(size, matches, scorer)),  # noqa: B023
+                lambda: continued(before, self._longer(size, plan, matches, scorer)),  # noqa: B023
             )
         return ranking
 
-    def _longer(self, size: int | None, matches: Matches, scorer: Scorer) -> Ranking:
+    def _longer(self, size: int | None, plan: PlanName, matches: Matches, scorer: Scorer) -> Ranking:
         """The best `size` matches, all for None."""
         shards = self._snapshot.shards
-        return rank_all(shards, matches, scorer) if size is None else rank_streams(shards, matches, scorer, window=size)
+        if size is None or plan != "streams":
+            return rank_all(shards, matches, scorer, window=size)
+        return rank_streams(shards, matches, scorer, window=size)
 
     def _by_metric(self, work: Work, matches: Matches) -> Ranking:
         """One page of all matches ordered by a column."""
@@ -85,7 +88,7 @@ class Pager:
         return Ranking(np.array(gids, dtype=np.int64), nothing, "exhausted", matches.total, is_complete=True)
 
     def _window(self, size: int, work: Work, plan: PlanName, matches: Matches, scorer: Scorer) -> Ranking:
-        ranking = self._longer(size if plan == "streams" else None, matches, scorer)
+        ranking = self._longer(size, plan, matches, scorer)
         return self._resorted(work, ranking) if work.is_by_metric else ranking
 
     def _resorted(self, work: Work, ranking: Ranking) -> Ranking:

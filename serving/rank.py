@@ -114,8 +114,15 @@ class Scorer:
         return np.asarray(np.rint(np.nan_to_num(values) * weights * MICRO), dtype=np.int64)
 
     def scores(self, gids: Ids, similarities: Similarities) -> Micros:
-        """Scores in millionths."""
-        return np.asarray(self.micros(self.values(gids, similarities)).sum(axis=1), dtype=np.int64)
+        """Scores in millionths: the sums of `micros`, without the components that weigh nothing."""
+        total = np.zeros(len(gids), dtype=np.int64)
+        for name in self.components:
+            weight = self.question.weights.of(name)
+            if weight:
+                is_similarity = name == "similarity"
+                values = self._similarity(gids, similarities) if is_similarity else self._value(name, gids)
+                total += np.rint(np.nan_to_num(values.astype(np.float64)) * weight * MICRO).astype(np.int64)
+        return total
 
     @property
     def static_weights(self) -> dict[str, float]:
@@ -219,8 +226,8 @@ def size_fit(followers: Values, wanted: CountRange | None) -> Values:
     return np.clip(1.0 - np.abs(np.log10(1.0 + followers) - (low + high) / 2) / half / 2, 0.0, 1.0)
 
 
-def rank_all(shards: ShardSet, matches: Matches, scorer: Scorer) -> Ranking:
-    """Score every match."""
+def rank_all(shards: ShardSet, matches: Matches, scorer: Scorer, *, window: int | None = None) -> Ranking:
+    """Score every match and order them, or the best `window`."""
     gids = matches.gids
     similarities = _similarities(shards, gids, scorer)
     scores = np.concatenate(
@@ -229,8 +236,17 @@ def rank_all(shards: ShardSet, matches: Matches, scorer: Scorer) -> Ranking:
             for start in range(0, max(1, len(gids)), BLOCK_ROWS)
         ]
     )
-    order = scorer.order(gids, scores)
-    return Ranking(gids[order], similarities[order], "exhausted", len(gids), is_complete=True)
+    best = _reaching(scores, len(scores) if window is None else window)
+    order = best[scorer.order(gids[best], scores[best])][:window]
+    is_complete = len(order) == len(gids)
+    return Ranking(gids[order], similarities[order], "exhausted", len(gids), is_complete=is_complete)
+
+
+def _reaching(scores: Micros, count: int) -> npt.NDArray[np.int64]:
+    """Positions of the highest `count` scores, and of those that equal the last of them."""
+    if len(scores) <= count:
+        return np.arange(len(scores))
+    return np.flatnonzero(scores >= np.partition(scores, len(scores) - count)[len(scores) - count])
 
 
 def rank_streams(shards: ShardSet, matches: Matches, scorer: Scorer, *, window: int = WINDOWS[-1]) -> Ranking:

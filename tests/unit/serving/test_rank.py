@@ -195,3 +195,22 @@ def test_named_rows_are_found_by_streams_however_far_their_meaning(ivf_searcher:
         scores = scorer.word_scores(scorer.question.lexical)
         named = scorer.question.are_named(scorer.question.lexical.gids)
         assert (scores[named] >= 250_000).all()
+
+
+@pytest.mark.parametrize("filters", [{}, {"has_contact": True}])
+@pytest.mark.parametrize("exhaustive", [10_000, 10])
+def test_deep_pages_neither_repeat_nor_miss_a_row(
+    ivf_searcher: Searcher, monkeypatch: pytest.MonkeyPatch, filters: dict[str, bool], exhaustive: int
+) -> None:
+    monkeypatch.setattr("serving.search.EXHAUSTIVE_MATCHES", exhaustive)
+    monkeypatch.setattr(rank_module, "ROUNDS", (32, 128, 256))
+    searcher = Searcher(ivf_searcher.snapshot)
+    found: list[str] = []
+    body = {"query": f"vegan runner {exhaustive}", "filters": filters, "limit": 90}
+    while True:
+        answer = searcher.search(body)
+        found += [hit.creator_id for hit in answer.hits]
+        if answer.next_cursor is None:
+            break
+        body["cursor"] = answer.next_cursor
+    assert len(found) == len(set(found)) == answer.total > 300
