@@ -28,8 +28,9 @@ TRAIN_ROWS_PER_LIST = 64
 MAX_TRAIN_ROWS = 1 << 21
 """Rows that training holds in memory at most: 3.2 GB at 384 dimensions."""
 
-DIMENSIONS_PER_SUBQUANTIZER = 4
-"""Four dimensions in four bits: 48 bytes a vector at 384 dimensions."""
+DIMENSIONS_PER_SUBQUANTIZER = 6
+"""Six dimensions in four bits: 32 bytes a vector at 384 dimensions. Of a million real texts, the best ten are among the first 320
+of 65,000 scanned codes for .995 (four dimensions: .998, eight: .974), and scanning them takes half as long as with four."""
 
 MIN_SUBQUANTIZERS = 32
 """16 bytes a vector: shorter codes of short vectors order them too badly to refine."""
@@ -76,6 +77,6 @@ def round_log2(value: float) -> int:
 
 
 def subquantizers_count(dimensions: int) -> int:
-    """Sub-quantizers for `dimensions`: its largest divisor up to a quarter of it, or up to 32 where that is more."""
+    """Sub-quantizers for `dimensions`: its largest divisor up to a sixth of it, or up to 32 where that is more."""
     wanted = max(dimensions // DIMENSIONS_PER_SUBQUANTIZER, min(dimensions, MIN_SUBQUANTIZERS))
     return next(m for m in range(wanted, 0, -1) if dimensions % m == 0)
