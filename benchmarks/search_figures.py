@@ -101,7 +101,7 @@ def worst(system: System, share: str) -> dict[str, float]:
 
 def least_recall(system: System) -> float:
     """Least recall over all cells."""
-    return min(cell["recall"] for cell in system["cells"])
+    return _short(min(cell["recall"] for cell in system["cells"]))
 
 
 def of_ours(store: Store, name: str) -> Iterator[Figure]:
@@ -124,11 +124,11 @@ def of_ours(store: Store, name: str) -> Iterator[Figure]:
 def _cells(head: str, found: Mapping[str, float], target: Target | None, place: int) -> Iterator[Figure]:
     most = (target.p50_ms[place], target.p99_ms[place]) if target else (None, None)
     least = (target.qps[place], target.recall[place]) if target else (None, None)
-    yield Figure(f"{head}: p50", found["p50_ms"], "ms", most[0])
-    yield Figure(f"{head}: p99", found["p99_ms"], "ms", most[1])
-    yield Figure(f"{head}: p50 where the filter is new", found["cold_p50_ms"], "ms")
-    yield Figure(f"{head}: queries a second", found["qps"], "/s", floor=least[0])
-    yield Figure(f"{head}: recall@10", found["recall"], "", floor=least[1])
+    yield Figure(f"{head}: p50", _short(found["p50_ms"]), "ms", most[0])
+    yield Figure(f"{head}: p99", _short(found["p99_ms"]), "ms", most[1])
+    yield Figure(f"{head}: p50 where the filter is new", _short(found["cold_p50_ms"]), "ms")
+    yield Figure(f"{head}: queries a second", _short(found["qps"]), "/s", floor=least[0])
+    yield Figure(f"{head}: recall@10", _short(found["recall"]), "", floor=least[1])
 
 
 def of_peers(store: Store, ours: str) -> Iterator[Figure]:

@@ -47,7 +47,9 @@ def final_scores(rows: int, folder: Path, index: Path) -> Iterator[Figure]:
     searcher.close()
     name, least = min(with_filter.items(), key=lambda one: one[1])
     yield Figure(
-        f"final {rows:,}: recall@10 by final score, mean of cells", float(np.mean(list(with_filter.values()))), ""
+        f"final {rows:,}: recall@10 by final score, mean of cells",
+        round(float(np.mean(list(with_filter.values()))), 4),
+        "",
     )
     yield Figure(f"final {rows:,}: least recall@10 by final score", least, "", floor=TOP, peer=name)
 

@@ -49,7 +49,7 @@ def _order(systems: dict[str, System], ours: str) -> list[str]:
 
 def _system_row(name: str, system: System, own: System | None) -> str:
     ratio, cells = faster(own, system) if own else (0.0, 0)
-    said = f"{ratio:.1f} x in {cells}" if cells and own is not system else ""
+    said = f"{ratio:.2g} x in {cells}" if cells and own is not system else ""
     below = sum(cell["recall"] < 0.95 for cell in system["cells"])
     return (
         f"| {name} | {least_recall(system):.3f} | {below} | {said} | {system['build_seconds']:,.0f} | "

@@ -26,7 +26,6 @@ RECALL = 0.95
 """The cheapest setting that reaches this counts, else the one that comes nearest."""
 SWEPT = 40
 """Queries of a cell by which a setting is chosen."""
-WARM_UP = 100
 PATIENCE_SECONDS = 60.0
 """After so long a phase of a cell ends, whatever was asked of it by then."""
 
@@ -122,9 +121,8 @@ class Bench:
         def call(number: int) -> list[int]:
             return self._ask(number, setting)
 
-        serial(call, (number % len(self._numbers) for number in range(WARM_UP)), PATIENCE_SECONDS / 2)
+        recall, short = self._recall(setting, self._numbers)  # warms up too
         rounds = [serial(call, self._numbers, PATIENCE_SECONDS) for _ in range(effort.repeats)]
-        recall, short = self._recall(setting, self._numbers)
         return {
             "recall": recall,
             "short": short,
