@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -97,8 +98,8 @@ def calibrate(shard: ShardIndex, exact: ExactRows, sample: FloatArray, *, spec: 
         if truth.matches
         for part in _Probe.prepare(cell, truth, shard)
     ]
-    for edge, middle in zip(BAND_EDGES, BAND_MIDDLES, strict=True):
-        chosen = [probe for probe in probes if probe.cell.selectivity in (edge, middle)]
+    for lower, edge in pairwise((0.0, *BAND_EDGES)):
+        chosen = [probe for probe in probes if lower < probe.matches / shard.rows <= edge]
         measured = _measure_band(chosen, shard, exact, spec=spec)
         if measured:
             bands.append(_choose(edge, measured, spec=spec))
@@ -187,7 +188,11 @@ def _choose(edge: float, points: list[RecallPoint], *, spec: IndexSpec) -> Band:
 
 
 def _cheapest(points: list[RecallPoint], *, spec: IndexSpec) -> Effort:
-    """Cheapest constants whose worse kind of filter reaches the goal; the best recall where none does."""
+    """Cheapest constants whose worse kind of filter reaches the goal; the best recall where none does.
+
+    Constants that were not measured on every kind are no choice: without a filter there are no matching rows to score.
+    """
+    kinds = {point.filter_kind for point in points}
     groups: dict[tuple[int, int], list[RecallPoint]] = {}
     for point in points:
         groups.setdefault((point.matches_target, point.k_factor), []).append(point)
@@ -197,7 +202,8 @@ def _cheapest(points: list[RecallPoint], *, spec: IndexSpec) -> Effort:
         cost = max(point_cost(point, k=spec.recall_k) for point in groups[key])
         return (max(0.0, goal - _worst(groups[key])), cost, key)
 
-    best = min(groups, key=rank)
+    complete = [key for key in groups if {point.filter_kind for point in groups[key]} == kinds]
+    best = min(complete, key=rank)
     return Effort(matches_target=best[0], k_factor=best[1], recall=_worst(groups[best]))
 
 

@@ -53,8 +53,12 @@ class BottomSample:
     def vectors(self) -> FloatArray:
         """The sample, float32 (at most size, d), in key order."""
         kept = self._smallest()
-        order = np.lexsort((self._ids[kept].astype(str), self._keys[kept]))
-        return self._vectors[kept[order]]
+        kept = kept[np.argsort(self._keys[kept], kind="stable")]
+        keys = self._keys[kept]
+        for start in np.flatnonzero(keys[1:] == keys[:-1]):
+            run = slice(int(start), int(np.searchsorted(keys, keys[start], side="right")))
+            kept[run] = kept[run][np.argsort(self._ids[kept[run]].astype(str), kind="stable")]
+        return self._vectors[kept]
 
     def _reserve(self, more: int, dimensions: int) -> None:
         """Room for `more` rows."""

@@ -26,7 +26,7 @@ TRAIN_ROWS_PER_LIST = 64
 """FAISS asks for at least 39 training points per centroid; 64 leaves room for empty clusters."""
 
 MAX_TRAIN_ROWS = 1 << 21
-"""Rows that training holds in memory at most: 3.2 GB at 384 dimensions."""
+"""Rows that training learns from at most: 3.2 GB at 384 dimensions, and a little more than twice that while they are drawn."""
 
 DIMENSIONS_PER_SUBQUANTIZER = 6
 """Six dimensions in four bits: 32 bytes a vector at 384 dimensions. Of a million real texts, the best ten are among the first 320

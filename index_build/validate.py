@@ -75,7 +75,17 @@ def validate(shards: Sequence[OpenShard], sample: FloatArray, fitted: Fitted, *,
             for place, cell in enumerate(cells)
         ]
         points = tuple(point for point in measured if point is not None)
-        weak = [point.selectivity for point in points if point.recall < spec.recall_target and point.plan == "probe"]
+        passing = [
+            _shares(shards, [found[place] for found in truths])
+            for place, point in enumerate(measured)
+            if point is not None
+        ]
+        weak = [
+            share
+            for point, shares in zip(points, passing, strict=True)
+            if point.recall < spec.recall_target and point.plan == "probe"
+            for share in shares
+        ]
         if not weak or round_number == MAX_RAISES:
             break
         calibration = raised(calibration, weak)
@@ -119,6 +129,11 @@ def _measure(
         queries_count=len(cell.queries),
         codes_scanned_mean=codes / len(cell.queries) / len(parts),
     )
+
+
+def _shares(shards: Sequence[OpenShard], truths: Sequence[Truth]) -> list[float]:
+    """Share of the rows of each shard that pass, where any do: by it a band is chosen."""
+    return [found.matches / shard.index.rows for shard, found in zip(shards, truths, strict=True) if found.matches]
 
 
 def _prepare(shard: OpenShard, truth: Truth, calibration: Calibration) -> _Part:

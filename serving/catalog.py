@@ -97,7 +97,10 @@ class Catalog:
     @classmethod
     def open(cls, path: Path, manifest: Manifest, *, threads: int) -> Catalog:
         """Open a database that `make` made, for reading."""
-        connection = duckdb.connect(str(path), read_only=True, config={"threads": str(threads)})
+        spill = str(path.parents[2] / "spill")  # not beside the file, which may be pruned while it is open
+        connection = duckdb.connect(
+            str(path), read_only=True, config={"threads": str(threads), "temp_directory": spill}
+        )
         connection.execute("SET TimeZone = 'UTC'")
         return cls(connection, manifest)
 
@@ -175,7 +178,7 @@ class Catalog:
 
     def shown_batches(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """Shown columns of all rows in gid order: their schema, and batches of `BATCH_ROWS` or so."""
-        query = f"SELECT {', '.join(quoted(name) for name in self.shown)} FROM docs ORDER BY {GID}"
+        query = f"SELECT {', '.join(quoted(name) for name in self.shown)} FROM docs"
         reader = self._connection.sql(query).to_arrow_reader(BATCH_ROWS)
         return reader.schema, iter(reader)
 
@@ -340,7 +343,9 @@ def _load_profiles(connection: duckdb.DuckDBPyConnection) -> None:
     """One row per profile; the row itself is the only profile of a foreign document."""
     types = {row[0]: row[1] for row in connection.execute("DESCRIBE docs").fetchall()}
     if "profiles" in types:
-        query = f"SELECT {GID}, unnest(p) FROM (SELECT {GID}, unnest(profiles) AS p FROM docs)"
+        unnested = f"SELECT {GID}, unnest(p) FROM (SELECT {GID}, unnest(profiles) AS p FROM docs)"
+        kinds = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {unnested}").fetchall()}
+        query = f"SELECT {', '.join(_finite(kind, quoted(name)) for name, kind in kinds.items())} FROM ({unnested})"
     else:
         names = [field.name for field in PROFILE if field.name in types]
         query = f"SELECT {', '.join([GID, *map(quoted, names)])} FROM docs"

@@ -83,7 +83,7 @@ def _is_comparable(test: PlainTest, *, is_text: bool) -> bool:
     given = [value for value in (test.least, test.most, *test.values) if value is not None]
     if is_text:
         return test.least is None and test.most is None and all(isinstance(value, str) for value in given)
-    return all(isinstance(value, bool | int | float) and abs(value) <= EXACT for value in given)
+    return all(isinstance(value, bool | int | float) and abs(value) < EXACT for value in given)
 
 
 def _number_mask(column: npt.NDArray[Any], test: PlainTest) -> Mask:
@@ -106,7 +106,7 @@ def _text_mask(column: npt.NDArray[Any], texts: Mapping[str, int], test: PlainTe
 def _numbers(catalog: Catalog, scope: Scope, name: str) -> npt.NDArray[Any] | None:
     values = catalog.column(scope, name, "DOUBLE")
     found = np.ma.filled(np.ma.asarray(values).astype(np.float64), np.nan)
-    if (np.abs(found) > EXACT).any():
+    if (np.abs(found) >= EXACT).any():
         return None
     small = found.astype(np.float32)
     return small if np.array_equal(small.astype(np.float64), found, equal_nan=True) else found

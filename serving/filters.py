@@ -2,7 +2,7 @@
 
 Two requests that ask for the same thing have one canonical form, one hash and so one cached result. The rules are read
 top to bottom in `RULES`; shapes of values are in `models.py`, SQL in `predicates.py`. Which rows match is found by
-`catalog.py`. Semantics for people: `docs/api.md`.
+`matching.py`. Semantics for people: `docs/api.md`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from serving.lexical import NO_HITS, LexicalHits
 from serving.models import COMPONENTS, CountRange, Weights
 from serving.plan import Stop
 from serving.shards import Matches, ShardResult, ShardSet
-from serving.static import MICRO, StaticOrder, best_in_niches
+from serving.static import MICRO, Seen, StaticOrder, best_in_niches
 
 Micros = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
@@ -139,27 +139,26 @@ class Scorer:
         """Order of all rows by the components that are columns."""
         return self._columns.orders.get(tuple(self.static_weights.items()), self._make_order)
 
-    def best_static(self, matches: Matches, count: int) -> tuple[Ids, int]:
-        """Best rows without similarity and words, by column and by niche, and the most that any other can have."""
+    def best_static(self, matches: Matches, count: int) -> Seen:
+        """Best rows without similarity and words, by column and by niche."""
         if not self.is_static:
-            return np.empty(0, np.int64), 0
+            return Seen(np.empty(0, np.int64), 0)
         order = self.static_order()
-        gids, bound = order.best(matches, count)
-        if not self._is_size_static and bound:
-            bound += round(self.question.weights.size * MICRO)
         weight = self.question.weights.niche
-        if "niche" not in self.components or not weight or not self.question.niches:
-            return gids, bound
-        named, bound = best_in_niches(
-            order,
-            matches,
-            wanted=self.question.niches,
-            weight=weight,
-            members=self._columns.niche_members,
-            count=count,
-            others_bound=bound,
-        )
-        return np.union1d(gids, named), bound
+        seen = order.best(matches, count)
+        if "niche" in self.components and weight and self.question.niches:
+            seen = best_in_niches(
+                order,
+                matches,
+                wanted=self.question.niches,
+                weight=weight,
+                members=self._columns.niche_members,
+                count=count,
+                others=seen,
+            )
+        if seen.bound is None or self._is_size_static:
+            return seen
+        return replace(seen, bound=seen.bound + round(self.question.weights.size * MICRO))
 
     def _make_order(self) -> StaticOrder:
         rows = self._columns.rows
@@ -282,15 +281,15 @@ def _round(
     if question.vector is None:
         raise ValueError("streams need a vector")
     found = shards.best(question.vector, matches, k=count)
-    by_static, static_bound = scorer.best_static(matches, count)
+    static = scorer.best_static(matches, count)
     by_words, words_bound = _top(scorer.word_scores(lexical), count)
-    gids, similarities = _united(shards, question.vector, found, np.union1d(by_static, lexical.gids[by_words]))
+    gids, similarities = _united(shards, question.vector, found, np.union1d(static.gids, lexical.gids[by_words]))
     scores = scorer.scores(gids, similarities)
     order = scorer.order(gids, scores)[:window]
-    bound = static_bound + words_bound + question.weights.similarity * _last_similarity(found, count) * MICRO
+    bound = (static.bound or 0) + words_bound + question.weights.similarity * _last_similarity(found, count) * MICRO
     is_exhausted = len(gids) == matches.total
     is_reached = is_exhausted or (len(order) == window and bound + ROUNDING <= scores[order[-1]])
-    sizes = {"similarity": sum(len(r.gids) for r in found), "static": len(by_static), "lexical": len(by_words)}
+    sizes = {"similarity": sum(len(r.gids) for r in found), "static": len(static.gids), "lexical": len(by_words)}
     is_proven = is_reached and all(result.is_exact for result in found)
     stop: Stop = "exhausted" if is_exhausted else "proven" if is_proven else "budget"
     ranking = Ranking(

@@ -34,7 +34,7 @@ from serving.lexical import WordIndex
 from serving.matching import Matcher
 from serving.settings import ServingSettings
 from serving.shards import Matches, ShardSet
-from serving.tables import CATALOG, CODES, COLUMNS, DOCUMENTS, WORDS, prepared
+from serving.tables import CATALOG, CODES, COLUMNS, DOCUMENTS, WORDS, discard, prepared
 
 CANARY_ROWS = 3
 """Rows of a shard that must find themselves before it serves."""
@@ -51,7 +51,7 @@ FILTERS_CACHED = 256
 MATCHES_BYTES = 256 * 1024 * 1024
 """Room for rows of filters: 2.5 MB each at 10 million rows, so about 100 of them there."""
 
-UNREADABLE = (duckdb.Error, ValueError, RuntimeError)
+UNREADABLE = (duckdb.Error, ValueError, RuntimeError, TypeError, LookupError)
 """What DuckDB, NumPy, Arrow and FAISS raise over content that they cannot use."""
 
 
@@ -105,6 +105,7 @@ class Snapshot:
             try:
                 snapshot = cls._load(folder, tables, manifest, settings, chosen, opened)
             except UNREADABLE as error:
+                discard(tables)
                 raise IntegrityError(f"Snapshot {manifest.snapshot_id} cannot be loaded: {error}") from error
             opened.pop_all()
         return snapshot

@@ -38,6 +38,14 @@ Micros = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """Best matching rows, and the most that any other matching row can have in millionths; None when there is no other."""
+
+    gids: Ids
+    bound: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """Rows of the highest values, best first; `values` in millionths, `is_all` when no row is left out."""
 
@@ -52,12 +60,12 @@ class Head:
         order = chosen[np.lexsort((gids[chosen], -values[chosen]))]
         return cls(gids[order], values[order].astype(np.int64), len(order) == len(values))
 
-    def among(self, matches: Matches, count: int) -> tuple[Ids, int] | None:
-        """First `count` matching rows and the most that another matching one can have; None where the head is too short."""
+    def among(self, matches: Matches, count: int) -> Seen | None:
+        """First `count` matching rows; None where the head is too short to tell."""
         passing = np.flatnonzero(matches.contain(self.gids))[:count]
         if len(passing) == count:
-            return self.gids[passing], int(self.values[passing[-1]])
-        return (self.gids[passing], 0) if self.is_all else None
+            return Seen(self.gids[passing], int(self.values[passing[-1]]))
+        return Seen(self.gids[passing], None) if self.is_all else None
 
 
 @dataclass(frozen=True)
@@ -78,15 +86,15 @@ class StaticOrder:
         """Memory that it takes at least."""
         return self.scores.nbytes + 16 * len(self.head.gids)
 
-    def best(self, matches: Matches, count: int) -> tuple[Ids, int]:
-        """`count` best matching rows (fewer where there are fewer), and the most that any other can have (0 for none)."""
+    def best(self, matches: Matches, count: int) -> Seen:
+        """`count` best matching rows, fewer where there are fewer."""
         if matches.total > SCORED_MATCHES:
             found = self.head.among(matches, count)
             if found is not None:
                 return found
         gids = matches.gids
         head = Head.of(gids, self.scores[gids].astype(np.int64), size=count)
-        return head.gids, 0 if head.is_all else int(head.values[-1])
+        return Seen(head.gids, None if head.is_all else int(head.values[-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +113,12 @@ def best_in_niches(
     weight: float,
     members: Callable[[str], NicheMembers],
     count: int,
-    others_bound: int,
-) -> tuple[Ids, int]:
-    """Best rows of each niche of a question by static score and that niche, and the most that any unseen row can have.
+    others: Seen,
+) -> Seen:
+    """Best rows of each niche of a question by static score and that niche, beside `others`, the best without niches.
 
     An unseen row of one niche has at most the last value of its order; one of several also what the others can add, and
-    none more than the whole niche weight above `others_bound`, the bound of rows outside these niches.
+    none more than the whole niche weight above the bound of `others`.
 
     Args:
         order: static scores without niches.
@@ -119,22 +127,34 @@ def best_in_niches(
         weight: of the niche component.
         members: rows of a niche.
         count: rows of each niche.
-        others_bound: most that an unseen row has without its niches, in millionths.
+        others: best rows without niches.
     """
-    gids: list[Ids] = []
-    bound = others_bound
+    found = [_best_of_niche(order, matches, code, weight=weight, members=members, count=count) for code in wanted]
+    gids = np.unique(np.concatenate([others.gids, *(seen.gids for seen in found)]))
+    if others.bound is None:
+        return Seen(gids, None)
     total = sum(wanted.values())
-    ceiling = others_bound + round(weight * min(1.0, total) * MICRO)
-    for code, share in wanted.items():
-        head = order.niches.get((code, weight), lambda code=code: _niche_head(order, members(code), weight))  # type: ignore[misc]
-        found = head.among(matches, count)
-        if found is None:
-            passing = matches.contain(head.gids)
-            found = head.gids[passing], int(head.values[-1])
-        gids.append(found[0])
-        if found[1]:
-            bound = max(bound, min(ceiling, found[1] + round(weight * (total - share) * MICRO)))
-    return np.concatenate([*gids, np.empty(0, np.int64)]), bound
+    ceiling = others.bound + round(weight * min(1.0, total) * MICRO)
+    bounds = [
+        min(ceiling, seen.bound + round(weight * (total - share) * MICRO))
+        for seen, share in zip(found, wanted.values(), strict=True)
+        if seen.bound is not None
+    ]
+    return Seen(gids, max([others.bound, *bounds]))
+
+
+def _best_of_niche(
+    order: StaticOrder,
+    matches: Matches,
+    code: str,
+    *,
+    weight: float,
+    members: Callable[[str], NicheMembers],
+    count: int,
+) -> Seen:
+    head = order.niches.get((code, weight), lambda: _niche_head(order, members(code), weight))
+    found = head.among(matches, count)
+    return found or Seen(head.gids[matches.contain(head.gids)], int(head.values[-1]))
 
 
 def _niche_head(order: StaticOrder, members: NicheMembers, weight: float) -> Head:

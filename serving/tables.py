@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import duckdb
@@ -36,7 +36,9 @@ DRAFT = ".draft-"
 DRAFT_SECONDS = 6 * 3600
 """A draft of this age was left by a killed process."""
 
-CHECKED = "checked.json"
+CHECKED, MADE = "checked.json", "made.json"
+"""What was checked of the snapshot, and the files of the tables with their sizes; the last one is written last."""
+
 CATALOG, DOCUMENTS, COLUMNS, CODES, WORDS = "catalog.duckdb", "documents.arrow", "columns", "codes", "words"
 
 
@@ -50,13 +52,26 @@ def prepared(folder: Path, home: Path, *, threads: int) -> tuple[Manifest, Path]
     manifest = read_manifest(folder)
     tables = home / f"{manifest.snapshot_id}-{_version()}"
     seen = _seen(folder, manifest)
-    if _checked(tables) != seen:
+    is_whole = _is_whole(tables)
+    if not is_whole or _read(tables / CHECKED) != seen:
         manifest = verify_folder(folder)
-        if not tables.is_dir():
+        if not is_whole:
+            discard(tables)
             _make(folder, manifest, tables, threads=threads)
-        (tables / CHECKED).write_text(seen, encoding="utf-8")
-    os.utime(tables)
+        with suppress(OSError):  # a folder that cannot be written is checked again at every start
+            (tables / CHECKED).write_text(seen, encoding="utf-8")
+    with suppress(OSError):
+        os.utime(tables)
     return manifest, tables
+
+
+def discard(tables: Path) -> None:
+    """Remove tables: first from their name, so that one that is killed leaves no half of them there."""
+    if tables.exists():
+        gone = tables.with_name(f"{DRAFT}{tables.name}-{os.getpid()}-{time.monotonic_ns()}")
+        with suppress(OSError):
+            tables.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _make(folder: Path, manifest: Manifest, tables: Path, *, threads: int) -> None:
@@ -71,6 +86,7 @@ def _make(folder: Path, manifest: Manifest, tables: Path, *, threads: int) -> No
             CodeColumns.load(catalog).save(draft / CODES)
             WordIndex.load(catalog).save(draft / WORDS)
             Documents.write(draft / DOCUMENTS, *catalog.shown_batches())
+        (draft / MADE).write_text(json.dumps(_sizes(draft)), encoding="utf-8")
         try:
             draft.rename(tables)
         except OSError:
@@ -83,8 +99,10 @@ def _prune(home: Path) -> None:
     found = sorted(home.iterdir(), key=_age)
     drafts = [path for path in found if path.name.startswith(DRAFT) and _age(path) > DRAFT_SECONDS]
     tables = [path for path in found if not path.name.startswith(DRAFT)]
-    for path in (*drafts, *tables[KEPT - 1 :]):
+    for path in drafts:
         shutil.rmtree(path, ignore_errors=True)
+    for path in tables[KEPT - 1 :]:
+        discard(path)
 
 
 def _age(path: Path) -> float:
@@ -98,9 +116,23 @@ def _version() -> str:
     return hashlib.sha256(f"{VERSION} {duckdb.__version__}".encode()).hexdigest()[:8]
 
 
-def _checked(tables: Path) -> str:
+def _is_whole(tables: Path) -> bool:
+    """Whether every file that was made is there in its size."""
     try:
-        return (tables / CHECKED).read_text(encoding="utf-8")
+        return bool(json.loads(_read(tables / MADE) or "{}") == _sizes(tables) != {})
+    except ValueError:
+        return False
+
+
+def _sizes(tables: Path) -> dict[str, int]:
+    """Size of every file by its path, without the marks themselves."""
+    files = [path for path in sorted(tables.rglob("*")) if path.is_file() and path.name not in (MADE, CHECKED)]
+    return {path.relative_to(tables).as_posix(): path.stat().st_size for path in files}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except OSError:
         return ""
 

@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serving_factories import build, serving_settings, word_encoder
 
+from index_build.bitmaps import unpack_mask
+from serving.filters import compile_filters
+from serving.requests import parse_request
 from serving.search import Searcher
 from serving.snapshot import Snapshot
 
@@ -139,6 +142,9 @@ def test_filters_mean_what_the_oracle_says(
     today = datetime.combine(datetime.now(UTC).date(), time.min, tzinfo=UTC)
     expected = {doc["creator_id"] for doc in documents if oracle.matches(doc, filters, today=today)}
     assert set(_ids(searcher, filters)) == expected
+    snapshot = searcher.snapshot
+    compiled = compile_filters(parse_request({"filters": filters}).filters, snapshot.vocabulary)
+    assert unpack_mask(snapshot.matcher.rows(compiled), ROWS).tolist() == snapshot.catalog.match(compiled).tolist()
 
 
 @pytest.mark.parametrize("name", sorted(FILTERS))

@@ -144,6 +144,21 @@ def test_checked_files_are_hashed_again_when_they_were_touched(
         Snapshot.open(copy, settings, encoder=word_encoder())
 
 
+@pytest.mark.parametrize("name", ["columns/quality.npy", "words/keys.npy", "documents.arrow", "made.json"])
+@pytest.mark.parametrize("damage", [_cut, Path.unlink])
+def test_tables_that_are_not_whole_are_made_again(
+    people_folder: Path, tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    settings = serving_settings(tmp_path)
+    Snapshot.open(people_folder, settings, encoder=word_encoder()).close()
+    (tables,) = (tmp_path / "cache/tables").iterdir()
+    damage(tables / name)
+    searcher = Searcher(Snapshot.open(people_folder, settings, encoder=word_encoder()))
+    assert searcher.snapshot.columns.quality is not None
+    assert searcher.search(REQUEST).hits[0].creator_id in ("c_messi", "c_cr7")
+    searcher.close()
+
+
 def test_a_killed_making_leaves_nothing_and_old_tables_go(
     tmp_path: Path, settings: ServingSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
