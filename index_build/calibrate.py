@@ -1,13 +1,13 @@
 """Fits the planner's constants of a snapshot: T and k_factor per selectivity band, B between exact and probing.
 
-The rule: of all (T, k_factor) whose recall reaches the target on every filter tried in the band, take the cheapest. Costs
-are counted in rows, not in seconds, so that equal inputs give equal constants. Measuring what the constants deliver on
+The rule: of all (T, k_factor) whose recall reaches the target on every kind of filter tried in the band, take the cheapest,
+for queries near the matching rows and for others. Costs are counted in rows, not in seconds, so that equal inputs give equal constants. Measuring what the constants deliver on
 other queries is `validate.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ import numpy as np
 from index_build.manifest import SCORE_ALL, Band, Calibration, Effort, RecallPoint
 from index_build.probe import FLAT_K_FACTOR, LOOKED_AT_MATCHES, RowFilter, ShardIndex, best_order
 from index_build.queries import Cell, ExactRows, Truth, hits_count, make_cells, possible_count
-from index_build.refine import FloatArray, IdArray
+from index_build.refine import FloatArray
 from index_build.spec import IndexSpec
 
 BAND_EDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -79,7 +79,7 @@ class _Probe:
 
 
 def _is_far(query: FloatArray, rows: RowFilter, shard: ShardIndex) -> bool:
-    lists, _, _ = shard.require_coarse().nearest(query, rows.list_counts, LOOKED_AT_MATCHES)
+    lists, _ = shard.require_coarse().nearest(query, rows.list_counts, LOOKED_AT_MATCHES)
     return shard.are_far(lists, rows)
 
 
@@ -146,13 +146,15 @@ def _measure(probe: _Probe, shard: ShardIndex, exact: ExactRows, *, matches_targ
     counts = shard.list_sizes if probe.rows is None else probe.rows.list_counts
     codes = 0
     for query, scores in zip(probe.cell.queries, probe.scores, strict=True):
-        lists, _, _ = shard.require_coarse().nearest(query, counts, max(matches_target, factors[-1] * k))
+        lists, _ = shard.require_coarse().nearest(query, counts, max(matches_target, factors[-1] * k))
         codes += int(shard.list_sizes[lists].sum())
         scanned = shard.scan_lists(query, lists, k=min(factors[-1] * k, probe.matches), rows=probe.rows)
-        for factor, row_ids in _candidates(probe, scanned, lists, factors, can_score_all=can_score_all, k=k):
-            stored = shard.refine.similarities(query, row_ids)
-            best = row_ids[best_order(stored, row_ids, k=k)]
-            hits[factor] += hits_count(exact.similarities(query[None, :], best)[:, 0], scores)
+        stored = shard.refine.similarities(query, scanned)
+        found = {factor: scanned[best_order(stored[: factor * k], scanned[: factor * k], k=k)] for factor in factors}
+        if probe.rows is not None and can_score_all:
+            found[SCORE_ALL] = shard.exact(query, probe.rows.rows_in(lists), k=k).row_ids
+        for factor, row_ids in found.items():
+            hits[factor] += hits_count(exact.similarities(query[None, :], row_ids)[:, 0], scores)
     possible = possible_count(probe.scores)
     count = len(probe.cell.queries)
     return [
@@ -169,16 +171,6 @@ def _measure(probe: _Probe, shard: ShardIndex, exact: ExactRows, *, matches_targ
         )
         for factor in hits
     ]
-
-
-def _candidates(
-    probe: _Probe, scanned: IdArray, lists: IdArray, factors: list[int], *, can_score_all: bool, k: int
-) -> Iterator[tuple[int, IdArray]]:
-    """Rows that each k_factor refines: the first of those scanned, or all matching ones of the lists."""
-    for factor in factors:
-        yield factor, scanned[: factor * k]
-    if can_score_all and probe.rows is not None:
-        yield SCORE_ALL, probe.rows.rows_in(lists)
 
 
 def _choose(edge: float, points: list[RecallPoint], *, spec: IndexSpec) -> Band:

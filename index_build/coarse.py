@@ -12,7 +12,6 @@ from pathlib import Path
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 
 from index_build.manifest import COARSE_FILES
 from index_build.refine import FloatArray, IdArray
@@ -24,7 +23,7 @@ ASSIGN_GROUPS = 8
 """Nearest groups whose lists a row is compared with; the nearest of all is among them for some 98 % of rows."""
 
 FIRST_GROUPS = 16
-"""Groups that a query looks into first; doubled until their lists hold enough."""
+"""Groups that a query looks into at least; more where their lists do not hold enough."""
 
 GROUP_SURPLUS = 4
 """Matches that looked-into groups must hold for each that is wanted: the nearest lists are spread over groups."""
@@ -35,8 +34,6 @@ ASSIGN_ROWS = 16_384
 TRAIN_ROWS_PER_GROUP = 256
 """Rows that the centroids of groups are learnt from, for each group."""
 
-Floats = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True, slots=True)
 class Coarse:
@@ -46,10 +43,10 @@ class Coarse:
     groups: FloatArray
     offsets: IdArray
 
-    @property
-    def lists_count(self) -> int:
-        """Lists."""
-        return len(self.centroids)
+    @classmethod
+    def flat(cls, centroids: FloatArray) -> Coarse:
+        """One group of all lists."""
+        return cls(centroids, centroids.mean(axis=0, keepdims=True), np.array([0, len(centroids)], np.int64))
 
     def save(self, folder: Path) -> tuple[Path, ...]:
         """Write the arrays under `folder/coarse`."""
@@ -103,7 +100,7 @@ class Coarse:
             lists[rows[is_better]] = start + found[is_better]
         return lists
 
-    def nearest(self, query: FloatArray, counts: IdArray, wanted: int) -> tuple[IdArray, Floats, int]:
+    def nearest(self, query: FloatArray, counts: IdArray, wanted: int) -> tuple[IdArray, int]:
         """Nearest lists that together hold `wanted` matches (all that hold any, where there are fewer), nearest first.
 
         Args:
@@ -112,7 +109,7 @@ class Coarse:
             wanted: matches.
 
         Returns:
-            The lists, int64, their similarities to the query, and how many lists were compared.
+            The lists, int64, and how many lists were compared.
         """
         groups = self._groups_holding(query, counts, wanted * GROUP_SURPLUS)
         ranges = [self.offsets[group : group + 2] for group in groups]
@@ -120,7 +117,7 @@ class Coarse:
         scores = np.concatenate([self.centroids[slice(*ends)] @ query for ends in ranges] or [np.empty(0, np.float32)])
         held = np.flatnonzero(counts[lists])
         ranked = held[_until(scores[held], counts[lists[held]], min(wanted, int(counts.sum())))]
-        return lists[ranked], scores[ranked], len(lists)
+        return lists[ranked], len(lists)
 
     def _groups_holding(self, query: FloatArray, counts: IdArray, wanted: int) -> IdArray:
         """Nearest groups with matches, at least `FIRST_GROUPS`, until they hold `wanted`; ascending."""
@@ -144,15 +141,14 @@ def train_coarse(sample: FloatArray, lists_count: int, *, iterations: int, seed:
         return _kmeans(rows, count, iterations=iterations, seed=seed, on_gpu=on_gpu)
 
     if lists_count < GROUPED_LISTS:
-        found = centroids(sample, lists_count)
-        return Coarse(found, found.mean(axis=0, keepdims=True), np.array([0, len(found)], np.int64))
+        return Coarse.flat(centroids(sample, lists_count))
     return _two_levels(sample, lists_count, centroids)
 
 
 def _two_levels(sample: FloatArray, lists_count: int, centroids: Callable[[FloatArray, int], FloatArray]) -> Coarse:
     count = round(lists_count**0.5)
     groups = centroids(sample[: count * TRAIN_ROWS_PER_GROUP], count)
-    owner = Coarse(groups, groups.mean(axis=0, keepdims=True), np.array([0, count], np.int64)).assign(sample)
+    owner = Coarse.flat(groups).assign(sample)
     shares = _shares(np.bincount(owner, minlength=count), lists_count)
     parts = [centroids(sample[owner == group], int(shares[group])) for group in range(count) if shares[group]]
     return Coarse(np.concatenate(parts), groups, np.concatenate([[0], np.cumsum(shares)]).astype(np.int64))
@@ -191,7 +187,7 @@ def _nearest(scores: FloatArray, count: int) -> IdArray:
     return np.asarray(np.argpartition(-scores, count - 1, axis=1)[:, :count], dtype=np.int64)
 
 
-def _until(scores: Floats, counts: IdArray, wanted: int) -> IdArray:
+def _until(scores: FloatArray, counts: IdArray, wanted: int) -> IdArray:
     """Places of the highest scores, best first (ties by place), until their counts add up to `wanted`."""
     size = 64
     while True:

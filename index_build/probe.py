@@ -180,7 +180,7 @@ class ShardIndex:
 
     def _lists(self, query: FloatArray, counts: IdArray, effort: Effort, *, k: int) -> tuple[IdArray, int]:
         wanted = max(effort.matches_target, refined_count(k, effort.k_factor))
-        lists, _, considered = self.require_coarse().nearest(query, counts, wanted)
+        lists, considered = self.require_coarse().nearest(query, counts, wanted)
         return lists, considered
 
     def scan_lists(self, query: FloatArray, lists: IdArray, *, k: int, rows: RowFilter | None) -> IdArray:

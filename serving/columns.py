@@ -22,7 +22,7 @@ from serving.arrays import open_arrays, save_arrays
 from serving.cache import Cache
 from serving.catalog import FACET_SQL, Catalog, Ids, Mask
 from serving.predicates import GID
-from serving.static import ORDERS_BYTES, ORDERS_CACHED, NicheMembers, StaticOrder
+from serving.static import ORDERS_BYTES, ORDERS_CACHED, ORDERS_LEAST, NicheMembers, StaticOrder
 
 Floats = npt.NDArray[np.float32]
 
@@ -122,7 +122,9 @@ class Columns:
     tiers: npt.NDArray[np.uint8] | None
     facets: dict[str, FacetPairs]
     orders: Cache[StaticOrder] = field(
-        default_factory=lambda: Cache(ORDERS_CACHED, max_bytes=ORDERS_BYTES, bytes_of=lambda order: order.nbytes)
+        default_factory=lambda: Cache(
+            ORDERS_CACHED, max_bytes=ORDERS_BYTES, bytes_of=lambda order: order.nbytes, least=ORDERS_LEAST
+        )
     )
 
     @property

@@ -11,7 +11,7 @@ from serving.catalog import Ids
 from serving.models import SORTS
 from serving.plan import PlanName
 from serving.predicates import GID, quoted
-from serving.rank import WINDOWS, Ranking, Scorer, continued, rank_all, rank_streams
+from serving.rank import WINDOWS, Ranking, Scorer, continued, rank_all, rank_static, rank_streams
 from serving.shards import Matches
 from serving.snapshot import Snapshot
 from serving.work import Work
@@ -74,9 +74,10 @@ class Pager:
     def _longer(self, size: int | None, plan: PlanName, matches: Matches, scorer: Scorer) -> Ranking:
         """The best `size` matches, all for None."""
         shards = self._snapshot.shards
-        if size is None or plan != "streams":
+        if size is None or plan == "exhaustive":
             return rank_all(shards, matches, scorer, window=size)
-        return rank_streams(shards, matches, scorer, window=size)
+        rank = rank_static if plan == "sort_only" else rank_streams
+        return rank(shards, matches, scorer, window=size)
 
     def _by_metric(self, work: Work, matches: Matches) -> Ranking:
         """One page of all matches ordered by a column."""

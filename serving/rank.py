@@ -39,6 +39,9 @@ MEETING_ROUND = 256
 SETTLED_ROUND = 1_024
 """From here on a round that changes no row of the window ends the search."""
 
+STATIC_ROUND = 1_024
+"""Rows asked from the static order alone: their last value is below that of any page but the flattest."""
+
 STATIC = ("engagement", "size", "quality", "recency")
 """Components that are columns: they do not depend on the question."""
 
@@ -239,6 +242,18 @@ def rank_all(shards: ShardSet, matches: Matches, scorer: Scorer, *, window: int 
     order = best[scorer.order(gids[best], scores[best])][:window]
     is_complete = len(order) == len(gids)
     return Ranking(gids[order], similarities[order], "exhausted", len(gids), is_complete=is_complete)
+
+
+def rank_static(shards: ShardSet, matches: Matches, scorer: Scorer, *, window: int) -> Ranking:
+    """Best `window` rows where there is nothing to compare with: the head of the static order where it proves them."""
+    seen = scorer.best_static(matches, max(window, STATIC_ROUND))
+    nothing = np.zeros(len(seen.gids), np.float32)
+    scores = scorer.scores(seen.gids, nothing)
+    order = scorer.order(seen.gids, scores)[:window]
+    is_complete = len(order) == matches.total
+    if not is_complete and (len(order) < window or (seen.bound or 0) + ROUNDING > scores[order[-1]]):
+        return rank_all(shards, matches, scorer, window=window)
+    return Ranking(seen.gids[order], nothing[order], "proven", len(seen.gids), is_complete=is_complete)
 
 
 def _reaching(scores: Micros, count: int) -> npt.NDArray[np.int64]:

@@ -51,7 +51,7 @@ FILTERS_CACHED = 256
 MATCHES_BYTES = 256 * 1024 * 1024
 """Room for rows of filters: 2.5 MB each at 10 million rows, so about 100 of them there."""
 
-UNREADABLE = (duckdb.Error, ValueError, RuntimeError, TypeError, LookupError)
+UNREADABLE = (duckdb.Error, ValueError, RuntimeError)
 """What DuckDB, NumPy, Arrow and FAISS raise over content that they cannot use."""
 
 

@@ -8,7 +8,7 @@ score counts too, so that the bound of unseen rows is one of both together.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +29,17 @@ NICHE_HEAD_ROWS = 65_536
 SCORED_MATCHES = 50_000
 """Matches up to which all of them are looked up, about as many as fit a core's cache."""
 
+BLOCK_ROWS = 4_194_304
+"""Rows of an order that are looked through at a time for its head."""
+
+NICHES_CACHED = 16
+"""Orders of niches that are kept for each set of weights, 1 MB each."""
+
 ORDERS_CACHED = 64
 ORDERS_BYTES = 256 * 1024 * 1024
-"""Orders kept and room for them: 42 MB each at 10 million rows. The newest is kept whatever it takes."""
+ORDERS_LEAST = 2
+"""Orders kept and room for them: 60 MB each at 10 million rows. Two stay whatever they take: the default weights with a size
+of its own, and those of requests for a range of followers."""
 
 Scores = npt.NDArray[np.int32]
 Micros = npt.NDArray[np.int64]
@@ -74,17 +82,22 @@ class StaticOrder:
 
     scores: Scores
     head: Head
-    niches: Cache[Head] = field(default_factory=lambda: Cache(ORDERS_CACHED))
+    niches: Cache[Head] = field(default_factory=lambda: Cache(NICHES_CACHED))
 
     @classmethod
     def of(cls, scores: Scores) -> StaticOrder:
         """Order of the scores of all rows (rows,)."""
-        return cls(scores, Head.of(np.arange(len(scores)), scores.astype(np.int64), size=HEAD_ROWS))
+        head = Head.of(np.empty(0, np.int64), np.empty(0, np.int64), size=HEAD_ROWS)
+        for start in range(0, len(scores), BLOCK_ROWS):
+            part = scores[start : start + BLOCK_ROWS]
+            gids = np.concatenate([head.gids, np.arange(start, start + len(part))])
+            head = Head.of(gids, np.concatenate([head.values, part.astype(np.int64)]), size=HEAD_ROWS)
+        return cls(scores, replace(head, is_all=len(scores) <= HEAD_ROWS))
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes at least."""
-        return self.scores.nbytes + 16 * len(self.head.gids)
+        """Most memory that it takes."""
+        return self.scores.nbytes + 16 * (len(self.head.gids) + NICHES_CACHED * NICHE_HEAD_ROWS)
 
     def best(self, matches: Matches, count: int) -> Seen:
         """`count` best matching rows, fewer where there are fewer."""

@@ -35,7 +35,7 @@ def test_the_best_matches_are_found_and_bound_the_others(seed, rows, share, coun
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 50, rows).astype(np.int32)
     mask = rng.random(rows) < share
-    with patch.multiple(static_module, HEAD_ROWS=head_rows, SCORED_MATCHES=-1 if is_headed else 1_000):
+    with patch.multiple(static_module, HEAD_ROWS=head_rows, BLOCK_ROWS=7, SCORED_MATCHES=-1 if is_headed else 1_000):
         seen = StaticOrder.of(scores).best(_matches(mask), count)
     gids = seen.gids
     assert mask[gids].all()

@@ -16,7 +16,7 @@ from serving.lexical import joined_spans
 from serving.models import CountRange, Filters, Weights
 from serving.plan import branch_of, plan_of
 from serving.question import make_question
-from serving.rank import Scorer, continued, rank_all, rank_streams, size_fit
+from serving.rank import Question, Scorer, continued, rank_all, rank_static, rank_streams, size_fit
 from serving.requests import parse_request
 from serving.search import Searcher
 from serving.snapshot import Snapshot
@@ -214,3 +214,21 @@ def test_deep_pages_neither_repeat_nor_miss_a_row(
             break
         body["cursor"] = answer.next_cursor
     assert len(found) == len(set(found)) == answer.total > 300
+
+
+@pytest.mark.parametrize(
+    "filters", [Filters(), Filters(has_contact=True), Filters(followers=CountRange(min=5, max=10**6))]
+)
+@pytest.mark.parametrize("weights", [{}, {"quality": 0.0, "engagement": 0.0, "recency": 0.0, "size": 0.0}])
+def test_without_a_question_the_head_of_the_order_is_the_page(
+    ivf_searcher: Searcher, monkeypatch: pytest.MonkeyPatch, filters: Filters, weights: dict[str, float]
+) -> None:
+    monkeypatch.setattr(rank_module, "STATIC_ROUND", 60)
+    snapshot = ivf_searcher.snapshot
+    matches = snapshot.matching(compile_filters(filters, snapshot.vocabulary))
+    question = Question(Weights(**weights), followers=filters.followers)
+    scorer = Scorer(snapshot.columns, question)
+    truth = rank_all(snapshot.shards, matches, scorer)
+    found = rank_static(snapshot.shards, matches, scorer, window=20)
+    assert found.gids.tolist() == truth.gids[:20].tolist()
+    assert (found.candidates < matches.total) == (not weights)
