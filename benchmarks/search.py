@@ -1,6 +1,6 @@
 """Filtered search, ours beside other engines: the same vectors, filters and queries, each engine in a process of its own.
 
-`make bench-search [PART=data|creatorlake|final|peers|page] [SIZES=1000000]`. Data is made once (`search_data.py`) and kept in
+`make bench-search [PART=data|creatorlake|final|parts|peers|page] [SIZES=1000000]`. Data is made once (`search_data.py`) and kept in
 `CREATORLAKE_BENCH_FOLDER`; `CREATORLAKE_TEST_DATA` adds real titles to its texts. More settings: `QUERIES` of a cell (200),
 `CLIENT_SECONDS` of each throughput (5), `REPEATS` of the serial queries, of which the worst counts (1), `PEERS` by name,
 `SIZES_PEERS`, and `PEER_SECONDS`, after which a step of an engine is given up and reported so (5400). Peers are in
@@ -28,6 +28,7 @@ from benchmarks.search_figures import Store, of_ours, of_peers
 from benchmarks.search_final import final_scores
 from benchmarks.search_oracle import truths, write_truth
 from benchmarks.search_page import write_page
+from benchmarks.search_parts import parts
 
 OURS = "creatorlake"
 ROOT = Path(__file__).parents[1]
@@ -103,6 +104,12 @@ def peers() -> Iterator[Figure]:
     yield from of_peers(store, OURS)
 
 
+def choices() -> Iterator[Figure]:
+    """Single choices of our index."""
+    for rows in _sizes("SIZES"):
+        yield from parts(rows, Corpus(prepared(rows)), index_folder("benchmarks.search_ours", rows) / "snapshot")
+
+
 def page() -> Iterator[Figure]:
     """Tables and the drawing of docs/search.md; no figures of its own."""
     write_page(Store.read(), OURS, ROOT / "docs")
@@ -153,6 +160,7 @@ PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "data": data,
     OURS: ours,
     "final": final,
+    "parts": choices,
     "peers": peers,
     "page": page,
 }
