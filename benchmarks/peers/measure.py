@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 
 import psutil
@@ -57,8 +57,12 @@ def quantile(values: list[float], share: float) -> float:
 
 
 def pss_mib(pids: Iterable[int]) -> float:
-    """Proportional memory of processes: pages that they share count once."""
-    return sum(psutil.Process(pid).memory_full_info().pss for pid in pids) / MIB
+    """Proportional memory of those processes that are still there: pages that they share count once."""
+    found = 0
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):  # a backend of a server that ended with its connection
+            found += psutil.Process(pid).memory_full_info().pss
+    return found / MIB
 
 
 def family(pid: int, others: Iterable[int] = ()) -> list[int]:
