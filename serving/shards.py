@@ -26,6 +26,9 @@ from serving.plan import Branch, branch_of
 GIDS_KEPT = 100_000
 """Matches up to which their ordinals are kept, 8 bytes each; more are found again in the set, 1 ms a million rows."""
 
+LISTED_SHARE = 0.1
+"""Share of rows up to which probing may list the matching rows instead of scanning codes."""
+
 T = TypeVar("T")
 
 
@@ -41,8 +44,9 @@ class Matches:
 
     @property
     def max_bytes(self) -> int:
-        """Most memory that it takes: the set, its parts in the shards, and the rows where they are kept."""
-        return 2 * self.words.nbytes + (8 * self.total if self._keeps_gids else 0)
+        """Most memory that it takes: the set, its parts in the shards, the rows where they are kept, and those listed to be scored."""
+        is_listed = self.total <= LISTED_SHARE * self._shards.rows
+        return 2 * self.words.nbytes + 8 * self.total * (self._keeps_gids + is_listed)
 
     @property
     def gids(self) -> Ids:
