@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -54,13 +55,16 @@ class Home:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "jobs.cli", *arguments]
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command in a process group of its own."""
+    def start(self, *arguments: str, output: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own.
+
+        Give a file as `output` to a process that nobody reads from while it runs: it would stop at a full pipe.
+        """
         return subprocess.Popen(
             self.command(*arguments),
             cwd=REPO,
             env=self.environment(),
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
@@ -149,22 +153,23 @@ def request(url: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
 def served(home: Home) -> Iterator[str]:
     """The service over a home's lake on a free port, ready; ended by its own pid."""
     port = free_port()
-    process = home.start("serve", "--port", str(port))
     base = f"http://127.0.0.1:{port}"
-    try:
-        wait_ready(process, base)
-        yield base
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+    with tempfile.TemporaryFile("w+") as output:
+        process = home.start("serve", "--port", str(port), output=output)
+        try:
+            _wait_ready(process, base, output)
+            yield base
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
 
 
-def wait_ready(process: subprocess.Popen[str], base: str) -> None:
-    """Return when `/readyz` answers 200."""
+def _wait_ready(process: subprocess.Popen[str], base: str, output: IO[str]) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise AssertionError(f"the service ended: {process.communicate()[0]}")
+            output.seek(0)
+            raise AssertionError(f"the service ended: {output.read()}")
         try:
             if request(f"{base}/readyz")[0] == 200:
                 return

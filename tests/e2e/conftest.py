@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,12 +30,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 def _kill_half_way(home: Home) -> None:
-    process = home.start("run", "--no-serve")
     marker = Path(home.lake) / HALF_WAY
     deadline = time.monotonic() + HALF_WAY_SECONDS
-    while not marker.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.2)
-    is_half_way = marker.exists() and process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
-    output, _ = process.communicate()
-    assert is_half_way, output
+    with tempfile.TemporaryFile("w+") as output:
+        process = home.start("run", "--no-serve", output=output)
+        while not marker.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        is_half_way = marker.exists() and process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        output.seek(0)
+        assert is_half_way, output.read()
