@@ -15,7 +15,7 @@ from lakehouse.settings import Settings
 from lakehouse.storage.objects import ObjectStore
 
 CLOCK_COLUMNS = frozenset({"landed_at", "first_seen_at", "assigned_at", "created_at", "merged_at"})
-"""Columns that hold when this lake saw something, not what it saw."""
+"""Columns, and fields within them, that hold when this lake saw something, not what it saw."""
 MODELLED_COLUMNS = frozenset({"vector", "niche_score", "niches"})
 """Columns that an encoder made. Which texts share its batches changes a vector by up to 1e-6 (`lakehouse/encoder.py`)."""
 TOLERANCE = 1e-5
@@ -56,7 +56,7 @@ def _rows(table: DeltaTable, columns: list[str] | None = None) -> pa.Table:
 def rows_hash(table: pa.Table) -> str:
     """Rows and sha256 of a table's rows, in any order, without clock columns."""
     names = sorted(name for name in table.column_names if name not in CLOCK_COLUMNS)
-    rows = sorted(repr(row) for row in table.select(names).to_pylist())
+    rows = sorted(repr(_timeless(row)) for row in table.select(names).to_pylist())
     return f"{len(rows)}:{hashlib.sha256(''.join(rows).encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
@@ -80,13 +80,24 @@ def _parts(table: pa.Table) -> tuple[list[str], list[list[object]]]:
     rows = table.to_pylist()
     parts = [
         (
-            repr([(name, row[name]) for name in sorted(row) if name not in CLOCK_COLUMNS | MODELLED_COLUMNS]),
+            repr(
+                [(name, _timeless(row[name])) for name in sorted(row) if name not in CLOCK_COLUMNS | MODELLED_COLUMNS]
+            ),
             [row[name] for name in sorted(row) if name in MODELLED_COLUMNS],
         )
         for row in rows
     ]
     parts.sort(key=lambda part: part[0])
     return [text for text, _ in parts], [values for _, values in parts]
+
+
+def _timeless(value: object) -> object:
+    """A value without the clock's fields within it."""
+    if isinstance(value, list):
+        return [_timeless(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _timeless(one) for name, one in value.items() if name not in CLOCK_COLUMNS}
+    return value
 
 
 def _are_near(one: object, other: object) -> bool:

@@ -8,7 +8,14 @@ import pytest
 from tests.faults.content import TOLERANCE, are_alike
 
 ROWS = [
-    {"id": "a", "er_ratio": 0.5, "niches": [{"code": "x", "score": 0.5}], "vector": [0.1, 0.2], "landed_at": 1},
+    {
+        "id": "a",
+        "er_ratio": 0.5,
+        "niches": [{"code": "x", "score": 0.5}],
+        "vector": [0.1, 0.2],
+        "landed_at": 1,
+        "signals": [{"signal": "link", "left": {"url": "u", "first_seen_at": 1}}],
+    },
     {"id": "b", "er_ratio": None, "niches": None, "vector": None, "landed_at": 2},
 ]
 TABLE = pa.Table.from_pylist(ROWS)
@@ -32,6 +39,8 @@ def _with(**values):
         ({"niches": []}, False),
         ({"er_ratio": 0.5 + TOLERANCE / 100}, False),
         ({"id": "c"}, False),
+        ({"signals": [{"signal": "link", "left": {"url": "u", "first_seen_at": 2}}]}, True),
+        ({"signals": [{"signal": "link", "left": {"url": "v", "first_seen_at": 1}}]}, False),
     ],
 )
 def test_rows_are_alike_exactly_or_as_near_as_the_encoder_is(values, expected):
