@@ -16,7 +16,7 @@ ROWS = [
         "landed_at": 1,
         "signals": [{"signal": "link", "left": {"url": "u", "first_seen_at": 1}}],
     },
-    {"id": "b", "er_ratio": None, "niches": None, "vector": None, "landed_at": 2},
+    {"id": "b", "er_ratio": None, "niches": None, "vector": None, "landed_at": 2, "signals": None},
 ]
 TABLE = pa.Table.from_pylist(ROWS)
 
