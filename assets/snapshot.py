@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from assets.names import EXPORT
-from index_build.lake import fingerprint, publish_export
+from index_build.lake import Rules, fingerprint, publish_export
 from index_build.publish import is_stored_whole, read_current
 from index_build.spec import IndexSpec
 from lakehouse.contracts.layout import progress_key
@@ -30,14 +32,13 @@ def build_snapshot(ctx: StepContext) -> Report:
         export_id,
         scratch=scratch,
         spec=SPEC,
-        keep=ctx.settings.snapshots_kept,
-        outdated=outdated,
+        rules=Rules(ctx.settings.snapshots_kept, outdated, timedelta(days=ctx.settings.index_full_days)),
         log=ctx.log,
     )
     collect_exports(ctx.lake.objects, current=export_id, outdated=outdated)
     return Report(
         rows_in=exported_rows(ctx.lake.objects, export_id),
-        rows_out=manifest.rows_count,
+        rows_out=manifest.creators_count,
         conserves=True,
         metadata={
             "snapshot_id": manifest.snapshot_id,

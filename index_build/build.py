@@ -143,28 +143,30 @@ def _manifest(
         model_id=info.model_id,
         shape=trained.shape,
         spec=spec,
-        shared=tuple(_entry(path, folder) for path in shared),
-        shards=tuple(_shard_entry(shard, folder) for shard in encoded),
-        side_tables=_copy_side(export, folder),
-        source_tables=tuple(SourceTable(name=n, version=v) for n, v in sorted(info.source_tables.items())),
+        shared=tuple(file_entry(path, folder) for path in shared),
+        shards=tuple(shard_entry(shard, folder) for shard in encoded),
+        side_tables=copy_side(export, folder),
+        source_tables=source_tables(export),
         recall=evidence.report,
         calibration=evidence.calibration,
     )
     return seal(draft)
 
 
-def _shard_entry(shard: EncodedShard, folder: Path) -> ShardEntry:
+def shard_entry(shard: EncodedShard, folder: Path) -> ShardEntry:
+    """A written shard as a manifest names it."""
     return ShardEntry(
         shard=shard.shard,
         rows=shard.rows,
-        docs=_entry(shard.docs, folder, rows=shard.rows),
-        index=_entry(shard.index, folder, rows=shard.rows),
-        refine=_entry(shard.refine, folder, rows=shard.rows),
-        lists=_entry(shard.lists, folder),
+        docs=file_entry(shard.docs, folder, rows=shard.rows),
+        index=file_entry(shard.index, folder, rows=shard.rows),
+        refine=file_entry(shard.refine, folder, rows=shard.rows),
+        lists=file_entry(shard.lists, folder),
     )
 
 
-def _copy_side(export: Export, folder: Path) -> tuple[SideTable, ...]:
+def copy_side(export: Export, folder: Path) -> tuple[SideTable, ...]:
+    """Copy the side tables of an export into a snapshot folder."""
     return tuple(_copy_side_table(name, paths, folder) for name, paths in sorted(export.side.items()))
 
 
@@ -175,11 +177,17 @@ def _copy_side_table(name: str, paths: tuple[Path, ...], folder: Path) -> SideTa
     for number, path in enumerate(paths):
         copy = target / f"{number:05d}.parquet"
         shutil.copyfile(path, copy)
-        entries.append(_entry(copy, folder, rows=parquet_rows(copy)))
+        entries.append(file_entry(copy, folder, rows=parquet_rows(copy)))
     return SideTable(name=name, rows=sum(entry.rows or 0 for entry in entries), files=tuple(entries))
 
 
-def _entry(path: Path, folder: Path, *, rows: int | None = None) -> FileEntry:
+def source_tables(export: Export) -> tuple[SourceTable, ...]:
+    """Tables that an export was made of."""
+    return tuple(SourceTable(name=name, version=version) for name, version in sorted(export.info.source_tables.items()))
+
+
+def file_entry(path: Path, folder: Path, *, rows: int | None = None) -> FileEntry:
+    """A file of a snapshot folder as a manifest names it."""
     return FileEntry(
         path=path.relative_to(folder).as_posix(), sha256=sha256_file(path), size_bytes=path.stat().st_size, rows=rows
     )

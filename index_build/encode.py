@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from index_build.export import KEY, VECTOR, Batch, Export
+from index_build.export import KEY, VECTOR, Batch, RowSource
 from index_build.hashing import creator_hashes
 from index_build.refine import FloatArray, IdArray, encode_rows
 from index_build.spec import IndexSpec
@@ -32,6 +32,13 @@ BUCKET_ROWS = 131_072
 """Rows of a spill bucket: 200 MB of vectors at 384 dimensions and about as much of documents."""
 
 LIST = "list_id"
+
+ADDED = (
+    pa.field("row_id", pa.int64(), nullable=False),
+    pa.field(LIST, pa.int32(), nullable=False),
+    pa.field("row_check", pa.int64(), nullable=False),
+)
+"""Columns before those of the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,37 +54,39 @@ class EncodedShard:
     exact: Path
 
 
-def encode(export: Export, trained: Trained, spec: IndexSpec, *, out_dir: Path, work_dir: Path) -> list[EncodedShard]:
-    """Write all shards of `export` under `out_dir/shards`.
+def encode(
+    source: RowSource, trained: Trained, spec: IndexSpec, *, out_dir: Path, work_dir: Path, first: int = 0
+) -> list[EncodedShard]:
+    """Write all shards of `source` under `out_dir/shards`, numbered from `first`.
 
     Raises:
         SchemaError: a creator_id occurs twice, or a shard would be empty.
     """
-    shards_count = spec.shards_count(export.rows_count)
-    spill = Spill(export, trained, shards_count=shards_count, folder=work_dir / "spill")
+    shards_count = spec.shards_count(source.rows_count)
+    spill = Spill(source, trained, shards_count=shards_count, folder=work_dir / "spill")
     spill.fill()
     return [
-        _write_shard(spill, trained, spec, shard=shard, folder=out_dir / "shards" / f"{shard:04d}", work_dir=work_dir)
+        _write_shard(spill, trained, spec, shard=shard, number=first + shard, out_dir=out_dir, work_dir=work_dir)
         for shard in range(shards_count)
     ]
 
 
 class Spill:
-    """Rows of the export, divided by shard and by bucket of neighbouring lists, in Arrow streams."""
+    """Rows of a source, divided by shard and by bucket of neighbouring lists, in Arrow streams."""
 
-    def __init__(self, export: Export, trained: Trained, *, shards_count: int, folder: Path) -> None:
+    def __init__(self, source: RowSource, trained: Trained, *, shards_count: int, folder: Path) -> None:
         """Prepare; nothing is read or written yet."""
-        self._export = export
+        self._source = source
         self._trained = trained
         self._shards_count = shards_count
         self._folder = folder
-        self._buckets = max(1, -(-export.rows_count // (shards_count * BUCKET_ROWS)))
-        vector = pa.field(VECTOR, pa.list_(pa.float32(), export.dimensions))
-        self.docs_schema = export.schema
-        self._schema = pa.schema([*export.schema, pa.field(LIST, pa.int32()), vector])
+        self._buckets = max(1, -(-source.rows_count // (shards_count * BUCKET_ROWS)))
+        vector = pa.field(VECTOR, pa.list_(pa.float32(), source.dimensions))
+        self.docs_schema = source.schema
+        self._schema = pa.schema([*source.schema, pa.field(LIST, pa.int32()), vector])
 
     def fill(self) -> None:
-        """Read the export once and write every bucket."""
+        """Read the source once and write every bucket."""
         self._folder.mkdir(parents=True, exist_ok=True)
         assign = _assigner(self._trained)
         with ExitStack() as stack:
@@ -86,7 +95,7 @@ class Spill:
                 for shard in range(self._shards_count)
                 for bucket in range(self._buckets)
             }
-            for batch in self._export.batches():
+            for batch in self._source.batches():
                 for place, table in self._divide(batch, assign(batch.vectors)):
                     writers[place].write_table(table)
 
@@ -126,9 +135,7 @@ class _ShardWriter:
         self._row_group_rows = spec.docs_row_group_rows
         self._index = _empty_index(trained)
         self._counts = np.zeros(trained.shape.lists_count, np.int64)
-        added = [pa.field("row_id", pa.int64(), nullable=False), pa.field(LIST, pa.int32(), nullable=False)]
-        check = pa.field("row_check", pa.int64(), nullable=False)
-        self._schema = pa.schema([*added, check, *schema])
+        self._schema = pa.schema([*ADDED, *schema])
         self._docs = stack.enter_context(pq.ParquetWriter(files.docs, self._schema, compression="zstd"))
         self._refine: BinaryIO = stack.enter_context(files.refine.open("wb"))
         self._exact: BinaryIO = stack.enter_context(files.exact.open("wb"))
@@ -161,17 +168,18 @@ def row_checks(stored: np.ndarray) -> IdArray:
 
 
 def _write_shard(
-    spill: Spill, trained: Trained, spec: IndexSpec, *, shard: int, folder: Path, work_dir: Path
+    spill: Spill, trained: Trained, spec: IndexSpec, *, shard: int, number: int, out_dir: Path, work_dir: Path
 ) -> EncodedShard:
+    folder = out_dir / "shards" / f"{number:04d}"
     folder.mkdir(parents=True)
     files = EncodedShard(
-        shard,
+        number,
         0,
         docs=folder / "docs.parquet",
         index=folder / "index.faiss",
         refine=folder / "refine.bin",
         lists=folder / "lists.npy",
-        exact=work_dir / f"exact-{shard:04d}.f32",
+        exact=work_dir / f"exact-{number:04d}.f32",
     )
     with ExitStack() as stack:
         writer = _ShardWriter(trained, spec, files, schema=spill.docs_schema, stack=stack)
@@ -179,7 +187,7 @@ def _write_shard(
             writer.append(docs, lists, vectors)
         rows = writer.finish(files)
     _require_unique(files.docs, rows)
-    return EncodedShard(shard, rows, files.docs, files.index, files.refine, files.lists, files.exact)
+    return EncodedShard(number, rows, files.docs, files.index, files.refine, files.lists, files.exact)
 
 
 def _require_unique(docs: Path, rows: int) -> None:

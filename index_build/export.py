@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +58,25 @@ class Batch:
     def creator_ids(self) -> list[str]:
         """Ids of the rows."""
         return list(self.docs[KEY].to_pylist())
+
+
+class RowSource(Protocol):
+    """Documents with vectors that can be read again and again, in the same order."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns of the documents."""
+
+    @property
+    def rows_count(self) -> int:
+        """Documents."""
+
+    @property
+    def dimensions(self) -> int:
+        """Of the vectors."""
+
+    def batches(self) -> Iterator[Batch]:
+        """All rows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import faiss
 
-from index_build.build import build_snapshot
+from index_build.build import build_from
+from index_build.export import Export, open_export
 from index_build.manifest import FORMAT_VERSION, Manifest
 from index_build.publish import (
     DAMAGED,
@@ -22,12 +24,31 @@ from index_build.publish import (
     list_snapshots,
     publish,
     publish_stored,
+    read_current,
     read_stored_manifest,
 )
+from index_build.renew import FULL_EVERY, needed_files, renew, why_not
 from index_build.spec import IndexSpec
-from lakehouse.contracts.layout import export_key
+from index_build.verify import verify_file
+from lakehouse.contracts.layout import export_key, snapshot_key
 from lakehouse.errors import NotFoundError
 from lakehouse.storage.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How snapshots of a lake follow each other.
+
+    `keep` newest ones, at least `KEEP_SNAPSHOTS`, are never removed. Those made before `outdated`, and vectors from before it,
+    go once they are not current any more. A full build of the age `full_every` is followed by another one.
+    """
+
+    keep: int = KEEP_SNAPSHOTS
+    outdated: datetime | None = None
+    full_every: timedelta = FULL_EVERY
+
+
+DEFAULT_RULES = Rules()
 
 
 def publish_export(
@@ -36,19 +57,19 @@ def publish_export(
     *,
     scratch: Path,
     spec: IndexSpec,
-    keep: int = KEEP_SNAPSHOTS,
-    outdated: datetime | None = None,
+    rules: Rules = DEFAULT_RULES,
     log: Callable[[str], None] = print,
 ) -> Manifest:
     """Make the snapshot of an export the current one, building it unless the lake already holds it.
+
+    It stands on the last full build where that is young enough and most vectors are those of it (`renew.py`).
 
     Args:
         store: the lake's objects.
         export_id: a complete export of the lake.
         scratch: folder for temporary files; it needs about twice the size of the vectors.
         spec: what to build.
-        keep: newest snapshots that are never removed, at least `KEEP_SNAPSHOTS`.
-        outdated: snapshots made before it are removed once they are not current any more.
+        rules: when to build in full, what to keep.
         log: gets one line a stage.
 
     Raises:
@@ -60,13 +81,58 @@ def publish_export(
         return existing
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="snapshot-") as folder:
-        export = _local_export(store, export_id, Path(folder) / "export")
-        out = Path(folder) / "snapshot"
-        manifest = build_snapshot(export, out, spec, log=log)
-        publish(store, out)
-    removed = collect_garbage(store, keep=keep, outdated=outdated)
+        export = open_export(_local_export(store, export_id, Path(folder) / "export"))
+        manifest = _renewed(store, export, Path(folder), spec=spec, rules=rules, log=log)
+        if manifest is None:
+            out = Path(folder) / "snapshot"
+            manifest = build_from(export, out, spec, log=log)
+            publish(store, out)
+    removed = collect_garbage(store, keep=rules.keep, outdated=rules.outdated)
     log(f"index: published {manifest.snapshot_id}, removed {len(removed)} old snapshot(s)")
     return manifest
+
+
+def _renewed(
+    store: ObjectStore,
+    export: Export,
+    folder: Path,
+    *,
+    spec: IndexSpec,
+    rules: Rules,
+    log: Callable[[str], None],
+) -> Manifest | None:
+    """Build and publish the snapshot on the one in service; None where a full build is due, or that one is damaged."""
+    current = read_current(store)
+    if current is None:
+        return None
+    try:
+        base = read_stored_manifest(store, current.snapshot_id)
+        reason = why_not(base, export, spec, every=rules.full_every, outdated=rules.outdated, now=datetime.now(UTC))
+        if reason is not None:
+            log(f"index: a full build, as {reason}")
+            return None
+        out = folder / "renewed"
+        manifest = renew(export, _local_base(store, base, folder / "base"), base, out, spec, log=log)
+        if manifest is not None:
+            publish(store, out, base=base)
+    except DAMAGED as error:
+        log(f"index: a full build, as the snapshot in service cannot be built on: {error}")
+        return None
+    return manifest
+
+
+def _local_base(store: ObjectStore, base: Manifest, target: Path) -> Path:
+    """Folder with the checked files of a snapshot that a renewal reads."""
+    needed = set(needed_files(base))
+    entries = [entry for entry in base.files() if entry.path in needed]
+    if not store.layout.is_s3:
+        folder = Path(store.layout.root) / snapshot_key(base.snapshot_id, "")
+        for entry in entries:
+            verify_file(folder, entry)
+        return folder
+    for entry in entries:
+        store.download(snapshot_key(base.snapshot_id, entry.path), target / entry.path, sha256=entry.sha256)
+    return target
 
 
 def find_snapshot(store: ObjectStore, export_id: str, spec: IndexSpec) -> Manifest | None:

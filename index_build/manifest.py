@@ -8,7 +8,8 @@ A snapshot folder::
     manifest.json                   written last; a folder without one does not exist
     coarse/*.npy                    ivf only: the coarse quantizer that all shards share
     scale.npy                       sq8 only: float32 (2, d), rows are minimum and step of each dimension
-    shards/0000/docs.parquet        rows in row_id order: row_id int64 0..n-1, list_id int32, row_check int64, input columns
+    shards/0000/docs.parquet        rows in row_id order: row_id int64 0..n-1, list_id int32, row_check int64, input columns;
+                                    a row without creator_id is one that was removed: nothing finds it
     shards/0000/index.faiss         inner product; ids are row_ids (ivf: IVFPQFastScan, flat: IndexFlatIP over f32 rows)
     shards/0000/refine.bin          n x d row-major, uint8 (sq8) or little-endian float16 (f16), no header
     shards/0000/lists.npy           int64 (nlist + 1,): rows lists[l]:lists[l+1] are inverted list l (flat: [0, n])
@@ -29,7 +30,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from index_build.spec import IndexSpec
 from lakehouse.errors import IntegrityError, SchemaError
 
-FORMAT_VERSION: Literal[2] = 2
+FORMAT_VERSION: Literal[3] = 3
 """Raised when an older reader would misread a snapshot."""
 
 MANIFEST_NAME = "manifest.json"
@@ -80,10 +81,13 @@ class FileEntry(_Model):
 
 
 class ShardEntry(_Model):
-    """One shard: a creator is in shard `shard_of(creator_id, len(shards))`. All files are in row_id order."""
+    """One shard. A creator is in that of `shard_of` among those without `is_side`, or in the side shard. Files are in row_id order."""
 
     shard: Count
     rows: Count
+    is_side: Annotated[
+        bool, Field(description="holds the vectors that are newer than the full build; the last one")
+    ] = False
     docs: FileEntry
     index: FileEntry
     refine: FileEntry
@@ -118,6 +122,13 @@ class SourceTable(_Model):
 
     name: str
     version: int
+
+
+class FullBuild(_Model):
+    """The build that put the vectors of a renewed snapshot where they are."""
+
+    snapshot_id: SnapshotId
+    created_at: Annotated[str, Field(description="ISO time, UTC")]
 
 
 class RecallPoint(_Model):
@@ -204,16 +215,17 @@ class Current(_Model):
 class Manifest(_Model):
     """A published snapshot. `snapshot_id` is derived from everything but itself and `created_at`."""
 
-    format_version: Literal[2] = FORMAT_VERSION
+    format_version: Literal[3] = FORMAT_VERSION
     snapshot_id: SnapshotId
     created_at: Annotated[str, Field(description="ISO time, UTC; not part of the id")]
     export_id: str
     as_of: Annotated[str, Field(description="state of the inputs: ISO time, or empty when not stated")] = ""
     rows_count: Annotated[int, Field(ge=1)]
-    creators_count: Annotated[int, Field(ge=1)]
+    creators_count: Annotated[int, Field(ge=1, description="rows that were not removed")]
     model_id: Annotated[str, Field(description="encoder of the vectors; empty when not stated")] = ""
     shape: IndexShape
     spec: IndexSpec
+    full_build: Annotated[FullBuild | None, Field(description="None: this one is")] = None
     shared: tuple[FileEntry, ...] = Field(default=(), description="coarse/*.npy, scale.npy")
     shards: Annotated[tuple[ShardEntry, ...], Field(min_length=1)]
     side_tables: tuple[SideTable, ...] = ()
@@ -226,6 +238,16 @@ class Manifest(_Model):
         shards = [file for shard in self.shards for file in shard.files()]
         side = [file for table in self.side_tables for file in table.files]
         return (*self.shared, *shards, *side)
+
+    @property
+    def placed_shards(self) -> tuple[ShardEntry, ...]:
+        """Shards in which creators have their place by `shard_of`: all but the side shard."""
+        return tuple(shard for shard in self.shards if not shard.is_side)
+
+    @property
+    def built(self) -> FullBuild:
+        """The full build that this snapshot is or stands on."""
+        return self.full_build or FullBuild(snapshot_id=self.snapshot_id, created_at=self.created_at)
 
     def side_table(self, name: str) -> SideTable | None:
         """Side table by name."""
@@ -313,11 +335,17 @@ def _count_problems(manifest: Manifest) -> list[str]:
         "shard rows do not add up": sum(shard.rows for shard in manifest.shards) == manifest.rows_count,
         "shards are not numbered 0..n-1": [s.shard for s in manifest.shards] == list(range(len(manifest.shards))),
         "more creators than rows": manifest.creators_count <= manifest.rows_count,
+        "a side shard is not the last one, or without a full build": _is_side_in_place(manifest),
         "docs rows differ": all(shard.docs.rows == shard.rows for shard in manifest.shards),
         "index rows differ": all(shard.index.rows == shard.rows for shard in manifest.shards),
         "refine size differs": all(s.refine.size_bytes == _refine_bytes(manifest, s) for s in manifest.shards),
     }
     return [problem for problem, is_fine in checks.items() if not is_fine]
+
+
+def _is_side_in_place(manifest: Manifest) -> bool:
+    sides = [shard.shard for shard in manifest.shards if shard.is_side]
+    return not sides or (manifest.full_build is not None and sides == [len(manifest.shards) - 1] != [0])
 
 
 def _file_problems(manifest: Manifest) -> list[str]:

@@ -6,6 +6,7 @@ a manifest is no snapshot, and only the pointer decides what is served. Building
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from index_build.manifest import (
     parse_current,
     parse_manifest,
 )
-from index_build.verify import verify_folder
+from index_build.verify import read_manifest, verify_folder
 from lakehouse.contracts.layout import CURRENT, SNAPSHOTS, snapshot_key
 from lakehouse.crash import AFTER_FILE, BEFORE_CURRENT, BEFORE_MANIFEST, MID_REMOVAL, crashpoint
 from lakehouse.errors import (
@@ -59,8 +60,13 @@ class SnapshotInfo:
     is_previous: bool
 
 
-def publish(store: ObjectStore, folder: Path) -> Current:
+def publish(store: ObjectStore, folder: Path, *, base: Manifest | None = None) -> Current:
     """Publish the snapshot in `folder` and make it the current one; a no-op when it already is.
+
+    Args:
+        store: the lake's objects.
+        folder: the snapshot.
+        base: a published snapshot that has those files that the folder lacks; they are copied inside the store.
 
     Raises:
         IntegrityError: the folder or what the store gives back is not what the manifest says.
@@ -68,13 +74,14 @@ def publish(store: ObjectStore, folder: Path) -> Current:
         TransientError: another publisher moved the pointer meanwhile; publishing again settles it.
     """
     seen = _read_pointer(store)
-    manifest = verify_folder(folder)
+    copied = _files_of(base, read_manifest(folder), folder) if base is not None else {}
+    manifest = verify_folder(folder, elsewhere=copied)
     if manifest.recall.minimum < manifest.recall.target:
         raise ContractError(
             f"Snapshot {manifest.snapshot_id} reaches recall {manifest.recall.minimum:.3f}, "
             f"below its target {manifest.recall.target:.3f}; it is not published."
         )
-    _upload(store, folder, manifest)
+    _upload(store, folder, manifest, copied)
     return _move(store, manifest.snapshot_id, seen=seen)
 
 
@@ -192,14 +199,25 @@ def collect_garbage(
     return [name for name in sorted(spare | forbidden) if _remove(store, name, even_previous=name in forbidden)]
 
 
-def _upload(store: ObjectStore, folder: Path, manifest: Manifest) -> None:
+def _files_of(base: Manifest, manifest: Manifest, folder: Path) -> dict[str, str]:
+    """Keys in the base of those files of a snapshot that its folder lacks, by path."""
+    known = {file.sha256: snapshot_key(base.snapshot_id, file.path) for file in base.files()}
+    lacking = [file for file in manifest.files() if not (folder / file.path).exists()]
+    return {file.path: known[file.sha256] for file in lacking if file.sha256 in known}
+
+
+def _upload(store: ObjectStore, folder: Path, manifest: Manifest, copied: Mapping[str, str]) -> None:
     """Write files, read them back, then the manifest; a sound snapshot of this id is left as it is, a damaged one mended."""
     snapshot_id = manifest.snapshot_id
     if _is_sound(store, snapshot_id):
         return
     store.delete(snapshot_key(snapshot_id))  # nobody takes it for complete while its files are replaced
     for entry in manifest.files():
-        _put(store, snapshot_key(snapshot_id, entry.path), folder / entry.path)
+        key = snapshot_key(snapshot_id, entry.path)
+        if entry.path in copied:
+            store.copy(copied[entry.path], key)
+        else:
+            _put(store, key, folder / entry.path)
         crashpoint(AFTER_FILE)
     for entry in manifest.files():
         _verify_object(store, snapshot_id, entry)

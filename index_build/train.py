@@ -106,11 +106,33 @@ def train_codes(sample: FloatArray, coarse: Coarse, shape: IndexShape) -> faiss.
     )
     template.by_residual = False
     template.train(sample[:CODE_TRAIN_ROWS])
-    placeholder = faiss.IndexFlatIP(shape.dimensions)
-    placeholder.this.disown()
-    template.quantizer = placeholder
+    template.quantizer = _no_quantizer(shape)
     template.own_fields = True
     return template
+
+
+def refilled(index: faiss.IndexIVFPQFastScan, shape: IndexShape) -> faiss.IndexIVFPQ:
+    """Empty index with the codebook of a full one: rows added to it get the codes that they would have got there."""
+    template = faiss.IndexIVFPQ(
+        _no_quantizer(shape),
+        shape.dimensions,
+        shape.lists_count,
+        shape.subquantizers_count,
+        SUBQUANTIZER_BITS,
+        faiss.METRIC_INNER_PRODUCT,
+    )
+    template.own_fields = True
+    template.by_residual = False
+    template.pq = index.pq
+    template.is_trained = True
+    return template
+
+
+def _no_quantizer(shape: IndexShape) -> faiss.IndexFlatIP:
+    """An empty one, owned by the index that gets it."""
+    placeholder = faiss.IndexFlatIP(shape.dimensions)
+    placeholder.this.disown()
+    return placeholder
 
 
 @contextmanager

@@ -7,6 +7,7 @@ Recall is not measured again here; the manifest's report belongs to exactly thes
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,8 +56,12 @@ def read_manifest(folder: Path) -> Manifest:
     return parse_manifest(path.read_bytes())
 
 
-def verify_folder(folder: Path) -> Manifest:
+def verify_folder(folder: Path, *, elsewhere: Collection[str] = ()) -> Manifest:
     """Check every file and every shard of a snapshot folder.
+
+    Args:
+        folder: the snapshot.
+        elsewhere: paths of files that it lacks and that were checked where they are; shards with one are not looked into.
 
     Raises:
         NotFoundError: there is no manifest.
@@ -65,7 +70,10 @@ def verify_folder(folder: Path) -> Manifest:
     """
     manifest = read_manifest(folder)
     for entry in manifest.files():
-        verify_file(folder, entry)
+        if entry.path not in elsewhere:
+            verify_file(folder, entry)
+    if any(entry.path in elsewhere for entry in manifest.shared):
+        return manifest
     coarse = open_coarse(folder, manifest)
     for shard in manifest.shards:
         _verify_shard(folder, manifest, shard, coarse=coarse)
@@ -92,7 +100,7 @@ def _verify_shard(folder: Path, manifest: Manifest, shard: ShardEntry, *, coarse
     _verify_index(opened, shard)
     try:
         with pq.ParquetFile(folder / shard.docs.path) as docs:
-            _verify_docs(docs, opened, shard, shards_count=len(manifest.shards))
+            _verify_docs(docs, opened, shard, shards_count=len(manifest.placed_shards))
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(f"The documents of shard {shard.shard} cannot be read: {error}") from error
 
@@ -131,11 +139,10 @@ def _verify_rows(table: pa.Table, opened: ShardIndex, shard: ShardEntry, *, firs
     lists = np.searchsorted(opened.lists, row_ids, side="right") - 1
     _require(np.array_equal(table["list_id"].to_numpy(), lists), shard, "list_id does not fit the list offsets")
     ids = table["creator_id"].to_pylist()
-    keys = list(zip(lists.tolist(), ids, strict=True))
+    keys = [key for key in zip(lists.tolist(), ids, strict=True) if key[1] is not None]
     _require(all(left < right for left, right in pairwise(keys)), shard, "documents are out of order")
-    _require(
-        all(shard_of(key, shards_count) == shard.shard for key in ids), shard, "a creator belongs to another shard"
-    )
+    is_placed = shard.is_side or all(shard_of(key, shards_count) == shard.shard for _, key in keys)
+    _require(is_placed, shard, "a creator belongs to another shard")
     sample = _spread(len(row_ids), SAMPLED_LISTS)
     checks = [zlib.crc32(opened.refine.stored[row_ids[row]].tobytes()) for row in sample]
     _require(

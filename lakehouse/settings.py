@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     encoder_device: str = Field("auto", description="auto, cpu or cuda")
     email_pepper: SecretStr | None = Field(None, description="Secret for hashing e-mail addresses; empty means a file")
     snapshots_kept: int = Field(3, ge=2, description="Published snapshots to keep")
+    index_full_days: float = Field(
+        7,
+        ge=0,
+        description="Days after which a snapshot's index is built anew instead of renewed; 0 builds it every time",
+    )
     simulate_creators: int = Field(2000, ge=10, description="Creators of the synthetic world")
     simulate_platforms: bool = Field(
         True, description="Whether the synthetic world's platforms are asked too, by an emulator beside the run"

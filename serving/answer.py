@@ -64,7 +64,7 @@ def _plan(snapshot: Snapshot, found: Found) -> PlanAnswer:
     return PlanAnswer(
         name=found.plan,
         matches=found.matches.total,
-        rows=snapshot.catalog.rows,
+        rows=snapshot.manifest.creators_count,
         candidates=ranking.candidates if ranking else 0,
         stop=ranking.stop if ranking else "exhausted",
         ms=round(found.work.watch.total(), 3),

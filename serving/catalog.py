@@ -42,6 +42,9 @@ FACET_SQL: dict[str, tuple[str, str]] = {
 }
 """Facets of creators: the column that is needed and the codes of a row."""
 
+IS_CREATOR = "creator_id IS NOT NULL"
+"""Rows of a renewed snapshot whose creator is gone or has another row have no id, and nothing else."""
+
 BATCH_ROWS = 65_536
 """Rows of a batch of shown columns."""
 
@@ -62,6 +65,7 @@ class Catalog:
         """Wrap a loaded database; use `make` or `open`."""
         self._connection = connection
         self.rows = manifest.rows_count
+        self.has_removed = manifest.creators_count < manifest.rows_count
         self.docs = self._types("docs")
         self.profiles = self._types("profiles")
         self.is_own_profile = "profiles" not in self.docs
@@ -126,7 +130,7 @@ class Catalog:
     def match(self, filters: FilterSet) -> Mask:
         """Rows that pass, bool (rows,), by one query: what `matching.py` must find too."""
         condition = filters.predicate()
-        found = self.arrays(f"SELECT {GID} FROM docs WHERE {condition.sql}", condition.values)[GID]
+        found = self.arrays(f"SELECT {GID} FROM docs WHERE {IS_CREATOR} AND {condition.sql}", condition.values)[GID]
         mask = np.zeros(self.rows, dtype=bool)
         mask[found.astype(np.int64)] = True
         return mask
@@ -187,7 +191,7 @@ class Catalog:
         condition = filters.predicate()
         direction = "DESC" if order == "desc" else "ASC"
         query = (
-            f"SELECT {GID} FROM docs WHERE {condition.sql} "
+            f"SELECT {GID} FROM docs WHERE {IS_CREATOR} AND {condition.sql} "
             f"ORDER BY {quoted(column)} {direction} NULLS LAST, creator_id LIMIT {int(limit)} OFFSET {int(offset)}"
         )
         return [int(gid) for gid in self.arrays(query, condition.values)[GID]]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from lakehouse.contracts.taxonomy import NICHES, PLATFORMS, RISKS, TIER_EDGES
 from serving.arrays import open_arrays, save_arrays
 from serving.cache import Cache
-from serving.catalog import FACET_SQL, Catalog, Ids, Mask
+from serving.catalog import FACET_SQL, IS_CREATOR, Catalog, Ids, Mask
 from serving.predicates import GID
 from serving.static import ORDERS_BYTES, ORDERS_CACHED, ORDERS_LEAST, NicheMembers, StaticOrder
 
@@ -106,7 +106,7 @@ class FacetPairs:
 class Columns:
     """Ranking columns of all rows. A value that is not known is nan; a column that the snapshot lacks is None.
 
-    `by_creator` are the rows in creator_id order, `creator_rank` the place of each row among them.
+    `by_creator` are the rows in creator_id order, without removed ones; `creator_rank` the place of each row among them.
     """
 
     creator_rank: npt.NDArray[np.int32]
@@ -239,10 +239,11 @@ def _share(values: npt.NDArray[np.float64] | None) -> Floats | None:
 
 
 def _creator_order(catalog: Catalog) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Position of each row when rows are ordered by creator_id, and the rows in that order."""
-    order = catalog.arrays(f"SELECT {GID} FROM docs ORDER BY creator_id")[GID].astype(np.int32)
-    rank = np.empty(catalog.rows, dtype=np.int32)
-    rank[order] = np.arange(catalog.rows, dtype=np.int32)
+    """Position of each row when rows are ordered by creator_id, and the rows in that order; removed rows are in none."""
+    query = f"SELECT {GID} FROM docs WHERE {IS_CREATOR} ORDER BY creator_id"
+    order = catalog.arrays(query)[GID].astype(np.int32)
+    rank = np.full(catalog.rows, len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
     return rank, order
 
 

@@ -50,6 +50,7 @@ def snapshot_info(searcher: Searcher) -> dict[str, Any]:
         "rows": manifest.rows_count,
         "creators": manifest.creators_count,
         "shards": len(manifest.shards),
+        "full_build": manifest.built.model_dump(mode="json"),
         "model_id": manifest.model_id or None,
         "shape": manifest.shape.model_dump(mode="json"),
         "recall": manifest.recall.model_dump(mode="json", exclude={"curve"}),

@@ -19,7 +19,7 @@ class Documents:
     """Rows of one snapshot. Read-only and safe for several threads."""
 
     def __init__(self, batches: Sequence[pa.RecordBatch], by_creator: npt.NDArray[np.int32]) -> None:
-        """Wrap batches in gid order; `by_creator` (rows,) are gids in creator_id order."""
+        """Wrap batches in gid order; `by_creator` are the gids of creators in creator_id order."""
         self._batches = list(batches)
         self._keys = [batch.column(KEY) for batch in self._batches]
         self._starts = list(accumulate((batch.num_rows for batch in self._batches), initial=0))
@@ -30,13 +30,13 @@ class Documents:
         """Map a file that `write` made.
 
         Raises:
-            ValueError: it is not one, or has other rows than `by_creator`.
+            ValueError: it is not one, or has fewer rows than `by_creator`.
         """
         with pa.ipc.open_file(pa.memory_map(str(path))) as source:
             batches = [source.get_batch(number) for number in range(source.num_record_batches)]
         opened = cls(batches, by_creator)
-        if opened._starts[-1] != len(by_creator):
-            raise ValueError(f"{path} has {opened._starts[-1]} rows, not {len(by_creator)}")
+        if opened._starts[-1] < len(by_creator):
+            raise ValueError(f"{path} has {opened._starts[-1]} rows, fewer than {len(by_creator)}")
         return opened
 
     @staticmethod

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from functools import reduce
 
 import numpy as np
+import numpy.typing as npt
 
 from index_build.bitmaps import IdArray, WordArray, all_rows, count_rows, pack_ids, pack_mask, unpack_mask
 from serving.cache import Cache
@@ -30,9 +31,10 @@ Part = tuple[Scope, Predicate]
 class Matcher:
     """Finds the rows of filters in one snapshot, and remembers those of their conditions."""
 
-    def __init__(self, catalog: Catalog, columns: CodeColumns) -> None:
-        """Wrap an opened catalog and its plain columns."""
+    def __init__(self, catalog: Catalog, columns: CodeColumns, creators: npt.NDArray[np.int32]) -> None:
+        """Wrap an opened catalog and its plain columns; `creators` are the rows that were not removed."""
         self._catalog = catalog
+        self._all = pack_ids(creators.astype(np.int64), catalog.rows) if catalog.has_removed else all_rows(catalog.rows)
         self._columns = columns
         self._owners = None if catalog.is_own_profile else ProfileOwners(catalog.profile_owners(), catalog.rows)
         self._sets: Cache[WordArray] = Cache(SETS_CACHED, max_bytes=SETS_BYTES, bytes_of=lambda words: words.nbytes)
@@ -52,7 +54,9 @@ class Matcher:
         if on_profile:
             key = ("owners", *map(_key, on_profile))
             sets.append(self._sets.get(key, lambda: self._with_profile(on_profile)))
-        return reduce(np.bitwise_and, sets) if sets else all_rows(self._catalog.rows)
+        if not sets or self._catalog.has_removed:
+            sets.append(self._all)
+        return reduce(np.bitwise_and, sets)
 
     def _with_profile(self, parts: tuple[Part, ...]) -> WordArray:
         """Creators with a profile on which all conditions hold."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from index_build.manifest import MANIFEST_NAME, Band, Manifest
 from index_build.publish import read_current, read_stored_manifest
 from index_build.verify import read_manifest
 from lakehouse.contracts.layout import snapshot_key
-from lakehouse.errors import IntegrityError, NotFoundError
+from lakehouse.errors import ContractError, IntegrityError, NotFoundError
 from lakehouse.storage.objects import ObjectStore
 from serving.cache import Cache
 from serving.catalog import Catalog
@@ -134,7 +134,7 @@ class Snapshot:
             shards,
             columns,
             WordIndex.open(tables / WORDS, rows=manifest.rows_count),
-            Matcher(catalog, CodeColumns.open(tables / CODES)),
+            Matcher(catalog, CodeColumns.open(tables / CODES), columns.by_creator),
             catalog.vocabulary(manifest),
             encoder,
         )
@@ -215,20 +215,31 @@ class LakeSource:
         return None if current is None else current.previous
 
     def fetch(self, snapshot_id: str) -> Path:
-        """Folder in the lake, or a copy in the cache; files whose size and checksum fit are not copied again."""
+        """Folder in the lake, or a copy in the cache; files that are there already, also as another snapshot's, are not copied again."""
         if not self._store.layout.is_s3:
             return Path(self._store.layout.root) / snapshot_key(snapshot_id, "")
         folder = self._cache / snapshot_id
         if (folder / MANIFEST_NAME).is_file():
             return folder
         manifest = read_stored_manifest(self._store, snapshot_id)
+        held = self._held()
         for entry in manifest.files():
             target = folder / entry.path
-            if not target.is_file() or target.stat().st_size != entry.size_bytes:
+            if target.is_file() and target.stat().st_size == entry.size_bytes:
+                continue
+            if not _is_linked(held.get(entry.sha256), target):
                 self._store.download(snapshot_key(snapshot_id, entry.path), target, sha256=entry.sha256)
         (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
         self._prune({snapshot_id, self.previous_id()})
         return folder
+
+    def _held(self) -> dict[str, Path]:
+        """Files of the copies in the cache by checksum: a renewed snapshot has most of those of the one before."""
+        held: dict[str, Path] = {}
+        for folder in self._cache.iterdir() if self._cache.is_dir() else ():
+            with suppress(NotFoundError, ContractError):
+                held |= {entry.sha256: folder / entry.path for entry in read_manifest(folder).files()}
+        return held
 
     def _prune(self, kept: Collection[str | None]) -> None:
         """Remove copies of other snapshots; files that are still mapped stay readable until they are closed."""
@@ -240,6 +251,19 @@ class LakeSource:
         """Remove the copy in the cache, so that it is fetched anew."""
         if self._store.layout.is_s3:
             shutil.rmtree(self._cache / snapshot_id, ignore_errors=True)
+
+
+def _is_linked(held: Path | None, target: Path) -> bool:
+    """Whether `target` became another name of a file that is there; its bytes are checked with all others."""
+    if held is None:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(held)
+    except OSError:
+        return False
+    return True
 
 
 def open_source(path_or_uri: str | Path, settings: ServingSettings) -> Source:

@@ -35,6 +35,8 @@ from lakehouse.settings import Settings
 
 CHUNK_BYTES = 8 * 1024 * 1024
 """Read size when hashing or copying: large enough to amortise calls, small enough for any machine."""
+COPY_MAX_BYTES = 5 * 1024**3
+"""The most that S3 copies in one call (CopyObject)."""
 CONDITIONAL_SECONDS = 90.0
 """How long a conditional write is tried again before it fails."""
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
@@ -92,6 +94,18 @@ class ObjectStore:
         """Write a small mutable record atomically; the last writer wins."""
         with self._asked("written", key):
             obstore.put(self._store, key, data)
+
+    def copy(self, source: str, key: str) -> None:
+        """Copy an object that is written once: inside the store, a local one by a hard link; large ones through this machine.
+
+        Raises:
+            NotFoundError: there is no such object.
+        """
+        with self._asked("copied", source):
+            if self.layout.is_s3 and obstore.head(self._store, source)["size"] > COPY_MAX_BYTES:
+                obstore.put(self._store, key, obstore.get(self._store, source).stream(min_chunk_size=CHUNK_BYTES))
+            else:
+                obstore.copy(self._store, source, key)
 
     def swap(self, key: str, data: bytes, *, expected: bytes | None) -> bool:
         """Set a pointer to `data` only if it holds `expected` (None: does not exist); whether it holds `data` now.

@@ -35,7 +35,7 @@ def test_export_becomes_current_and_leaves_no_scratch(exported, flat, tmp_path):
 def test_a_snapshot_that_exists_is_not_built_again(exported, make_snapshot, tmp_path, monkeypatch):
     first = run(exported, tmp_path)
     publish(exported, make_snapshot(5))
-    monkeypatch.setattr(lake, "build_snapshot", None)
+    monkeypatch.setattr(lake, "build_from", None)
     assert run(exported, tmp_path) == first
     assert read_current(exported).snapshot_id == first.snapshot_id
     assert rollback(exported).previous == first.snapshot_id

@@ -1,0 +1,278 @@
+"""A renewed snapshot: unchanged vectors keep their place, documents are all new, and the search finds what a full build finds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from index_build.export import open_export
+from index_build.lake import Rules, publish_export
+from index_build.manifest import Manifest
+from index_build.publish import publish, read_stored_manifest, verify_stored
+from index_build.renew import renew, why_not
+from index_build.verify import verify_folder
+from lakehouse.contracts.layout import export_key, snapshot_key
+from lakehouse.errors import IntegrityError, SchemaError
+from tests.unit.index_build.conftest import FLAT_SPEC, IVF_SPEC, Built, clustered
+
+WEEK = timedelta(days=7)
+
+
+def silent(_line: str) -> None:
+    """Log nothing."""
+
+
+@dataclass(frozen=True)
+class Night:
+    """An export after one night, and what happened to whom."""
+
+    export: Path
+    gone: set[str]
+    moved: set[str]
+    new: set[str]
+
+    @property
+    def side(self) -> set[str]:
+        return self.moved | self.new
+
+
+def night(folder: Path, built: Built, *, seed: int = 9, share: float = 0.02) -> Night:
+    """The export of a snapshot with some creators gone, some with another vector, some new, and all followers one more."""
+    table = pa.concat_tables([pq.read_table(path) for path in sorted((built.export / "docs").glob("*.parquet"))])
+    rng = np.random.default_rng(seed)
+    count = max(1, int(share * len(table)))
+    gone, moved = np.split(rng.permutation(len(table))[: 2 * count], 2)
+    ids = table["creator_id"].to_pylist()
+    vectors = table["vector"].to_pylist()
+    fresh = clustered(2 * count, 32, seed=seed)
+    for row, vector in zip(moved, fresh[:count], strict=True):
+        vectors[row] = vector.tolist()
+    followers = [value + 1 for value in table["followers_total_count"].to_pylist()]
+    changed = pa.table(
+        {
+            "creator_id": ids,
+            "followers_total_count": followers,
+            "platforms": table["platforms"],
+            "vector": pa.array(vectors, pa.list_(pa.float32())),
+        }
+    ).take(pa.array(np.setdiff1d(np.arange(len(table)), gone)))
+    new = [f"n{seed}_{number:06d}" for number in range(count)]
+    added = pa.table(
+        {
+            "creator_id": new,
+            "followers_total_count": pa.array([5] * count, pa.int64()),
+            "platforms": [["x"]] * count,
+            "vector": pa.array(fresh[count:].tolist(), pa.list_(pa.float32())),
+        }
+    )
+    for name in ("docs", "accounts"):
+        (folder / name).mkdir(parents=True)
+    whole = pa.concat_tables([changed, added.cast(changed.schema)])
+    pq.write_table(whole.take(pa.array(rng.permutation(len(whole)))), folder / "docs" / "part-0.parquet")
+    pq.write_table(pa.table({"creator_id": ["c000000", "c000001"]}), folder / "accounts" / "part-0.parquet")
+    info = json.loads((built.export / "export.json").read_text()) | {"export_id": f"night{seed}"}
+    (folder / "export.json").write_text(json.dumps(info))
+    return Night(folder, {ids[row] for row in gone}, {ids[row] for row in moved}, set(new))
+
+
+def renewed(built: Built, passed: Night, out: Path) -> Manifest:
+    manifest = renew(open_export(passed.export), built.folder, built.manifest, out, built.manifest.spec, log=silent)
+    assert manifest is not None
+    return manifest
+
+
+def completed(out: Path, base: Path, manifest: Manifest) -> None:
+    """Put the files of the base beside those of a renewal, as publishing does."""
+    for entry in manifest.files():
+        if not (out / entry.path).exists():
+            (out / entry.path).parent.mkdir(parents=True, exist_ok=True)
+            (out / entry.path).hardlink_to(base / entry.path)
+
+
+@pytest.fixture(params=["ivf", "ivf_sq8"])
+def base(request: pytest.FixtureRequest) -> Built:
+    """Two shards of float16 rows, one of SQ8 rows."""
+    return request.getfixturevalue(request.param)
+
+
+def test_rows_stay_go_and_come(base, tmp_path):
+    passed = night(tmp_path / "export", base)
+    out = tmp_path / "out"
+    manifest = renewed(base, passed, out)
+    assert not list(out.rglob("refine.bin"))[1:], "only the side shard's vectors are written"
+    completed(out, base.folder, manifest)
+    assert verify_folder(out) == manifest
+    *placed, side = [pq.read_table(out / shard.docs.path) for shard in manifest.shards]
+    assert set(side["creator_id"].to_pylist()) == passed.side
+    for table, shard in zip(placed, base.manifest.shards, strict=True):
+        before = pq.read_table(base.folder / shard.docs.path)
+        ids, old = table["creator_id"].to_pylist(), before["creator_id"].to_pylist()
+        assert ids == [None if creator in passed.gone | passed.moved else creator for creator in old]
+        assert table["row_check"].equals(before["row_check"])
+        followers = dict(zip(old, before["followers_total_count"].to_pylist(), strict=True))
+        expected = [None if creator is None else followers[creator] + 1 for creator in ids]
+        assert table["followers_total_count"].to_pylist() == expected
+    assert manifest.creators_count == pq.read_metadata(passed.export / "docs" / "part-0.parquet").num_rows
+    assert manifest.side_table("accounts").rows == 2
+    assert manifest.built.snapshot_id == base.manifest.snapshot_id
+
+
+def test_a_second_night_stands_on_the_full_build(ivf, tmp_path):
+    first = night(tmp_path / "one", ivf)
+    one = renewed(ivf, first, tmp_path / "out1")
+    completed(tmp_path / "out1", ivf.folder, one)
+    between = Built(tmp_path / "out1", one, first.export, ivf.vectors)
+    second = night(tmp_path / "two", between, seed=11)
+    two = renewed(between, second, tmp_path / "out2")
+    completed(tmp_path / "out2", between.folder, two)
+    assert verify_folder(tmp_path / "out2") == two
+    assert len(two.shards) == len(ivf.manifest.shards) + 1
+    assert two.built.snapshot_id == ivf.manifest.snapshot_id
+    ids = [
+        c for shard in two.shards for c in pq.read_table(tmp_path / "out2" / shard.docs.path)["creator_id"].to_pylist()
+    ]
+    known = sorted(creator for creator in ids if creator is not None)
+    assert known == sorted(pq.read_table(second.export / "docs")["creator_id"].to_pylist())
+
+
+def test_rows_get_the_codes_that_the_full_build_would_give(ivf, tmp_path):
+    passed = night(tmp_path / "export", ivf)
+    manifest = renewed(ivf, passed, tmp_path / "out")
+    old, new = (
+        faiss.read_index(str(folder / shard.index.path))
+        for folder, shard in ((ivf.folder, ivf.manifest.shards[0]), (tmp_path / "out", manifest.shards[-1]))
+    )
+    assert np.array_equal(*(faiss.vector_to_array(index.pq.centroids) for index in (old, new)))
+    assert new.ntotal == len(passed.side)
+
+
+def test_nothing_new_needs_no_side_shard(ivf, tmp_path):
+    manifest = renew(open_export(ivf.export), ivf.folder, ivf.manifest, tmp_path / "out", IVF_SPEC, log=silent)
+    assert manifest is not None
+    assert not any(shard.is_side for shard in manifest.shards)
+    for shard in ivf.manifest.shards:
+        new, old = (pq.read_table(folder / shard.docs.path) for folder in (tmp_path / "out", ivf.folder))
+        assert new.to_pylist() == old.to_pylist()
+
+
+def test_documents_cross_buckets_and_shards(ivf, tmp_path, monkeypatch):
+    monkeypatch.setattr("index_build.renew.BUCKET_ROWS", 1_501)
+    passed = night(tmp_path / "export", ivf)
+    few = renewed(ivf, passed, tmp_path / "few")
+    monkeypatch.undo()
+    one = renewed(ivf, passed, tmp_path / "one")
+    for left, right in zip(few.shards, one.shards, strict=True):
+        assert pq.read_table(tmp_path / "few" / left.docs.path).equals(
+            pq.read_table(tmp_path / "one" / right.docs.path)
+        )
+
+
+def test_too_many_changes_ask_for_a_full_build(ivf, tmp_path):
+    passed = night(tmp_path / "export", ivf, share=0.11)
+    said: list[str] = []
+    found = renew(open_export(passed.export), ivf.folder, ivf.manifest, tmp_path / "out", IVF_SPEC, log=said.append)
+    assert found is None
+    assert "too many" in said[-1]
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_repeated_creator_is_refused(ivf, tmp_path):
+    passed = night(tmp_path / "export", ivf)
+    table = pq.read_table(passed.export / "docs" / "part-0.parquet")
+    pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), passed.export / "docs" / "part-0.parquet")
+    with pytest.raises(SchemaError, match="more than once"):
+        renew(open_export(passed.export), ivf.folder, ivf.manifest, tmp_path / "out", IVF_SPEC, log=silent)
+
+
+@pytest.mark.parametrize(
+    ("change", "days", "erased", "expected"),
+    [
+        ({}, 6, None, None),
+        ({}, 7, None, "days old"),
+        ({"model_id": "another"}, 1, None, "another model"),
+        ({"spec": FLAT_SPEC}, 1, None, "choices"),
+        ({}, 1, timedelta(hours=1), "erased"),
+        ({}, 1, timedelta(days=-1), None),
+    ],
+)
+def test_when_a_full_build_is_due(ivf, change, days, erased, expected):
+    manifest = ivf.manifest.model_copy(update=change)
+    built_at = datetime.fromisoformat(manifest.built.created_at)
+    reason = why_not(
+        manifest,
+        open_export(ivf.export),
+        IVF_SPEC,
+        every=WEEK,
+        outdated=None if erased is None else built_at + erased,
+        now=built_at + timedelta(days=days),
+    )
+    assert (reason is None) if expected is None else expected in (reason or "")
+
+
+def _exported(store, export: Path, export_id: str) -> str:
+    for path in sorted(export.rglob("*")):
+        if path.is_file():
+            store.put_once(export_key(export_id, path.relative_to(export).as_posix()), path)
+    return export_id
+
+
+@pytest.fixture
+def lake(store, ivf, tmp_path):
+    """A lake whose snapshot is the full build, and the export of the next night."""
+    publish(store, ivf.folder)
+    return store, _exported(store, night(tmp_path / "night", ivf).export, "night9")
+
+
+def _published(store, export_id: str, scratch: Path, **more) -> tuple[Manifest, list[str]]:
+    said: list[str] = []
+    return publish_export(store, export_id, scratch=scratch, spec=IVF_SPEC, log=said.append, **more), said
+
+
+def test_the_next_snapshot_stands_on_the_one_in_service(lake, ivf, tmp_path):
+    store, export_id = lake
+    manifest, _ = _published(store, export_id, tmp_path / "scratch")
+    assert manifest.built.snapshot_id == ivf.manifest.snapshot_id
+    assert verify_stored(store, manifest.snapshot_id) == manifest
+    again, _ = _published(store, export_id, tmp_path / "scratch")
+    assert again == manifest
+
+
+def test_a_full_build_every_time(lake, tmp_path):
+    manifest, said = _published(*lake, tmp_path / "scratch", rules=Rules(full_every=timedelta(0)))
+    assert manifest.full_build is None
+    assert "a full build" in said[0]
+
+
+def test_a_damaged_base_is_not_built_on(lake, ivf, tmp_path):
+    store, export_id = lake
+    key = snapshot_key(ivf.manifest.snapshot_id, ivf.manifest.shards[1].refine.path)
+    store.replace(key, b"x" * ivf.manifest.shards[1].refine.size_bytes)
+    manifest, said = _published(store, export_id, tmp_path / "scratch")
+    assert manifest.full_build is None
+    assert any("cannot be built on" in line for line in said)
+    assert verify_stored(store, manifest.snapshot_id)
+
+
+def test_the_previous_snapshot_outlives_its_renewal_and_its_removal(lake, ivf, tmp_path):
+    store, export_id = lake
+    manifest, _ = _published(store, export_id, tmp_path / "scratch")
+    for info in list(store.list(snapshot_key(ivf.manifest.snapshot_id, ""))):
+        store.delete(info.key)
+    assert verify_stored(store, manifest.snapshot_id) == manifest
+    assert read_stored_manifest(store, manifest.snapshot_id).creators_count == manifest.creators_count
+
+
+def test_a_lacking_file_that_the_base_has_not_is_said(store, ivf, tmp_path):
+    publish(store, ivf.folder)
+    manifest = renewed(ivf, night(tmp_path / "export", ivf), tmp_path / "out")
+    (tmp_path / "out" / manifest.shards[-1].lists.path).unlink()
+    with pytest.raises(IntegrityError, match="missing"):
+        publish(store, tmp_path / "out", base=ivf.manifest)
