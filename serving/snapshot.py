@@ -133,7 +133,7 @@ class Snapshot:
             Documents.open(tables / DOCUMENTS, columns.by_creator),
             shards,
             columns,
-            WordIndex.open(tables / WORDS, rows=manifest.rows_count),
+            WordIndex.open(tables / WORDS, rows=manifest.creators_count),
             Matcher(catalog, CodeColumns.open(tables / CODES), columns.by_creator),
             catalog.vocabulary(manifest),
             encoder,

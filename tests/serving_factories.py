@@ -161,6 +161,7 @@ def write_export(
     aliases: dict[str, str] | None = None,
     history: list[dict[str, Any]] | None = None,
     evidence: list[dict[str, Any]] | None = None,
+    export_id: str = "test",
 ) -> Path:
     """Write an export folder of documents, the accounts in them and optional side tables."""
     tables = {
@@ -181,7 +182,7 @@ def write_export(
         (folder / name).mkdir(parents=True)
         pq.write_table(table, folder / name / "part-0.parquet", use_deprecated_int96_timestamps=True)  # as Spark does
     description = {
-        "export_id": "test",
+        "export_id": export_id,
         "as_of": AS_OF.isoformat(),
         "model_id": MODEL,
         "dimensions": DIMENSIONS,
