@@ -181,6 +181,9 @@ def _renew(
         log(f"index: {base.rows - kept:,} rows are removed and {side.rows_count:,} new: too many, all are built")
         return None
     log(f"index: {kept:,} rows stay, {base.rows - kept:,} are removed, {side.rows_count:,} are new")
+    for file in base.manifest.shared:
+        (draft / file.path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(base.folder / file.path, draft / file.path)
     _write_docs(base, export, places, draft, work, spec=spec)
     encoded = (
         encode(side, trained, spec, out_dir=draft, work_dir=work, first=len(base.shards)) if side.rows_count else []

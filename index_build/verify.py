@@ -61,7 +61,7 @@ def verify_folder(folder: Path, *, elsewhere: Collection[str] = ()) -> Manifest:
 
     Args:
         folder: the snapshot.
-        elsewhere: paths of files that it lacks and that were checked where they are; shards with one are not looked into.
+        elsewhere: paths of files that it lacks, none of them shared by shards; shards with one are not looked into.
 
     Raises:
         NotFoundError: there is no manifest.
@@ -72,11 +72,10 @@ def verify_folder(folder: Path, *, elsewhere: Collection[str] = ()) -> Manifest:
     for entry in manifest.files():
         if entry.path not in elsewhere:
             verify_file(folder, entry)
-    if any(entry.path in elsewhere for entry in manifest.shared):
-        return manifest
     coarse = open_coarse(folder, manifest)
     for shard in manifest.shards:
-        _verify_shard(folder, manifest, shard, coarse=coarse)
+        if not any(entry.path in elsewhere for entry in shard.files()):
+            _verify_shard(folder, manifest, shard, coarse=coarse)
     return manifest
 
 

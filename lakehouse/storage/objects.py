@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import re
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,10 +103,14 @@ class ObjectStore:
             NotFoundError: there is no such object.
         """
         with self._asked("copied", source):
-            if self.layout.is_s3 and obstore.head(self._store, source)["size"] > COPY_MAX_BYTES:
-                obstore.put(self._store, key, obstore.get(self._store, source).stream(min_chunk_size=CHUNK_BYTES))
-            else:
+            is_large = self.layout.is_s3 and obstore.head(self._store, source)["size"] > COPY_MAX_BYTES
+            if not is_large:
                 obstore.copy(self._store, source, key)
+        if is_large:
+            with tempfile.TemporaryDirectory() as folder:
+                self.download(source, Path(folder) / "copy")
+                with self._asked("written", key):
+                    obstore.put(self._store, key, Path(folder) / "copy")
 
     def swap(self, key: str, data: bytes, *, expected: bytes | None) -> bool:
         """Set a pointer to `data` only if it holds `expected` (None: does not exist); whether it holds `data` now.

@@ -27,7 +27,7 @@ from serving.snapshot import Snapshot
 pytestmark = pytest.mark.properties
 
 ROWS = 150
-SQ8_ERROR = 1e-3
+SQ8_ERROR = 5e-3
 """Between scores of two builds: each has a scale of its own."""
 NEW, MOVED, GONE = 8, 5, 7
 """Of the renewed snapshot: creators that came, that got another vector, that went, in the night before it."""

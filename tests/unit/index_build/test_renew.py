@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from obstore.store import LocalStore
 
 from index_build.export import open_export
 from index_build.lake import Rules, publish_export
@@ -19,8 +20,10 @@ from index_build.manifest import Manifest
 from index_build.publish import publish, read_stored_manifest, verify_stored
 from index_build.renew import renew, why_not
 from index_build.verify import verify_folder
-from lakehouse.contracts.layout import export_key, snapshot_key
+from lakehouse.contracts.layout import Layout, export_key, snapshot_key
 from lakehouse.errors import IntegrityError, SchemaError
+from lakehouse.storage.objects import ObjectStore
+from serving.snapshot import LakeSource
 from tests.unit.index_build.conftest import FLAT_SPEC, IVF_SPEC, Built, clustered
 
 WEEK = timedelta(days=7)
@@ -276,3 +279,24 @@ def test_a_lacking_file_that_the_base_has_not_is_said(store, ivf, tmp_path):
     (tmp_path / "out" / manifest.shards[-1].lists.path).unlink()
     with pytest.raises(IntegrityError, match="missing"):
         publish(store, tmp_path / "out", base=ivf.manifest)
+
+
+def test_a_replica_fetches_only_what_it_has_not(lake, ivf, tmp_path, monkeypatch):
+    store, export_id = lake
+    root = Path(store.layout.root)
+    remote = ObjectStore(Layout("s3://bucket"), LocalStore(str(root)))
+    source = LakeSource(remote, tmp_path / "cache")
+    first = source.fetch(ivf.manifest.snapshot_id)
+    manifest, _ = _published(store, export_id, tmp_path / "scratch")
+    fetched: list[str] = []
+    download = ObjectStore.download
+    monkeypatch.setattr(
+        ObjectStore, "download", lambda self, key, *a, **k: (fetched.append(key), download(self, key, *a, **k))
+    )
+    second = source.fetch(manifest.snapshot_id)
+    assert verify_folder(second) == manifest
+    placed = manifest.placed_shards
+    kept = {*(file.path for file in manifest.shared)} | {f.path for s in placed for f in (s.index, s.refine, s.lists)}
+    prefix = snapshot_key(manifest.snapshot_id, "")
+    assert {key.removeprefix(prefix) for key in fetched} == {file.path for file in manifest.files()} - kept
+    assert (second / placed[0].refine.path).samefile(first / placed[0].refine.path)

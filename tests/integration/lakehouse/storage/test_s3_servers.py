@@ -8,7 +8,7 @@ import time
 import pytest
 from obstore.store import S3Store
 
-from lakehouse.errors import PermanentError, TransientError
+from lakehouse.errors import NotFoundError, PermanentError, TransientError
 from lakehouse.storage.bucket import apply_lifecycle, harmful_rules, lifecycle_rules, wanted_rules
 from lakehouse.storage.objects import ObjectStore
 from lakehouse.storage.probe import probe, require_fence
@@ -33,6 +33,18 @@ def test_conditional_writes_have_one_winner(lake_settings):
     assert objects.swap("p", b"2", expected=b"1")
     assert objects.get("p") == b"2"
     assert [info.key for info in objects.list("")] == ["a", "p"]
+
+
+@pytest.mark.parametrize("most", [5 * 1024**3, 4], ids=["inside the store", "through this machine"])
+def test_a_copy_is_an_object_of_its_own(lake_settings, monkeypatch, most):
+    monkeypatch.setattr("lakehouse.storage.objects.COPY_MAX_BYTES", most)
+    objects = ObjectStore.open(lake_settings)
+    objects.put_once("snapshots/a/one", b"12345" * 1000)
+    objects.copy("snapshots/a/one", "snapshots/b/one")
+    objects.delete("snapshots/a/one")
+    assert objects.get("snapshots/b/one") == b"12345" * 1000
+    with pytest.raises(NotFoundError):
+        objects.copy("snapshots/a/one", "snapshots/b/two")
 
 
 def test_the_doctor_finds_every_server_fit(lake_settings):

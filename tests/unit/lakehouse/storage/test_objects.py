@@ -40,6 +40,16 @@ def test_put_once_takes_a_file(objects, tmp_path):
     assert objects.put_once("f", source) == objects.sha256("f")
 
 
+def test_a_copy_is_an_object_of_its_own(objects):
+    objects.put_once("a/one", b"1")
+    objects.copy("a/one", "b/two")
+    objects.copy("a/one", "b/two")
+    objects.delete("a/one")
+    assert objects.get("b/two") == b"1"
+    with pytest.raises(NotFoundError, match="a/one"):
+        objects.copy("a/one", "b/three")
+
+
 def test_a_missing_object_is_named(objects):
     with pytest.raises(NotFoundError, match="nothing/here"):
         objects.get("nothing/here")
