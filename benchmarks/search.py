@@ -1,6 +1,6 @@
 """Filtered search, ours beside other engines: the same vectors, filters and queries, each engine in a process of its own.
 
-`make bench-search [PART=data|creatorlake|final|parts|peers|page] [SIZES=1000000]`. Data is made once (`search_data.py`) and kept in
+`make bench-search [PART=data|creatorlake|night|final|parts|peers|page] [SIZES=1000000]`. Data is made once (`search_data.py`) and kept in
 `CREATORLAKE_BENCH_FOLDER`; `CREATORLAKE_TEST_DATA` adds real titles to its texts. More settings: `QUERIES` of a cell (200),
 `CLIENT_SECONDS` of each throughput (5), `REPEATS` of the serial queries, of which the worst counts (1), `PEERS` by name,
 `SIZES_PEERS`, and `PEER_SECONDS`, after which a step of an engine is given up and reported so (5400). Peers are in
@@ -26,6 +26,7 @@ from benchmarks.search_cells import make_cells
 from benchmarks.search_data import FOLDER, base, corpus
 from benchmarks.search_figures import Store, of_ours, of_peers
 from benchmarks.search_final import final_scores
+from benchmarks.search_night import nights
 from benchmarks.search_oracle import truths, write_truth
 from benchmarks.search_page import write_page
 from benchmarks.search_parts import parts
@@ -85,6 +86,16 @@ def ours() -> Iterator[Figure]:
     yield from of_ours(store, OURS)
 
 
+def night() -> Iterator[Figure]:
+    """A snapshot renewed after a night."""
+    for rows in _sizes("SIZES"):
+        folder, index = prepared(rows), index_folder("benchmarks.search_ours", rows)
+        built = _built("benchmarks.search_ours", Path(sys.executable), folder)
+        scratch = FOLDER / f"night_{rows}"
+        yield from nights(rows, base(), folder, index / "snapshot", built["build_seconds"], scratch)
+        shutil.rmtree(scratch)
+
+
 def final() -> Iterator[Figure]:
     """Best final scores with the default weights against all rows scored."""
     for rows in _sizes("SIZES"):
@@ -122,10 +133,17 @@ def index_folder(module: str, rows: int) -> Path:
 
 
 def _measured(module: str, python: Path, folder: Path) -> dict[str, Any]:
-    """Build and measure an engine; what came out, or why nothing did. An index that was built before is used again."""
+    """Build and measure an engine; what came out, or why nothing did."""
+    found = _built(module, python, folder)
+    if "failure" in found:
+        return found
+    return found | _step("measure", module, python, folder, index_folder(module, Corpus(folder).rows))
+
+
+def _built(module: str, python: Path, folder: Path) -> dict[str, Any]:
+    """Build an engine's index; one that was built before is used again."""
     index = index_folder(module, Corpus(folder).rows)
     about = index / "built.json"
-    found: dict[str, Any] = {}
     if not about.exists():
         shutil.rmtree(index, ignore_errors=True)
         index.mkdir(parents=True)
@@ -133,7 +151,8 @@ def _measured(module: str, python: Path, folder: Path) -> dict[str, Any]:
         if "failure" in found:
             return found
         about.write_text(json.dumps(found))
-    return json.loads(about.read_text()) | _step("measure", module, python, folder, index)
+    built: dict[str, Any] = json.loads(about.read_text())
+    return built
 
 
 def _step(step: str, module: str, python: Path, folder: Path, index: Path) -> dict[str, Any]:
@@ -159,6 +178,7 @@ def _sizes(setting: str) -> list[int]:
 PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "data": data,
     OURS: ours,
+    "night": night,
     "final": final,
     "parts": choices,
     "peers": peers,

@@ -24,6 +24,9 @@ SPREADS = (0.25, 0.5, 1.0)
 DIRECTIONS = 3
 """Directional filters per selectivity: how hard one is depends on where it points."""
 
+OPPOSITE_SHARE = 0.1
+"""Share of rows, those least along the direction of a filter, that its far queries are made around."""
+
 BLOCK_ROWS = 16_384
 """Exact rows scored at a time: 25 MB at 384 dimensions, and 134 MB of scores for two thousand queries."""
 
@@ -94,13 +97,16 @@ def make_cells(sample: FloatArray, selectivities: Sequence[float], *, count: int
 
 
 def _directional(sample: FloatArray, selectivity: float, *, count: int, rng: np.random.Generator) -> Cell:
-    """Rows nearest to a random row pass; half of the queries are near some of them, half anywhere."""
+    """Rows nearest to a random row pass; a third of the queries are near some of them, a third anywhere, a third far from them."""
     direction = sample[int(rng.integers(0, len(sample)))]
     along = sample @ direction
     threshold = float(np.quantile(along, 1.0 - selectivity, method="higher"))
-    inside = make_queries(sample, count // 2, rng=rng, around=sample[along >= threshold])
-    outside = make_queries(sample, count - count // 2, rng=rng)
-    queries = np.concatenate([inside, outside])
+    opposite = along <= np.quantile(along, OPPOSITE_SHARE)
+    around = (sample[along >= threshold], sample, sample[opposite])
+    counts = [len(part) for part in np.array_split(np.arange(count), len(around))]
+    queries = np.concatenate(
+        [make_queries(sample, size, rng=rng, around=rows) for size, rows in zip(counts, around, strict=True)]
+    )
     return Cell("directional", selectivity, queries, seed=0, direction=direction, threshold=threshold)
 
 
