@@ -1,9 +1,9 @@
 """Filtered search, ours beside other engines: the same vectors, filters and queries, each engine in a process of its own.
 
-`make bench-search [PART=data|creatorlake|night|final|parts|peers|page] [SIZES=1000000]`. Data is made once (`search_data.py`) and kept in
+`make bench-search [PART=data|creatorlake|night|scale|final|parts|peers|page] [SIZES=1000000]`. Data is made once (`search_data.py`) and kept in
 `CREATORLAKE_BENCH_FOLDER`; `CREATORLAKE_TEST_DATA` adds real titles to its texts. More settings: `QUERIES` of a cell (200),
 `CLIENT_SECONDS` of each throughput (5), `REPEATS` of the serial queries, of which the worst counts (1), `PEERS` by name,
-`SIZES_PEERS`, and `PEER_SECONDS`, after which a step of an engine is given up and reported so (5400). Peers are in
+`SIZES_PEERS`, `SIZES_SCALE` of the large shard (25000000 needs 55 GB of disk), and `PEER_SECONDS`, after which a step of an engine is given up and reported so (5400). Peers are in
 `.venv-search-peers` (deploy/locks/search-peers.txt); without it they are left out.
 """
 
@@ -30,6 +30,7 @@ from benchmarks.search_night import nights
 from benchmarks.search_oracle import truths, write_truth
 from benchmarks.search_page import write_page
 from benchmarks.search_parts import parts
+from benchmarks.search_scale import scale
 
 OURS = "creatorlake"
 ROOT = Path(__file__).parents[1]
@@ -94,6 +95,12 @@ def night() -> Iterator[Figure]:
         scratch = FOLDER / f"night_{rows}"
         yield from nights(rows, base(), folder, index / "snapshot", built["build_seconds"], scratch)
         shutil.rmtree(scratch)
+
+
+def large() -> Iterator[Figure]:
+    """One large shard, on the cells of a million rows."""
+    for rows in _sizes("SIZES_SCALE"):
+        yield from scale(rows, prepared(1_000_000), FOLDER / f"scale_{rows}")
 
 
 def final() -> Iterator[Figure]:
@@ -179,6 +186,7 @@ PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "data": data,
     OURS: ours,
     "night": night,
+    "scale": large,
     "final": final,
     "parts": choices,
     "peers": peers,

@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -64,7 +65,7 @@ NICHE_CODES = frozenset(niche.code for niche in NICHES)
 RISK_CODES = frozenset(risk.code for risk in RISKS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Vocabulary:
     """What a snapshot can be filtered by.
 
@@ -82,7 +83,7 @@ class Vocabulary:
         """Whether a column is there."""
         return column in (self.profiles if scope == "profile" else self.docs)
 
-    @property
+    @cached_property
     def foreign_columns(self) -> tuple[str, ...]:
         """Columns that are filters of their own name."""
         own = (name for name in self.docs if name != GID and not name.startswith("_text_"))

@@ -22,7 +22,6 @@ from serving.cursor import decode_cursor, require_same
 from serving.encoder import QueryEncoder
 from serving.errors import RequestError, UnknownError
 from serving.evidence import EvidenceReader
-from serving.filters import compile_filters
 from serving.models import RELEVANCE, SORTS, SearchRequest, SearchResponse
 from serving.pages import Pager
 from serving.plan import PlanName, plan_of
@@ -137,7 +136,7 @@ class Searcher:
         parsed = request if isinstance(request, SearchRequest) else parse_request(request, vocabulary.foreign_columns)
         cursor = None if parsed.cursor is None else decode_cursor(parsed.cursor, self._secret)
         day = cursor.day if cursor else datetime.now(UTC).date()
-        filters = compile_filters(parsed.filters, vocabulary, today=day)
+        filters = self.snapshot.compile(parsed.filters, day)
         self._require_sort(parsed.sort.by)
         key = request_key(parsed, filters, vector)
         if cursor is not None:

@@ -10,11 +10,13 @@ import shutil
 from collections.abc import Collection
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
 import duckdb
 import numpy as np
+from pydantic_core import PydanticSerializationError
 
 from index_build.bitmaps import unpack_mask
 from index_build.manifest import MANIFEST_NAME, Band, Manifest
@@ -29,9 +31,10 @@ from serving.code_columns import CodeColumns
 from serving.columns import Columns
 from serving.documents import Documents
 from serving.encoder import QueryEncoder, encoder_for
-from serving.filters import FilterSet, Vocabulary
+from serving.filters import FilterSet, Vocabulary, compile_filters
 from serving.lexical import WordIndex
 from serving.matching import Matcher
+from serving.models import Filters
 from serving.settings import ServingSettings
 from serving.shards import Matches, ShardSet
 from serving.tables import CATALOG, CODES, COLUMNS, DOCUMENTS, WORDS, discard, prepared
@@ -46,7 +49,7 @@ CANARY_SIMILARITY = 0.98
 """Least similarity of a row with its own stored vector; SQ8 loses less."""
 
 FILTERS_CACHED = 256
-"""Filters whose facets, and where they fit, whose rows are kept."""
+"""Filters whose clauses, facets, and where they fit, whose rows are kept."""
 
 MATCHES_BYTES = 256 * 1024 * 1024
 """Room for rows of filters: 2.5 MB each at 10 million rows, so about 100 of them there."""
@@ -72,6 +75,7 @@ class Snapshot:
         default_factory=lambda: Cache(FILTERS_CACHED, max_bytes=MATCHES_BYTES, bytes_of=lambda kept: kept.max_bytes)
     )
     facets: Cache[dict[str, list[dict[str, Any]]]] = field(default_factory=lambda: Cache(FILTERS_CACHED))
+    compiled: Cache[FilterSet] = field(default_factory=lambda: Cache(FILTERS_CACHED))
     dictionaries: Cache[dict[str, Any]] = field(default_factory=lambda: Cache(1))
 
     @property
@@ -138,6 +142,22 @@ class Snapshot:
             catalog.vocabulary(manifest),
             encoder,
         )
+
+    def compile(self, filters: Filters, today: date) -> FilterSet:
+        """Clauses of validated filters on a UTC day, remembered.
+
+        Raises:
+            RequestError: a code or field does not exist, or the snapshot lacks the column that a filter needs.
+        """
+
+        def compiled() -> FilterSet:
+            return compile_filters(filters, self.vocabulary, today=today)
+
+        try:
+            key = (filters.model_dump_json(), today)
+        except PydanticSerializationError:  # a text that is no Unicode, which is refused by name
+            return compiled()
+        return self.compiled.get(key, compiled)
 
     def matching(self, filters: FilterSet) -> Matches:
         """Rows that pass a filter, remembered."""
