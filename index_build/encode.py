@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from index_build.buckets import Buckets
 from index_build.export import KEY, VECTOR, Batch, RowSource
 from index_build.hashing import creator_hashes
 from index_build.refine import FloatArray, IdArray, encode_rows
@@ -72,57 +73,41 @@ def encode(
 
 
 class Spill:
-    """Rows of a source, divided by shard and by bucket of neighbouring lists, in Arrow streams."""
+    """Rows of a source, divided by shard and by bucket of neighbouring lists."""
 
     def __init__(self, source: RowSource, trained: Trained, *, shards_count: int, folder: Path) -> None:
         """Prepare; nothing is read or written yet."""
         self._source = source
         self._trained = trained
         self._shards_count = shards_count
-        self._folder = folder
-        self._buckets = max(1, -(-source.rows_count // (shards_count * BUCKET_ROWS)))
+        self._per_shard = max(1, -(-source.rows_count // (shards_count * BUCKET_ROWS)))
         vector = pa.field(VECTOR, pa.list_(pa.float32(), source.dimensions))
         self.docs_schema = source.schema
         self._schema = pa.schema([*source.schema, pa.field(LIST, pa.int32()), vector])
+        self._buckets = Buckets(folder, shards_count * self._per_shard, self._schema)
 
     def fill(self) -> None:
         """Read the source once and write every bucket."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         assign = _assigner(self._trained)
-        with ExitStack() as stack:
-            writers = {
-                (shard, bucket): stack.enter_context(pa.ipc.new_stream(str(self._path(shard, bucket)), self._schema))
-                for shard in range(self._shards_count)
-                for bucket in range(self._buckets)
-            }
+        with self._buckets.filled() as buckets:
             for batch in self._source.batches():
-                for place, table in self._divide(batch, assign(batch.vectors)):
-                    writers[place].write_table(table)
+                lists = assign(batch.vectors)
+                vectors = pa.FixedSizeListArray.from_arrays(pa.array(batch.vectors.ravel()), batch.vectors.shape[1])
+                table = pa.table([*batch.docs.columns, pa.array(lists, pa.int32()), vectors], schema=self._schema)
+                buckets.add(self._numbers(batch, lists), table)
 
     def sorted_buckets(self, shard: int) -> Iterator[tuple[pa.Table, IdArray, FloatArray]]:
         """Documents, list ids (int64) and vectors of a shard, in (list, creator_id) order, a bucket at a time."""
-        for bucket in range(self._buckets):
-            path = self._path(shard, bucket)
-            with pa.ipc.open_stream(str(path)) as stream:
-                table = stream.read_all()
-            path.unlink()
+        for bucket in range(self._per_shard):
+            table = self._buckets.take(shard * self._per_shard + bucket)
             if table.num_rows:
                 order = pc.sort_indices(table, sort_keys=[(LIST, "ascending"), (KEY, "ascending")])
                 ordered = table.combine_chunks().take(order)
                 yield ordered.select(self.docs_schema.names), _ids(ordered[LIST]), _matrix(ordered[VECTOR])
 
-    def _divide(self, batch: Batch, lists: IdArray) -> Iterator[tuple[tuple[int, int], pa.Table]]:
+    def _numbers(self, batch: Batch, lists: IdArray) -> IdArray:
         shards = (creator_hashes(batch.creator_ids) % np.uint64(self._shards_count)).astype(np.int64)
-        buckets = lists * self._buckets // self._trained.shape.lists_count
-        places = shards * self._buckets + buckets
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(batch.vectors.ravel()), batch.vectors.shape[1])
-        table = pa.table([*batch.docs.columns, pa.array(lists, pa.int32()), vectors], schema=self._schema)
-        for place in np.unique(places):
-            rows = np.flatnonzero(places == place)
-            yield divmod(int(place), self._buckets), table.take(pa.array(rows))
-
-    def _path(self, shard: int, bucket: int) -> Path:
-        return self._folder / f"{shard:04d}-{bucket:05d}.arrow"
+        return np.asarray(shards * self._per_shard + lists * self._per_shard // self._trained.shape.lists_count)
 
 
 class _ShardWriter:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,8 +24,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from index_build.buckets import Buckets
 from index_build.build import copy_side, file_entry, shard_entry, source_tables
-from index_build.encode import ADDED, BUCKET_ROWS, LIST, encode, row_checks
+from index_build.encode import ADDED, BUCKET_ROWS, encode, row_checks
 from index_build.export import KEY, Batch, Export
 from index_build.manifest import MANIFEST_NAME, Manifest, ShardEntry, seal
 from index_build.probe import open_coarse, open_scale
@@ -46,6 +47,12 @@ JOIN_MEMORY = "4GB"
 
 REPEATED = "SELECT creator_id FROM fresh GROUP BY creator_id HAVING count(*) > 1 LIMIT 1"
 STAYING = "SELECT file_row_number AS row, row_id FROM fresh JOIN stored USING (creator_id, row_check)"
+
+MAX_BUCKETS = 512
+"""Files that documents are divided among, each of which gets a message of every 131,072 rows."""
+
+PLACE = "row_id"
+"""Column of places among all rows of the full build while documents are put in order; no export has one of that name."""
 
 GONE = -1
 """Place of a row that has none in the full build."""
@@ -272,8 +279,8 @@ def _with_places(export: Export, places: IdArray) -> Iterator[tuple[Batch, IdArr
 
 def _write_docs(base: _Base, export: Export, places: IdArray, draft: Path, work: Path, *, spec: IndexSpec) -> None:
     """Documents of all shards of the full build; a row that has none has nothing but its place."""
-    buckets = _spilled(export, places, -(-base.rows // BUCKET_ROWS), work / "docs")
-    rows = _in_order(buckets, export.schema, base.rows)
+    buckets, size = _divided(base, export, places, work / "docs")
+    rows = _in_order(buckets, size, export.schema, base.rows)
     schema = pa.schema([*ADDED, *(field.with_nullable(True) for field in export.schema)])
     held = next(rows, None)
     for shard in base.shards:
@@ -292,27 +299,22 @@ def _write_docs(base: _Base, export: Export, places: IdArray, draft: Path, work:
                 held = held.slice(part.num_rows) if part.num_rows < held.num_rows else next(rows, None)
 
 
-def _spilled(export: Export, places: IdArray, count: int, folder: Path) -> list[Path]:
-    """Documents that have a place, with it, in Arrow streams of `BUCKET_ROWS` neighbouring places each."""
-    folder.mkdir()
-    schema = pa.schema([pa.field(LIST, pa.int64()), *export.schema])
-    paths = [folder / f"{bucket:05d}.arrow" for bucket in range(count)]
-    with ExitStack() as stack:
-        writers = [stack.enter_context(pa.ipc.new_stream(str(path), schema)) for path in paths]
+def _divided(base: _Base, export: Export, places: IdArray, folder: Path) -> tuple[Buckets, int]:
+    """Documents that have a place, with it, in buckets of so many neighbouring places each."""
+    size = max(BUCKET_ROWS, -(-base.rows // MAX_BUCKETS))
+    schema = pa.schema([pa.field(PLACE, pa.int64()), *export.schema])
+    with Buckets(folder, -(-base.rows // size), schema).filled() as buckets:
         for batch, own in _with_places(export, places):
-            table = pa.table([pa.array(own), *batch.docs.columns], schema=schema)
-            for bucket in np.unique(own[own != GONE] // BUCKET_ROWS):
-                writers[bucket].write_table(table.filter(pa.array((own != GONE) & (own // BUCKET_ROWS == bucket))))
-    return paths
+            rows = np.flatnonzero(own != GONE)
+            docs = batch.docs.take(pa.array(rows))
+            buckets.add(own[rows] // size, pa.table([pa.array(own[rows]), *docs.columns], schema=schema))
+    return buckets, size
 
 
-def _in_order(buckets: list[Path], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+def _in_order(buckets: Buckets, size: int, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
     """Documents of all `rows` places, a bucket at a time, null where there is none."""
-    for number, path in enumerate(buckets):
-        with pa.ipc.open_stream(str(path)) as stream:
-            table = stream.read_all()
-        path.unlink()
-        first = number * BUCKET_ROWS
-        chosen = np.full(min(BUCKET_ROWS, rows - first), GONE, dtype=np.int64)
-        chosen[table[LIST].to_numpy() - first] = np.arange(table.num_rows)
+    for number, first in enumerate(range(0, rows, size)):
+        table = buckets.take(number)
+        chosen = np.full(min(size, rows - first), GONE, dtype=np.int64)
+        chosen[table[PLACE].to_numpy() - first] = np.arange(table.num_rows)
         yield table.select(schema.names).combine_chunks().take(pa.array(chosen, mask=chosen == GONE))

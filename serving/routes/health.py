@@ -66,7 +66,7 @@ def readiness(service: Service) -> dict[str, Any]:
                 "status": "degraded" if refusal else "ready",
                 "snapshot_id": snapshot.id,
                 "as_of": snapshot.vocabulary.as_of.isoformat().replace("+00:00", "Z"),
-                "rows": snapshot.catalog.rows,
+                "rows": snapshot.manifest.creators_count,
             }
     except NotReadyError:
         return body
