@@ -66,7 +66,7 @@ def publish(store: ObjectStore, folder: Path, *, base: Manifest | None = None) -
     Args:
         store: the lake's objects.
         folder: the snapshot.
-        base: a published snapshot that has those files that the folder lacks; they are copied inside the store.
+        base: the current snapshot, which has those files that the folder lacks; they are copied inside the store.
 
     Raises:
         IntegrityError: the folder or what the store gives back is not what the manifest says.
@@ -74,7 +74,10 @@ def publish(store: ObjectStore, folder: Path, *, base: Manifest | None = None) -
         TransientError: another publisher moved the pointer meanwhile; publishing again settles it.
     """
     seen = _read_pointer(store)
-    copied = _files_of(base, read_manifest(folder), folder) if base is not None else {}
+    copied = {}
+    if base is not None:
+        _require_current(seen, base)
+        copied = _files_of(base, read_manifest(folder), folder)
     manifest = verify_folder(folder, elsewhere=copied)
     if manifest.recall.minimum < manifest.recall.target:
         raise ContractError(
@@ -199,6 +202,11 @@ def collect_garbage(
     return [name for name in sorted(spare | forbidden) if _remove(store, name, even_previous=name in forbidden)]
 
 
+def _require_current(seen: bytes | None, base: Manifest) -> None:
+    if seen is None or parse_current(seen).snapshot_id != base.snapshot_id:
+        raise TransientError(f"CURRENT does not name {base.snapshot_id} any more; run the command again.")
+
+
 def _files_of(base: Manifest, manifest: Manifest, folder: Path) -> dict[str, str]:
     """Keys in the base of those files of a snapshot that its folder lacks, by path."""
     known = {file.sha256: snapshot_key(base.snapshot_id, file.path) for file in base.files()}
@@ -215,7 +223,7 @@ def _upload(store: ObjectStore, folder: Path, manifest: Manifest, copied: Mappin
     for entry in manifest.files():
         key = snapshot_key(snapshot_id, entry.path)
         if entry.path in copied:
-            store.copy(copied[entry.path], key)
+            store.copy(copied[entry.path], key, scratch=folder.parent)
         else:
             _put(store, key, folder / entry.path)
         crashpoint(AFTER_FILE)

@@ -24,7 +24,7 @@ from index_build.publish import read_current, read_stored_manifest
 from index_build.verify import read_manifest
 from lakehouse.contracts.layout import snapshot_key
 from lakehouse.errors import ContractError, IntegrityError, NotFoundError
-from lakehouse.storage.objects import ObjectStore
+from lakehouse.storage.objects import ObjectStore, sha256_file
 from serving.cache import Cache
 from serving.catalog import Catalog
 from serving.code_columns import CodeColumns
@@ -50,6 +50,9 @@ CANARY_SIMILARITY = 0.98
 
 FILTERS_CACHED = 256
 """Filters whose clauses, facets, and where they fit, whose rows are kept."""
+
+COMPILED_CHARS = 10_000
+"""Length of filters up to which their clauses are kept: lists of thousands of handles take megabytes."""
 
 MATCHES_BYTES = 256 * 1024 * 1024
 """Room for rows of filters: 2.5 MB each at 10 million rows, so about 100 of them there."""
@@ -154,10 +157,10 @@ class Snapshot:
             return compile_filters(filters, self.vocabulary, today=today)
 
         try:
-            key = (filters.model_dump_json(), today)
+            text = filters.model_dump_json()
         except PydanticSerializationError:  # a text that is no Unicode, which is refused by name
             return compiled()
-        return self.compiled.get(key, compiled)
+        return compiled() if len(text) > COMPILED_CHARS else self.compiled.get((text, today), compiled)
 
     def matching(self, filters: FilterSet) -> Matches:
         """Rows that pass a filter, remembered."""
@@ -247,7 +250,7 @@ class LakeSource:
             target = folder / entry.path
             if target.is_file() and target.stat().st_size == entry.size_bytes:
                 continue
-            if not _is_linked(held.get(entry.sha256), target):
+            if not _is_linked(held.get(entry.sha256), target, sha256=entry.sha256):
                 self._store.download(snapshot_key(snapshot_id, entry.path), target, sha256=entry.sha256)
         (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
         self._prune({snapshot_id, self.previous_id()})
@@ -273,9 +276,9 @@ class LakeSource:
             shutil.rmtree(self._cache / snapshot_id, ignore_errors=True)
 
 
-def _is_linked(held: Path | None, target: Path) -> bool:
-    """Whether `target` became another name of a file that is there; its bytes are checked with all others."""
-    if held is None:
+def _is_linked(held: Path | None, target: Path, *, sha256: str) -> bool:
+    """Whether `target` became another name of a file that is there and has the bytes that it should have."""
+    if held is None or not held.is_file() or sha256_file(held) != sha256:
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)

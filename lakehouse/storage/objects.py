@@ -36,8 +36,8 @@ from lakehouse.settings import Settings
 
 CHUNK_BYTES = 8 * 1024 * 1024
 """Read size when hashing or copying: large enough to amortise calls, small enough for any machine."""
-COPY_MAX_BYTES = 5 * 1024**3
-"""The most that S3 copies in one call (CopyObject)."""
+COPY_MAX_BYTES = 1024**3
+"""The most that is copied in one call: S3 takes 5 GiB, but has to answer within `REQUEST_TIMEOUT`."""
 CONDITIONAL_SECONDS = 90.0
 """How long a conditional write is tried again before it fails."""
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
@@ -96,18 +96,26 @@ class ObjectStore:
         with self._asked("written", key):
             obstore.put(self._store, key, data)
 
-    def copy(self, source: str, key: str) -> None:
+    def copy(self, source: str, key: str, *, scratch: Path) -> None:
         """Copy an object that is written once: inside the store, a local one by a hard link; large ones through this machine.
+
+        Args:
+            source: key of the object.
+            key: of the copy.
+            scratch: folder for a large object on its way.
 
         Raises:
             NotFoundError: there is no such object.
         """
         with self._asked("copied", source):
-            is_large = self.layout.is_s3 and obstore.head(self._store, source)["size"] > COPY_MAX_BYTES
+            size = obstore.head(self._store, source)["size"]
+            is_large = self.layout.is_s3 and size > COPY_MAX_BYTES
+            if not self.layout.is_s3:
+                self.delete(key)  # a link renamed over another name of the same file stays beside it
             if not is_large:
                 obstore.copy(self._store, source, key)
         if is_large:
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory(dir=scratch) as folder:
                 self.download(source, Path(folder) / "copy")
                 with self._asked("written", key):
                     obstore.put(self._store, key, Path(folder) / "copy")

@@ -36,5 +36,6 @@ def test_f1_killed_at_every_point_the_lake_ends_at_the_same_content(s3: S3Backen
     settings = [s3.settings(home.path, home.lake.removeprefix("s3://")) for home in (calm, home)]
     assert differing(*settings) == []
     assert {name: duplicate_keys(settings[1], name) for name in TABLES} == dict.fromkeys(TABLES, 0)
-    past_the_proxy = Home(home.path, home.lake, calm.env)
-    assert step_counts(past_the_proxy) == step_counts(calm)
+    counted, expected = step_counts(Home(home.path, home.lake, calm.env)), step_counts(calm)  # past the proxy
+    inflated = {name: count for name, count in counted.items() if count > expected[name]}
+    assert inflated == {}  # fewer is right: a step that was killed after its commit tells what its next run did

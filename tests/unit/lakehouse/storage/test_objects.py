@@ -6,6 +6,7 @@ import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from obstore.store import S3Store
@@ -40,14 +41,15 @@ def test_put_once_takes_a_file(objects, tmp_path):
     assert objects.put_once("f", source) == objects.sha256("f")
 
 
-def test_a_copy_is_an_object_of_its_own(objects):
+def test_a_copy_is_an_object_of_its_own(objects, tmp_path):
     objects.put_once("a/one", b"1")
-    objects.copy("a/one", "b/two")
-    objects.copy("a/one", "b/two")
+    objects.copy("a/one", "b/two", scratch=tmp_path)
+    objects.copy("a/one", "b/two", scratch=tmp_path)
+    assert [path.name for path in (Path(objects.layout.root) / "b").iterdir()] == ["two"]
     objects.delete("a/one")
     assert objects.get("b/two") == b"1"
     with pytest.raises(NotFoundError, match="a/one"):
-        objects.copy("a/one", "b/three")
+        objects.copy("a/one", "b/three", scratch=tmp_path)
 
 
 def test_a_missing_object_is_named(objects):
