@@ -45,6 +45,7 @@ class ExportInfo(BaseModel):
     model_id: str = ""
     dimensions: int | None = None
     source_tables: dict[str, int] = {}
+    written_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

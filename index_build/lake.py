@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -81,8 +81,9 @@ def publish_export(
         return existing
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="snapshot-") as folder:
-        export = open_export(_local_export(store, export_id, Path(folder) / "export"))
-        manifest = _renewed(store, export, Path(folder), spec=spec, rules=rules, log=log)
+        export = _opened(store, export_id, Path(folder) / "export")
+        is_mended = existing is not None  # a damaged snapshot is no base, least of all of itself
+        manifest = None if is_mended else _renewed(store, export, Path(folder), spec=spec, rules=rules, log=log)
         if manifest is None:
             out = Path(folder) / "snapshot"
             manifest = build_from(export, out, spec, log=log)
@@ -111,14 +112,27 @@ def _renewed(
         if reason is not None:
             log(f"index: a full build, as {reason}")
             return None
-        out = folder / "renewed"
-        manifest = renew(export, _local_base(store, base, folder / "base"), base, out, spec, log=log)
-        if manifest is not None:
-            publish(store, out, base=base)
+        held = _local_base(store, base, folder / "base")
     except DAMAGED as error:
         log(f"index: a full build, as the snapshot in service cannot be built on: {error}")
         return None
+    out = folder / "renewed"
+    manifest = renew(export, held, base, out, spec, log=log)
+    try:
+        if manifest is not None:
+            publish(store, out, base=base)
+    except DAMAGED as error:
+        log(f"index: a full build, as the snapshot in service cannot be copied: {error}")
+        return None
     return manifest
+
+
+def _opened(store: ObjectStore, export_id: str, target: Path) -> Export:
+    """The export, with the time at which the lake got the last of it."""
+    export = open_export(_local_export(store, export_id, target))
+    written = max(info.modified_at for info in store.list(export_key(export_id, "")))
+    info = export.info.model_copy(update={"written_at": written.astimezone(UTC).isoformat()})
+    return replace(export, info=info)
 
 
 def _local_base(store: ObjectStore, base: Manifest, target: Path) -> Path:

@@ -41,6 +41,9 @@ COARSE_FILES = ("coarse/centroids.npy", "coarse/groups.npy", "coarse/offsets.npy
 SCORE_ALL = 0
 """The `k_factor` that stands for no selection by codes: every matching row of the probed lists is scored."""
 
+MADE_AT = ("created_at", "input_at")
+"""Times of a build, by the clock of who made it."""
+
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """A manifest is some kB; refuse to parse anything absurd."""
 
@@ -128,7 +131,10 @@ class FullBuild(_Model):
     """The build that put the vectors of a renewed snapshot where they are."""
 
     snapshot_id: SnapshotId
-    created_at: Annotated[str, Field(description="ISO time, UTC")]
+    created_at: Annotated[str, Field(description="ISO time, UTC; not part of a renewal's id")]
+    input_at: Annotated[
+        str, Field(description="when its export was written, ISO time, UTC; not part of a renewal's id")
+    ]
 
 
 class RecallPoint(_Model):
@@ -213,11 +219,14 @@ class Current(_Model):
 
 
 class Manifest(_Model):
-    """A published snapshot. `snapshot_id` is derived from everything but itself and `created_at`."""
+    """A published snapshot. `snapshot_id` is derived from everything but itself and the times of its making."""
 
     format_version: Literal[3] = FORMAT_VERSION
     snapshot_id: SnapshotId
     created_at: Annotated[str, Field(description="ISO time, UTC; not part of the id")]
+    input_at: Annotated[
+        str, Field(description="when its export was written, ISO time, UTC; not part of the id; empty when not stated")
+    ] = ""
     export_id: str
     as_of: Annotated[str, Field(description="state of the inputs: ISO time, or empty when not stated")] = ""
     rows_count: Annotated[int, Field(ge=1)]
@@ -247,7 +256,10 @@ class Manifest(_Model):
     @property
     def built(self) -> FullBuild:
         """The full build that this snapshot is or stands on."""
-        return self.full_build or FullBuild(snapshot_id=self.snapshot_id, created_at=self.created_at)
+        if self.full_build is not None:
+            return self.full_build
+        input_at = self.input_at or self.created_at
+        return FullBuild(snapshot_id=self.snapshot_id, created_at=self.created_at, input_at=input_at)
 
     def side_table(self, name: str) -> SideTable | None:
         """Side table by name."""
@@ -266,8 +278,10 @@ class Manifest(_Model):
 
 
 def derive_id(fields: dict[str, Any]) -> str:
-    """Snapshot id of manifest fields in JSON form: sha256 over all of them but `snapshot_id` and `created_at`."""
-    content = {name: value for name, value in fields.items() if name not in {"snapshot_id", "created_at"}}
+    """Snapshot id of manifest fields in JSON form: sha256 over all of them but itself and the times of its making."""
+    content = {name: value for name, value in fields.items() if name not in {"snapshot_id", *MADE_AT}}
+    if content["full_build"] is not None:
+        content["full_build"] = {name: value for name, value in content["full_build"].items() if name not in MADE_AT}
     return hashlib.sha256(_canonical(content)).hexdigest()[:ID_LENGTH]
 
 
@@ -314,6 +328,11 @@ def creator_hash(creator_id: str) -> int:
 def shard_of(creator_id: str, shards_count: int) -> int:
     """Shard that holds a creator."""
     return creator_hash(creator_id) % shards_count
+
+
+def vectors_at(manifest: Manifest) -> datetime:
+    """When the export was written that the oldest vectors of a snapshot are of."""
+    return datetime.fromisoformat(manifest.built.input_at)
 
 
 def created_at(manifest: Manifest) -> datetime:

@@ -20,6 +20,7 @@ from index_build.manifest import (
     created_at,
     parse_current,
     parse_manifest,
+    vectors_at,
 )
 from index_build.verify import read_manifest, verify_folder
 from lakehouse.contracts.layout import CURRENT, SNAPSHOTS, snapshot_key
@@ -54,6 +55,7 @@ class SnapshotInfo:
 
     snapshot_id: str
     created_at: datetime
+    vectors_at: datetime
     rows_count: int
     recall_minimum: float
     is_current: bool
@@ -185,7 +187,7 @@ def collect_garbage(
 ) -> list[str]:
     """Remove snapshots beyond the newest `keep` (at least 3), and remains without a manifest, older than `min_age`.
 
-    The current and the previous snapshot stay; but of those made before `outdated` only the current one does: they name
+    The current and the previous snapshot stay; but of those with vectors from before `outdated` only the current one does: they name
     somebody who asked to be forgotten. The manifest goes first, so that a killed removal leaves no
     snapshot that looks complete; what it leaves is remains for the next call.
 
@@ -195,7 +197,9 @@ def collect_garbage(
     limit = (now or datetime.now(UTC)) - min_age
     complete = list_snapshots(store)
     spare = {info.snapshot_id for info in complete[max(keep, KEEP_SNAPSHOTS) :] if info.created_at < limit}
-    forbidden = {info.snapshot_id for info in complete if outdated and info.created_at < min(outdated, limit)}
+    forbidden = {
+        info.snapshot_id for info in complete if outdated and info.vectors_at < outdated and info.created_at < limit
+    }
     newest_write = _newest_writes(store)
     known = {info.snapshot_id for info in complete}
     spare |= {name for name, written_at in newest_write.items() if name not in known and written_at < limit}
@@ -305,6 +309,7 @@ def _info(store: ObjectStore, key: str, current: Current | None) -> SnapshotInfo
     return SnapshotInfo(
         snapshot_id,
         created_at(manifest),
+        vectors_at(manifest),
         manifest.rows_count,
         manifest.recall.minimum,
         is_current=current is not None and current.snapshot_id == snapshot_id,

@@ -28,7 +28,7 @@ from index_build.buckets import Buckets
 from index_build.build import copy_side, file_entry, shard_entry, source_tables
 from index_build.encode import ADDED, BUCKET_ROWS, encode, row_checks
 from index_build.export import KEY, Batch, Export
-from index_build.manifest import MANIFEST_NAME, Manifest, ShardEntry, seal
+from index_build.manifest import MANIFEST_NAME, Manifest, ShardEntry, seal, vectors_at
 from index_build.probe import open_coarse, open_scale
 from index_build.refine import IdArray, encode_rows
 from index_build.spec import IndexSpec
@@ -46,7 +46,7 @@ JOIN_MEMORY = "4GB"
 """Of the join of keys; beyond it DuckDB spills. Keys of 25 million creators take about 1 GB."""
 
 REPEATED = "SELECT creator_id FROM fresh GROUP BY creator_id HAVING count(*) > 1 LIMIT 1"
-STAYING = "SELECT file_row_number AS row, row_id FROM fresh JOIN stored USING (creator_id, row_check)"
+STAYING = "SELECT fresh.file_row_number AS row, row_id FROM fresh JOIN stored USING (creator_id, row_check)"
 
 MAX_BUCKETS = 512
 """Files that documents are divided among, each of which gets a message of every 131,072 rows."""
@@ -78,7 +78,7 @@ def why_not(
         "the vectors are of another model": (base.model_id, base.shape.dimensions)
         != (export.info.model_id, export.dimensions),
         f"the last one is {(now - built_at).days} days old": now - built_at >= every,
-        "accounts were erased since the last one": outdated is not None and built_at < outdated,
+        "rows were erased since its export was written": outdated is not None and vectors_at(base) < outdated,
         "the size has changed": spec.shards_count(export.rows_count) != len(base.placed_shards),
     }
     return next((reason for reason, is_so in reasons.items() if is_so), None)
@@ -184,7 +184,8 @@ def _renew(
     places = _placed(base, export, trained, work)
     side = _SideRows(export, places)
     kept = export.rows_count - side.rows_count
-    if base.rows - kept > MOVED_SHARE * base.rows or side.rows_count > MOVED_SHARE * base.rows:
+    is_side_small = side.rows_count <= MOVED_SHARE * base.rows and spec.shards_count(side.rows_count) == 1
+    if base.rows - kept > MOVED_SHARE * base.rows or not is_side_small:
         log(f"index: {base.rows - kept:,} rows are removed and {side.rows_count:,} new: too many, all are built")
         return None
     log(f"index: {kept:,} rows stay, {base.rows - kept:,} are removed, {side.rows_count:,} are new")
@@ -214,6 +215,7 @@ def _manifest(base: Manifest, export: Export, shards: list[ShardEntry], draft: P
         base.model_copy(
             update={
                 "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "input_at": info.written_at,
                 "export_id": info.export_id,
                 "as_of": info.as_of,
                 "rows_count": sum(shard.rows for shard in shards),

@@ -72,6 +72,7 @@ def verify_folder(folder: Path, *, elsewhere: Collection[str] = ()) -> Manifest:
     for entry in manifest.files():
         if entry.path not in elsewhere:
             verify_file(folder, entry)
+    _verify_removed(folder, manifest)
     coarse = open_coarse(folder, manifest)
     for shard in manifest.shards:
         if not any(entry.path in elsewhere for entry in shard.files()):
@@ -92,6 +93,20 @@ def verify_file(folder: Path, entry: FileEntry) -> None:
         raise IntegrityError(f"{entry.path} has {path.stat().st_size} bytes, not {entry.size_bytes}.")
     if sha256_file(path) != entry.sha256:
         raise IntegrityError(f"{entry.path} does not match its recorded sha256.")
+
+
+def _verify_removed(folder: Path, manifest: Manifest) -> None:
+    """So many rows have no creator as the manifest says; what it says decides whether filters leave any out."""
+    removed = 0
+    for shard in manifest.shards:
+        try:
+            with pq.ParquetFile(folder / shard.docs.path) as docs:
+                groups = range(docs.metadata.num_row_groups)
+                removed += sum(docs.read_row_group(g, columns=["creator_id"])["creator_id"].null_count for g in groups)
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise IntegrityError(f"The documents of shard {shard.shard} cannot be read: {error}") from error
+    if removed != manifest.rows_count - manifest.creators_count:
+        raise IntegrityError(f"{removed} rows have no creator, not {manifest.rows_count - manifest.creators_count}.")
 
 
 def _verify_shard(folder: Path, manifest: Manifest, shard: ShardEntry, *, coarse: Coarse | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import faiss
@@ -16,12 +16,12 @@ from obstore.store import LocalStore
 
 from index_build.export import open_export
 from index_build.lake import Rules, publish_export
-from index_build.manifest import Manifest
-from index_build.publish import publish, read_stored_manifest, verify_stored
+from index_build.manifest import Current, Manifest, seal
+from index_build.publish import collect_garbage, publish, read_current, read_stored_manifest, verify_stored
 from index_build.renew import renew, why_not
 from index_build.verify import verify_folder
-from lakehouse.contracts.layout import Layout, export_key, snapshot_key
-from lakehouse.errors import IntegrityError, SchemaError
+from lakehouse.contracts.layout import CURRENT, Layout, export_key, snapshot_key
+from lakehouse.errors import IntegrityError, SchemaError, TransientError
 from lakehouse.storage.objects import ObjectStore
 from serving.snapshot import LakeSource
 from tests.unit.index_build.conftest import FLAT_SPEC, IVF_SPEC, Built, clustered
@@ -138,6 +138,7 @@ def test_a_second_night_stands_on_the_full_build(ivf, tmp_path):
     completed(tmp_path / "out2", between.folder, two)
     assert verify_folder(tmp_path / "out2") == two
     assert len(two.shards) == len(ivf.manifest.shards) + 1
+    assert two.built == ivf.manifest.built
     assert two.built.snapshot_id == ivf.manifest.snapshot_id
     ids = [
         c for shard in two.shards for c in pq.read_table(tmp_path / "out2" / shard.docs.path)["creator_id"].to_pylist()
@@ -187,6 +188,33 @@ def test_too_many_changes_ask_for_a_full_build(ivf, tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
+def test_too_many_removed_ask_for_a_full_build(ivf, tmp_path):
+    passed = night(tmp_path / "export", ivf, share=0.001)
+    path = passed.export / "docs" / "part-0.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 17_000), path)
+    assert renew(open_export(passed.export), ivf.folder, ivf.manifest, tmp_path / "out", IVF_SPEC, log=silent) is None
+
+
+def test_a_column_may_have_any_name(ivf, tmp_path):
+    passed = night(tmp_path / "export", ivf)
+    path = passed.export / "docs" / "part-0.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("file_row_number", pa.array(range(len(table)))), path)
+    first = renewed(ivf, passed, tmp_path / "one")
+    completed(tmp_path / "one", ivf.folder, first)
+    again = renewed(Built(tmp_path / "one", first, passed.export, ivf.vectors), passed, tmp_path / "two")
+    assert again.creators_count == len(table)
+
+
+def test_removed_rows_are_counted(ivf, tmp_path):
+    manifest = renewed(ivf, night(tmp_path / "export", ivf), tmp_path / "out")
+    completed(tmp_path / "out", ivf.folder, manifest)
+    wrong = seal(manifest.model_copy(update={"creators_count": manifest.rows_count}))
+    (tmp_path / "out" / "manifest.json").write_bytes(wrong.to_json())
+    with pytest.raises(IntegrityError, match="rows have no creator"):
+        verify_folder(tmp_path / "out")
+
+
 def test_a_repeated_creator_is_refused(ivf, tmp_path):
     passed = night(tmp_path / "export", ivf)
     table = pq.read_table(passed.export / "docs" / "part-0.parquet")
@@ -202,6 +230,8 @@ def test_a_repeated_creator_is_refused(ivf, tmp_path):
         ({}, 7, None, "days old"),
         ({"model_id": "another"}, 1, None, "another model"),
         ({"spec": FLAT_SPEC}, 1, None, "choices"),
+        ({"shards": ()}, 1, None, "size"),
+        ({"input_at": "2001-01-01T00:00:00+00:00"}, 1, timedelta(days=-1), "erased"),
         ({}, 1, timedelta(hours=1), "erased"),
         ({}, 1, timedelta(days=-1), None),
     ],
@@ -254,17 +284,68 @@ def test_a_full_build_every_time(lake, tmp_path):
     assert "a full build" in said[0]
 
 
-def test_a_damaged_base_is_not_built_on(lake, ivf, tmp_path):
+def test_an_erasure_asks_for_a_full_build(lake, tmp_path):
     store, export_id = lake
-    key = snapshot_key(ivf.manifest.snapshot_id, ivf.manifest.shards[1].refine.path)
-    store.replace(key, b"x" * ivf.manifest.shards[1].refine.size_bytes)
+    manifest, said = _published(store, export_id, tmp_path / "scratch", rules=Rules(outdated=datetime.now(UTC)))
+    assert manifest.full_build is None
+    assert "erased" in said[0]
+
+
+def test_old_vectors_make_a_snapshot_outdated(lake, ivf, tmp_path):
+    store, export_id = lake
+    manifest, _ = _published(store, export_id, tmp_path / "scratch")
+    third, _ = _published(
+        store, _exported(store, night(tmp_path / "third", ivf, seed=12).export, "night12"), tmp_path / "scratch"
+    )
+    assert third.full_build is not None
+    after = datetime.fromisoformat(ivf.manifest.built.input_at) + timedelta(seconds=1)
+    removed = collect_garbage(store, outdated=after, now=datetime.now(UTC) + timedelta(days=1))
+    assert set(removed) == {ivf.manifest.snapshot_id, manifest.snapshot_id}
+
+
+def test_another_publisher_is_not_overwritten(store, ivf, tmp_path):
+    publish(store, ivf.folder)
+    renewed(ivf, night(tmp_path / "export", ivf), tmp_path / "out")
+    store.replace(CURRENT, Current(snapshot_id="0" * 16, published_at="2026-01-01T00:00:00+00:00").to_json())
+    with pytest.raises(TransientError, match="any more"):
+        publish(store, tmp_path / "out", base=ivf.manifest)
+
+
+def test_a_killed_publication_is_repeated_and_leaves_nothing_behind(store, ivf, tmp_path, monkeypatch):
+    publish(store, ivf.folder)
+    manifest = renewed(ivf, night(tmp_path / "export", ivf), tmp_path / "out")
+    for deadly in (1, 4, len(manifest.files()), len(manifest.files()) + 1, len(manifest.files()) + 2):
+        passed: list[str] = []
+
+        def strike(name: str, deadly: int = deadly, passed: list[str] = passed) -> None:
+            passed.append(name)
+            if len(passed) == deadly:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("index_build.publish.crashpoint", strike)
+            with pytest.raises(KeyboardInterrupt):
+                publish(store, tmp_path / "out", base=ivf.manifest)
+        assert read_current(store).snapshot_id == ivf.manifest.snapshot_id
+    publish(store, tmp_path / "out", base=ivf.manifest)
+    assert verify_stored(store, manifest.snapshot_id) == manifest
+    folder = Path(store.layout.root) / snapshot_key(manifest.snapshot_id, "")
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == {"manifest.json", *(entry.path for entry in manifest.files())}
+
+
+@pytest.mark.parametrize(("part", "expected"), [("refine", "cannot be copied"), ("docs", "cannot be built on")])
+def test_a_damaged_base_is_not_built_on(lake, ivf, tmp_path, part, expected):
+    store, export_id = lake
+    entry = getattr(ivf.manifest.shards[1], part)
+    store.replace(snapshot_key(ivf.manifest.snapshot_id, entry.path), b"x" * entry.size_bytes)
     manifest, said = _published(store, export_id, tmp_path / "scratch")
     assert manifest.full_build is None
-    assert any("cannot be built on" in line for line in said)
+    assert any(expected in line for line in said)
     assert verify_stored(store, manifest.snapshot_id)
 
 
-def test_the_previous_snapshot_outlives_its_renewal_and_its_removal(lake, ivf, tmp_path):
+def test_a_snapshot_needs_nothing_of_its_removed_base(lake, ivf, tmp_path):
     store, export_id = lake
     manifest, _ = _published(store, export_id, tmp_path / "scratch")
     for info in list(store.list(snapshot_key(ivf.manifest.snapshot_id, ""))):
@@ -300,3 +381,12 @@ def test_a_replica_fetches_only_what_it_has_not(lake, ivf, tmp_path, monkeypatch
     prefix = snapshot_key(manifest.snapshot_id, "")
     assert {key.removeprefix(prefix) for key in fetched} == {file.path for file in manifest.files()} - kept
     assert (second / placed[0].refine.path).samefile(first / placed[0].refine.path)
+
+
+def test_a_rotten_file_of_a_replica_is_fetched_anew(lake, ivf, tmp_path):
+    store, export_id = lake
+    source = LakeSource(ObjectStore(Layout("s3://bucket"), LocalStore(store.layout.root)), tmp_path / "cache")
+    rotten = source.fetch(ivf.manifest.snapshot_id) / ivf.manifest.shards[0].refine.path
+    rotten.write_bytes(b"x" * rotten.stat().st_size)
+    manifest, _ = _published(store, export_id, tmp_path / "scratch")
+    assert verify_folder(source.fetch(manifest.snapshot_id)) == manifest
