@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,18 +111,26 @@ def write_corpus(real: Base, rows: int, target: Path) -> None:
     out = np.lib.format.open_memmap(target / "vectors.npy", mode="w+", dtype=np.float32, shape=shape)
     draft = target / "docs.parquet.draft"
     writer = None
-    for start in range(0, rows, BLOCK_ROWS):
-        count = min(BLOCK_ROWS, rows - start)
-        rng = np.random.default_rng([SEED, start])
-        of = (start + np.arange(count)) % len(real.vectors)
-        out[start : start + count] = derived(real.vectors, of, rng, keeps=start + np.arange(count) < len(real.vectors))
-        table = attributes(start, real.places[of] / len(real.vectors), 1 / len(real.vectors), rng)
+    start = 0
+    for vectors, table in blocks(real, rows):
+        out[start : start + len(vectors)] = vectors
         writer = writer or pq.ParquetWriter(draft, table.schema)
         writer.write_table(table)
+        start += len(vectors)
     out.flush()
     if writer is not None:
         writer.close()
     draft.replace(target / "docs.parquet")
+
+
+def blocks(real: Base, rows: int) -> Iterator[tuple[Floats, pa.Table]]:
+    """Vectors and attributes of a corpus, some rows at a time; the same ones each time."""
+    for start in range(0, rows, BLOCK_ROWS):
+        numbers = np.arange(start, min(start + BLOCK_ROWS, rows))
+        rng = np.random.default_rng([SEED, start])
+        of = numbers % len(real.vectors)
+        vectors = derived(real.vectors, of, rng, keeps=numbers < len(real.vectors))
+        yield vectors, attributes(start, real.places[of] / len(real.vectors), 1 / len(real.vectors), rng)
 
 
 def derived(vectors: Floats, of: Ints, rng: np.random.Generator, *, keeps: npt.NDArray[np.bool_]) -> Floats:

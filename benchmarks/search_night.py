@@ -53,7 +53,7 @@ def nights(rows: int, real: Base, folder: Path, snapshot: Path, full_seconds: fl
     out, base = scratch / "snapshot", read_manifest(snapshot)
     export = open_files(scratch / "docs.parquet", scratch / "vectors.npy")
     started = time.perf_counter()
-    manifest = renew(export, snapshot, base, out, base.spec)
+    manifest = renew(export, snapshot, base, out)
     seconds = time.perf_counter() - started
     if manifest is None:
         raise RuntimeError("the night was not renewed")

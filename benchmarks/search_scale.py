@@ -12,18 +12,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from benchmarks.peers.measure import peak_memory, pss_mib, quantile, serial, throughput
 from benchmarks.peers.protocol import Cell, Corpus
 from benchmarks.report import Figure
-from benchmarks.search_data import BLOCK_ROWS, SEED, Base, attributes, base, derived
+from benchmarks.search_data import Base, base, blocks
 from benchmarks.search_ours import Ours
 from index_build.build import build_from
 from index_build.export import Batch, Export, ExportInfo
@@ -41,23 +39,14 @@ MIB = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class MadeExport(Export):
-    """Documents of a file, and vectors that are derived when they are read: the same ones at every reading."""
+    """A corpus that is made whenever it is read."""
 
-    real: Base | None = None
+    real: Base = field(kw_only=True)
 
     def batches(self) -> Iterator[Batch]:
-        """All rows, in file order."""
-        if self.real is None:
-            raise ValueError("there is nothing to derive from")
-        start = 0
-        with pq.ParquetFile(self.docs_paths[0]) as source:
-            for part in source.iter_batches(batch_size=BLOCK_ROWS):
-                numbers = start + np.arange(part.num_rows)
-                kept = numbers < len(self.real.vectors)
-                rng = np.random.default_rng([SEED, start])
-                vectors = derived(self.real.vectors, numbers % len(self.real.vectors), rng, keeps=kept)
-                yield Batch(pa.Table.from_batches([part]), vectors)
-                start += part.num_rows
+        """All rows, in order."""
+        for vectors, table in blocks(self.real, self.rows_count):
+            yield Batch(table, vectors)
 
 
 def scale(rows: int, cells: Path, scratch: Path) -> Iterator[Figure]:
@@ -90,11 +79,9 @@ def scale(rows: int, cells: Path, scratch: Path) -> Iterator[Figure]:
 def build(rows: int, scratch: Path) -> None:
     """Build the snapshot; seconds of each stage, peak memory."""
     scratch.mkdir(parents=True, exist_ok=True)
-    real, docs = base(), scratch / "docs.parquet"
-    if not docs.exists():
-        _write_docs(real, rows, docs)
-    schema = pq.read_schema(docs)
-    export = MadeExport(ExportInfo(), (docs,), schema, rows, real.vectors.shape[1], real=real)
+    real = base()
+    schema = next(blocks(real, 1))[1].schema
+    export = MadeExport(ExportInfo(), (), schema, rows, real.vectors.shape[1], real=real)
     stages: list[tuple[str, float]] = []
 
     def log(line: str) -> None:
@@ -147,19 +134,6 @@ def _asked(engine: Ours, cell: Cell, queries: np.ndarray) -> dict[str, float]:
     taken = serial(call, numbers, PATIENCE_SECONDS)
     qps = throughput(call, numbers, CLIENT_SECONDS)
     return {"p50_ms": quantile(taken, 0.5), "p99_ms": quantile(taken, 0.99), "qps": qps}
-
-
-def _write_docs(real: Base, rows: int, path: Path) -> None:
-    draft, writer = path.with_suffix(".draft"), None
-    step = 1 / len(real.vectors)
-    for start in range(0, rows, BLOCK_ROWS):
-        of = (start + np.arange(min(BLOCK_ROWS, rows - start))) % len(real.vectors)
-        table = attributes(start, real.places[of] / len(real.vectors), step, np.random.default_rng([SEED, start, 1]))
-        writer = writer or pq.ParquetWriter(draft, table.schema, compression="zstd")
-        writer.write_table(table)
-    if writer is not None:
-        writer.close()
-    draft.replace(path)
 
 
 def _step(step: str, *arguments: str) -> None:

@@ -136,7 +136,7 @@ def _manifest(
     draft = Manifest(
         snapshot_id="0" * 16,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        input_at=info.written_at,
+        input_at=export.written_at,
         export_id=info.export_id,
         as_of=info.as_of,
         rows_count=export.rows_count,

@@ -45,7 +45,6 @@ class ExportInfo(BaseModel):
     model_id: str = ""
     dimensions: int | None = None
     source_tables: dict[str, int] = {}
-    written_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,10 @@ class RowSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Input of a build. `vectors_path` is the `.npy` beside docs that have no vector column."""
+    """Input of a build. `vectors_path` is the `.npy` beside docs that have no vector column.
+
+    `written_at` is the ISO time at which a lake got it, empty where it is in none.
+    """
 
     info: ExportInfo
     docs_paths: tuple[Path, ...]
@@ -91,6 +93,7 @@ class Export:
     dimensions: int
     vectors_path: Path | None = None
     side: dict[str, tuple[Path, ...]] = field(default_factory=dict)
+    written_at: str = ""
 
     def batches(self) -> Iterator[Batch]:
         """All rows, in file order.

@@ -27,7 +27,7 @@ from index_build.publish import (
     read_current,
     read_stored_manifest,
 )
-from index_build.renew import FULL_EVERY, needed_files, renew, why_not
+from index_build.renew import FULL_EVERY, full_build_reason, needed_files, renew
 from index_build.spec import IndexSpec
 from index_build.verify import verify_file
 from lakehouse.contracts.layout import export_key, snapshot_key
@@ -108,7 +108,8 @@ def _renewed(
         return None
     try:
         base = read_stored_manifest(store, current.snapshot_id)
-        reason = why_not(base, export, spec, every=rules.full_every, outdated=rules.outdated, now=datetime.now(UTC))
+        now = datetime.now(UTC)
+        reason = full_build_reason(base, export, spec, every=rules.full_every, outdated=rules.outdated, now=now)
         if reason is not None:
             log(f"index: a full build, as {reason}")
             return None
@@ -117,7 +118,7 @@ def _renewed(
         log(f"index: a full build, as the snapshot in service cannot be built on: {error}")
         return None
     out = folder / "renewed"
-    manifest = renew(export, held, base, out, spec, log=log)
+    manifest = renew(export, held, base, out, log=log)
     try:
         if manifest is not None:
             publish(store, out, base=base)
@@ -131,8 +132,7 @@ def _opened(store: ObjectStore, export_id: str, target: Path) -> Export:
     """The export, with the time at which the lake got the last of it."""
     export = open_export(_local_export(store, export_id, target))
     written = max(info.modified_at for info in store.list(export_key(export_id, "")))
-    info = export.info.model_copy(update={"written_at": written.astimezone(UTC).isoformat()})
-    return replace(export, info=info)
+    return replace(export, written_at=written.astimezone(UTC).isoformat())
 
 
 def _local_base(store: ObjectStore, base: Manifest, target: Path) -> Path:

@@ -58,7 +58,7 @@ GONE = -1
 """Place of a row that has none in the full build."""
 
 
-def why_not(
+def full_build_reason(
     base: Manifest, export: Export, spec: IndexSpec, *, every: timedelta, outdated: datetime | None, now: datetime
 ) -> str | None:
     """Why the next snapshot has to be a full build; None where it can stand on the one that `base` is or stands on.
@@ -91,16 +91,15 @@ def needed_files(base: Manifest) -> list[str]:
 
 
 def renew(
-    export: Export, folder: Path, base: Manifest, out_dir: Path, spec: IndexSpec, *, log: Callable[[str], None] = print
+    export: Export, folder: Path, base: Manifest, out_dir: Path, *, log: Callable[[str], None] = print
 ) -> Manifest | None:
     """Build into `out_dir`, which must be absent, what differs from `base`; None where too many rows do.
 
     Args:
         export: all documents.
         folder: with the `needed_files` of `base`, checked.
-        base: an IVF snapshot of the same model and spec.
+        base: an IVF snapshot of the same model.
         out_dir: gets the manifest and all files that are not those of `base`.
-        spec: that of `base`.
         log: gets one line a stage.
 
     Raises:
@@ -111,7 +110,7 @@ def renew(
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
     try:
-        manifest = _renew(_Base(folder, base), export, draft, work, spec=spec, log=log)
+        manifest = _renew(_Base(folder, base), export, draft, work, log=log)
         if manifest is not None:
             draft.replace(out_dir)
     finally:
@@ -174,10 +173,8 @@ class _SideRows:
                 yield Batch(batch.docs.take(pa.array(rows)), batch.vectors[rows])
 
 
-def _renew(
-    base: _Base, export: Export, draft: Path, work: Path, *, spec: IndexSpec, log: Callable[[str], None]
-) -> Manifest | None:
-    trained = base.trained()
+def _renew(base: _Base, export: Export, draft: Path, work: Path, *, log: Callable[[str], None]) -> Manifest | None:
+    trained, spec = base.trained(), base.manifest.spec
     log(
         f"index: looking for {export.rows_count:,} creators among the {base.rows:,} rows of {base.manifest.built.snapshot_id}"
     )
@@ -192,7 +189,7 @@ def _renew(
     for file in base.manifest.shared:
         (draft / file.path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(base.folder / file.path, draft / file.path)
-    _write_docs(base, export, places, draft, work, spec=spec)
+    _write_docs(base, export, places, draft, work)
     encoded = (
         encode(side, trained, spec, out_dir=draft, work_dir=work, first=len(base.shards)) if side.rows_count else []
     )
@@ -215,7 +212,7 @@ def _manifest(base: Manifest, export: Export, shards: list[ShardEntry], draft: P
         base.model_copy(
             update={
                 "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "input_at": info.written_at,
+                "input_at": export.written_at,
                 "export_id": info.export_id,
                 "as_of": info.as_of,
                 "rows_count": sum(shard.rows for shard in shards),
@@ -279,7 +276,7 @@ def _with_places(export: Export, places: IdArray) -> Iterator[tuple[Batch, IdArr
 # Documents in the order of the rows
 
 
-def _write_docs(base: _Base, export: Export, places: IdArray, draft: Path, work: Path, *, spec: IndexSpec) -> None:
+def _write_docs(base: _Base, export: Export, places: IdArray, draft: Path, work: Path) -> None:
     """Documents of all shards of the full build; a row that has none has nothing but its place."""
     buckets, size = _divided(base, export, places, work / "docs")
     rows = _in_order(buckets, size, export.schema, base.rows)
@@ -294,8 +291,9 @@ def _write_docs(base: _Base, export: Export, places: IdArray, draft: Path, work:
             while written < shard.rows and held is not None:
                 part = held.slice(0, shard.rows - written)
                 own = added.slice(written, part.num_rows)
+                rows_per_group = base.manifest.spec.docs_row_group_rows
                 writer.write_table(
-                    pa.table([*own.columns, *part.columns], schema=schema), row_group_size=spec.docs_row_group_rows
+                    pa.table([*own.columns, *part.columns], schema=schema), row_group_size=rows_per_group
                 )
                 written += part.num_rows
                 held = held.slice(part.num_rows) if part.num_rows < held.num_rows else next(rows, None)

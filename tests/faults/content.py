@@ -6,6 +6,7 @@ import hashlib
 import math
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
@@ -133,7 +134,7 @@ def _served(settings: Settings) -> pa.Table | None:
     folder = f"snapshots/{current['snapshot_id']}/shards"
     keys = sorted(info.key for info in objects.list(folder) if info.key.endswith("/docs.parquet"))
     docs = pa.concat_tables([pq.read_table(pa.BufferReader(objects.get(key))) for key in keys])
-    return docs.drop_columns(["row_id", "list_id", "row_check"])
+    return docs.filter(pc.is_valid(docs["creator_id"])).drop_columns(["row_id", "list_id", "row_check"])
 
 
 def duplicate_keys(settings: Settings, name: str) -> int:

@@ -16,9 +16,10 @@ from obstore.store import LocalStore
 
 from index_build.export import open_export
 from index_build.lake import Rules, publish_export
-from index_build.manifest import Current, Manifest, seal
+from index_build.manifest import Band, Current, Manifest, seal
+from index_build.probe import ShardIndex, open_coarse
 from index_build.publish import collect_garbage, publish, read_current, read_stored_manifest, verify_stored
-from index_build.renew import renew, why_not
+from index_build.renew import full_build_reason, renew
 from index_build.verify import verify_folder
 from lakehouse.contracts.layout import CURRENT, Layout, export_key, snapshot_key
 from lakehouse.errors import IntegrityError, SchemaError, TransientError
@@ -87,7 +88,7 @@ def night(folder: Path, built: Built, *, seed: int = 9, share: float = 0.02) -> 
 
 
 def renewed(built: Built, passed: Night, out: Path) -> Manifest:
-    manifest = renew(open_export(passed.export), built.folder, built.manifest, out, built.manifest.spec, log=silent)
+    manifest = renew(open_export(passed.export), built.folder, built.manifest, out, log=silent)
     assert manifest is not None
     return manifest
 
@@ -150,6 +151,11 @@ def test_a_second_night_stands_on_the_full_build(ivf, tmp_path):
 def test_rows_get_the_codes_that_the_full_build_would_give(ivf, tmp_path):
     passed = night(tmp_path / "export", ivf)
     manifest = renewed(ivf, passed, tmp_path / "out")
+    coarse = open_coarse(tmp_path / "out", manifest)
+    side = ShardIndex.open(tmp_path / "out", manifest, manifest.shards[-1], coarse=coarse)
+    for row in range(0, side.rows, 37):
+        found = side.probe(side.refine.vectors(np.array([row]))[0], k=1, band=Band.of(2_048, 32))
+        assert found.row_ids.tolist() == [row]
     old, new = (
         faiss.read_index(str(folder / shard.index.path))
         for folder, shard in ((ivf.folder, ivf.manifest.shards[0]), (tmp_path / "out", manifest.shards[-1]))
@@ -159,7 +165,7 @@ def test_rows_get_the_codes_that_the_full_build_would_give(ivf, tmp_path):
 
 
 def test_nothing_new_needs_no_side_shard(ivf, tmp_path):
-    manifest = renew(open_export(ivf.export), ivf.folder, ivf.manifest, tmp_path / "out", IVF_SPEC, log=silent)
+    manifest = renew(open_export(ivf.export), ivf.folder, ivf.manifest, tmp_path / "out", log=silent)
     assert manifest is not None
     assert not any(shard.is_side for shard in manifest.shards)
     for shard in ivf.manifest.shards:
@@ -182,7 +188,7 @@ def test_documents_cross_buckets_and_shards(ivf, tmp_path, monkeypatch):
 def test_too_many_changes_ask_for_a_full_build(ivf, tmp_path):
     passed = night(tmp_path / "export", ivf, share=0.11)
     said: list[str] = []
-    found = renew(open_export(passed.export), ivf.folder, ivf.manifest, tmp_path / "out", IVF_SPEC, log=said.append)
+    found = renew(open_export(passed.export), ivf.folder, ivf.manifest, tmp_path / "out", log=said.append)
     assert found is None
     assert "too many" in said[-1]
     assert not list(tmp_path.glob("out*"))
@@ -192,7 +198,7 @@ def test_too_many_removed_ask_for_a_full_build(ivf, tmp_path):
     passed = night(tmp_path / "export", ivf, share=0.001)
     path = passed.export / "docs" / "part-0.parquet"
     pq.write_table(pq.read_table(path).slice(0, 17_000), path)
-    assert renew(open_export(passed.export), ivf.folder, ivf.manifest, tmp_path / "out", IVF_SPEC, log=silent) is None
+    assert renew(open_export(passed.export), ivf.folder, ivf.manifest, tmp_path / "out", log=silent) is None
 
 
 def test_a_column_may_have_any_name(ivf, tmp_path):
@@ -220,7 +226,7 @@ def test_a_repeated_creator_is_refused(ivf, tmp_path):
     table = pq.read_table(passed.export / "docs" / "part-0.parquet")
     pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), passed.export / "docs" / "part-0.parquet")
     with pytest.raises(SchemaError, match="more than once"):
-        renew(open_export(passed.export), ivf.folder, ivf.manifest, tmp_path / "out", IVF_SPEC, log=silent)
+        renew(open_export(passed.export), ivf.folder, ivf.manifest, tmp_path / "out", log=silent)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +245,7 @@ def test_a_repeated_creator_is_refused(ivf, tmp_path):
 def test_when_a_full_build_is_due(ivf, change, days, erased, expected):
     manifest = ivf.manifest.model_copy(update=change)
     built_at = datetime.fromisoformat(manifest.built.created_at)
-    reason = why_not(
+    reason = full_build_reason(
         manifest,
         open_export(ivf.export),
         IVF_SPEC,
