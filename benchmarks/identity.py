@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.identity_clusters import CLUSTERS, clusters
 from benchmarks.identity_records import RECORDS, records
 from benchmarks.identity_scale import ABLATION, DELTA, SKEW, SYNTHETIC, ablation, deltas, skew, synthetic
 from benchmarks.report import Figure, publish
@@ -263,6 +264,7 @@ PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     ABLATION: ablation,
     DELTA: deltas,
     SKEW: skew,
+    CLUSTERS: clusters,
 }
 """What can be measured alone by `PART=`."""
 

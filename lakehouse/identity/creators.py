@@ -6,7 +6,7 @@ is closed, so that what comes out for it is what comes out for the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 
 from lakehouse.contracts.evidence import Judgement
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, EDGES
-from lakehouse.identity.cluster import Graph, cluster, confidence, judge
+from lakehouse.identity.decisions import Known, decide
 from lakehouse.identity.delta import ENDS, ends_of
-from lakehouse.identity.engine import Accounts
 from lakehouse.identity.hashing import among, hash_strings
-from lakehouse.identity.ids import ACCOUNT, MEMBER, SEPARATOR, Assignment, assign, names_of
+from lakehouse.identity.ids import SEPARATOR, names_of
 from lakehouse.identity.judgements import read as read_judgements
 from lakehouse.identity.judgements import standing
 from lakehouse.identity.model import Model, default_model
+from lakehouse.identity.spread import decide_spread
 from lakehouse.ops.derive import ACCOUNT_KEY
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.storage.keys import Keys, frame_of
@@ -33,26 +33,19 @@ if TYPE_CHECKING:
     from lakehouse.contracts.tables import TableSpec
     from lakehouse.storage.lake import Lake
 
+HELD_ROWS = 20_000_000
+"""Accounts and edges that this process decides on by itself; of more, Spark decides part by part (`spread.py`)."""
+FOLLOWED_ROWS = 200_000_000
+"""Accounts and edges among which this process looks for what hangs on a night's changes, 16 bytes each; of more, all are decided anew."""
 _ACCOUNT = (*ACCOUNT_KEY, "first_seen_at")
 _EDGE = (*ENDS, "log_odds")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What ids follow from: accounts with `first_seen_at`, edges at them, their rows of `CREATOR_IDS`, and all aliases."""
+class _Done:
+    """Accounts that were looked at; ids merged and split."""
 
-    accounts: pa.Table
-    edges: pa.Table
-    ids: pa.Table
-    aliases: pa.Table
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """Rows of `CREATOR_IDS` and `CREATOR_ALIASES`, and how many ids were merged and split."""
-
-    ids: pa.Table
-    aliases: pa.Table
+    looked_at: int
     merges: int
     splits: int
 
@@ -67,38 +60,35 @@ def build_creator_ids(ctx: StepContext) -> Report:
     """
     model, lake = default_model(), ctx.lake
     stands = standing(read_judgements(lake.objects))
-    scope = _scope(ctx, stands, model)
+    rows_count = lake.count(ACCOUNTS) + lake.count(EDGES)
+    scope = _scope(ctx, stands, model) if rows_count <= FOLLOWED_ROWS else None
+    held = rows_count if scope is None else len(scope)
+    done = _here(lake, scope, stands, model) if held <= HELD_ROWS else _spread(lake, stands, model)
+    rows, accounts = lake.count(CREATOR_IDS), lake.count(ACCOUNTS)
+    creators = lake.count(CREATOR_IDS, where="is_anchor")
+    ctx.log(f"{creators:,} creators of {accounts:,} accounts, {done.looked_at:,} of them looked at")
+    changes = {"creators": creators, "merges": done.merges, "splits": done.splits, "judgements": len(stands)}
+    return Report(rows_in=accounts, rows_out=rows, metadata=changes | {"accounts_looked_at": done.looked_at})
+
+
+def _here(lake: Lake, scope: np.ndarray | None, stands: Sequence[Judgement], model: Model) -> _Done:
+    """Decide for a scope, or for all accounts, in this process."""
     known = _known(lake, scope)
     decided = decide(known, stands, model)
     _write(lake, CREATOR_ALIASES, decided.aliases, known.aliases)
     _write(lake, CREATOR_IDS, decided.ids, known.ids, is_whole=scope is None)
-    rows = lake.count(CREATOR_IDS)
-    creators = lake.count(CREATOR_IDS, where="is_anchor")
-    accounts = lake.count(ACCOUNTS)
-    ctx.log(f"{creators:,} creators of {accounts:,} accounts, {known.accounts.num_rows:,} of them looked at")
-    changes = {"creators": creators, "merges": decided.merges, "splits": decided.splits, "judgements": len(stands)}
-    return Report(rows_in=accounts, rows_out=rows, metadata=changes | {"accounts_looked_at": known.accounts.num_rows})
+    return _Done(known.accounts.num_rows, decided.merges, decided.splits)
 
 
-def decide(known: Known, stands: Sequence[Judgement], model: Model) -> Decided:
-    """Creator ids of all accounts, or of a part that is closed (see above).
-
-    Args:
-        known: the accounts; edges may end at others, which then get no row.
-        stands: judgements that stand.
-        model: thresholds of merging.
-    """
-    accounts, table = Accounts.of(_with_others(known))
-    own = table.column("first_seen_at").is_valid().to_numpy()
-    graph = judge(accounts.graph(known.edges), accounts.judged(stands))
-    labels = cluster(graph, model)
-    aliases = dict(zip(*(known.aliases.column(name).to_pylist() for name in ("alias_id", "creator_id")), strict=True))
-    rows = np.flatnonzero(own)
-    current = _in_microseconds(table.take(pa.array(rows)), ACCOUNT)
-    assigned = assign(_in_microseconds(known.ids, MEMBER), aliases, current, labels[rows])
-    ids = _id_rows(assigned, rows, graph, labels, model)
-    reasons = [line.reason_code for line in assigned.lineage]
-    return Decided(ids, _alias_rows(assigned, known.aliases), reasons.count("merge"), reasons.count("split"))
+def _spread(lake: Lake, stands: Sequence[Judgement], model: Model) -> _Done:
+    """Decide for all accounts in Spark."""
+    aliases = _at(lake, CREATOR_ALIASES, CREATOR_ALIASES.columns, None)
+    found = decide_spread(lake, aliases, stands, model)
+    _write(lake, CREATOR_ALIASES, found.aliases, aliases)
+    is_there = lake.version(CREATOR_IDS.name) is not None
+    every = found.ids.select(*ACCOUNT_KEY).union(lake.read(CREATOR_IDS).select(*ACCOUNT_KEY))
+    lake.upsert(CREATOR_IDS, found.ids, of=Keys.of_frame(every) if is_there else None)
+    return _Done(lake.count(ACCOUNTS), found.merges, found.splits)
 
 
 # What is read
@@ -197,20 +187,6 @@ def _hashes(table: pa.Table, key: Sequence[str]) -> np.ndarray:
     return hash_strings(names_of(table, key))
 
 
-def _with_others(known: Known) -> pa.Table:
-    """The accounts, and without a `first_seen_at` those beyond at which their edges end."""
-    beyond = ends_of(known.edges)
-    others = beyond.filter(pc.invert(pc.is_in(names_of(beyond), names_of(known.accounts))))
-    none = pa.nulls(others.num_rows, known.accounts.schema.field("first_seen_at").type)
-    return pa.concat_tables([known.accounts, others.append_column("first_seen_at", none)])
-
-
-def _in_microseconds(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Columns of `MEMBER` or `ACCOUNT`."""
-    given = table.append_column("first_seen_us", table.column("first_seen_at").cast(pa.int64()))
-    return given.select(schema.names).cast(schema)
-
-
 # What is written
 
 
@@ -224,57 +200,3 @@ def _write(lake: Lake, spec: TableSpec, rows: pa.Table, old: pa.Table, *, is_who
         looked_at = pa.concat_tables([rows.select(spec.key), old.select(spec.key)]) if found is None else found
         changed = rows if found is None else found.filter(pc.field(KIND) != GONE).select(rows.column_names)
         lake.upsert(spec, frame_of(lake.spark, changed), of=Keys.of_table(lake.spark, looked_at.select(spec.key)))
-
-
-def _id_rows(assigned: Assignment, rows: np.ndarray, graph: Graph, labels: np.ndarray, model: Model) -> pa.Table:
-    """Rows of `CREATOR_IDS`; tombstones have confidence 0.
-
-    Args:
-        assigned: members, those of `rows` first and in that order, then tombstones.
-        rows: nodes that are accounts of the scope.
-        graph: all edges at them.
-        labels: cluster of each node.
-        model: thresholds and the constant of accounts that are alone.
-    """
-    members = assigned.members
-    is_anchor = members.column("is_anchor").to_numpy()
-    anchors = _anchor_nodes(labels, rows, is_anchor[: len(rows)])
-    certain = np.zeros(members.num_rows)
-    certain[: len(rows)] = confidence(graph, labels, anchors, model)[rows]
-    creator = members.column("creator_id").combine_chunks().dictionary_encode().indices.to_numpy()
-    sizes = np.bincount(creator[: len(rows)], minlength=int(creator.max(initial=-1)) + 1)[creator]
-    schema = CREATOR_IDS.arrow_schema()
-    columns: Mapping[str, pa.Array] = {
-        "confidence_score": pa.array(certain),
-        "cluster_size_count": pa.array(sizes, pa.int64()),
-        "first_seen_at": members.column("first_seen_us").combine_chunks().cast(schema.field("first_seen_at").type),
-        "model_version": pa.array(np.full(members.num_rows, model.version), pa.string()),
-    }
-    given = [columns[name] if name in columns else members.column(name) for name in schema.names]
-    return pa.Table.from_arrays(given, schema=schema)
-
-
-def _anchor_nodes(labels: np.ndarray, rows: np.ndarray, is_anchor: np.ndarray) -> np.ndarray:
-    """Node of each cluster's anchor; where the anchor is a tombstone or beyond the scope, the first node."""
-    distinct, first = np.unique(labels, return_index=True)
-    anchors = rows[is_anchor]
-    first[np.searchsorted(distinct, labels[anchors])] = anchors
-    return np.asarray(first, dtype=np.int64)
-
-
-def _alias_rows(assigned: Assignment, old: pa.Table) -> pa.Table:
-    """Rows of `CREATOR_ALIASES`; an alias keeps the time it was made, that of its creator's newest account then."""
-    made = dict(zip(old.column("alias_id").to_pylist(), old.column("last_seen_at").to_pylist(), strict=True))
-    schema, aliases = CREATOR_ALIASES.arrow_schema(), sorted(assigned.aliases.items())
-    fresh = pa.array([creator_id for alias, creator_id in aliases if alias not in made], pa.string())
-    theirs = assigned.members.filter(pc.is_in(assigned.members.column("creator_id"), fresh))
-    newest = theirs.group_by("creator_id").aggregate([("first_seen_us", "max")])
-    when = newest.column("first_seen_us_max").cast(schema.field("last_seen_at").type).to_pylist()
-    seen = dict(zip(newest.column("creator_id").to_pylist(), when, strict=True))
-    columns = {
-        "alias_id": [alias for alias, _ in aliases],
-        "creator_id": [creator_id for _, creator_id in aliases],
-        "alias_reason_code": ["merge"] * len(aliases),
-        "last_seen_at": [made.get(alias) or seen.get(creator_id) for alias, creator_id in aliases],
-    }
-    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)

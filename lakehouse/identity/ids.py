@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -78,25 +79,24 @@ def mint(account: Account, generation: int = 0) -> str:
     return ID_PREFIX + base64.b32encode(digest).decode("ascii").lower()
 
 
-def assign(old: pa.Table, aliases: Mapping[str, str], accounts: pa.Table, labels: np.ndarray) -> Assignment:
+def assign(
+    old: pa.Table, aliases: Mapping[str, str], accounts: pa.Table, labels: np.ndarray, given: Container[str] = ()
+) -> Assignment:
     """Creator id of every account.
 
     Args:
         old: `MEMBER` rows of the last assignment, tombstones included. Rows of creators that share no account with
             `accounts`, and had none of them before, may be missing.
-        aliases: alias to current id, as last assigned.
+        aliases: alias to current id, as last assigned; none of them an id of today.
         accounts: current accounts (`ACCOUNT`), distinct.
         labels: cluster of each current account.
+        given: further ids that are never given again.
     """
-    live = set(old.column("creator_id").filter(old.column("is_anchor")).to_pylist())
-    aliases = {
-        alias: current for alias, current in aliases.items() if alias not in live
-    }  # a run that was killed left it
     names, was = names_of(accounts), names_of(old)
     at = pc.fill_null(pc.index_in(was, names), -1).to_numpy()
     nodes = _nodes(old, accounts, labels, at)
     groups = _groups(nodes)
-    creator = _creators(old, aliases, nodes, groups)
+    creator = _creators(old, nodes, groups, (aliases, given))
     of_node = creator.take(pa.array(groups.of))
     size = accounts.num_rows
     is_anchor = np.zeros(len(groups.of), dtype=bool)
@@ -168,25 +168,23 @@ def _groups(nodes: _Nodes) -> _Groups:
     return _Groups(of, anchor, np.delete(order[holds], first))
 
 
-def _creators(old: pa.Table, aliases: Mapping[str, str], nodes: _Nodes, groups: _Groups) -> pa.Array:
-    """Id of each group: that of its old anchor, or a new one."""
+def _creators(old: pa.Table, nodes: _Nodes, groups: _Groups, given: Sequence[Container[str]]) -> pa.Array:
+    """Id of each group: that of its old anchor, or a new one, which is none of those given."""
     row = nodes.anchor_row[groups.anchor]
     kept = old.column("creator_id").combine_chunks().take(pa.array(np.maximum(row, 0), mask=row < 0))
     fresh = np.flatnonzero(row < 0)
     anchors = nodes.table.select(ACCOUNT.names[:2]).take(pa.array(groups.anchor[fresh]))
     accounts = zip(*(column.to_pylist() for column in anchors.columns), strict=True)
-    made = pa.array([_fresh(account, aliases) for account in accounts], pa.string())
+    made = pa.array([_fresh(account, given) for account in accounts], pa.string())
     place = np.zeros(len(row), dtype=np.int64)
     place[fresh] = np.arange(len(fresh))
     return pc.coalesce(kept, made.take(pa.array(place, mask=row >= 0)))
 
 
-def _fresh(anchor: Account, aliases: Mapping[str, str]) -> str:
-    """First id of an account that is no alias. It cannot be an id that is in use: the account would be its anchor."""
-    generation = 0
-    while (creator_id := mint(anchor, generation)) in aliases:
-        generation += 1
-    return creator_id
+def _fresh(anchor: Account, given: Sequence[Container[str]]) -> str:
+    """First id of an account that was not given before. It cannot be an id that is in use: the account would be its anchor."""
+    minted = (mint(anchor, generation) for generation in count())
+    return next(creator_id for creator_id in minted if not any(creator_id in ids for ids in given))
 
 
 def _splits(old_ids: pa.Array, aliases: Mapping[str, str], of_node: pa.Array, at: np.ndarray) -> list[Lineage]:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from lakehouse.contracts.evidence import Judgement, Kind
 from lakehouse.contracts.tables import CREATOR_ALIASES, CREATOR_IDS
-from lakehouse.identity.creators import Known, _closed, decide
+from lakehouse.identity.creators import _closed
+from lakehouse.identity.decisions import Known, decide
 from lakehouse.identity.hashing import hash_strings
 from lakehouse.identity.ids import SEPARATOR
 from lakehouse.identity.model import default_model
