@@ -26,6 +26,7 @@ from benchmarks.report import Figure
 from jobs.memory import PeakMemory
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_IDS, EDGES, TableSpec
 from lakehouse.identity import creators
+from lakehouse.identity.model import quantize
 from lakehouse.ops.steps import StepContext
 from lakehouse.settings import load_settings
 from lakehouse.storage.lake import Lake
@@ -129,7 +130,7 @@ def _edges(ends: np.ndarray, draw: np.random.Generator) -> Mapping[str, Any]:
     is_one = is_person[:, 0] == is_person[:, 1]
     log_odds = np.where(is_one, draw.normal(8, 4, len(ends)), draw.normal(-3, 2, len(ends)))
     sides = [_named(ends[:, side]) for side in (0, 1)]
-    return dict(zip(EDGES.key, (*sides[0], *sides[1]), strict=True)) | {"log_odds": log_odds}
+    return dict(zip(EDGES.key, (*sides[0], *sides[1]), strict=True)) | {"log_odds": quantize(log_odds)}
 
 
 def _named(node: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,12 +6,16 @@ negative control (Lipsitch, Tchetgen Tchetgen and Cohen 2010). With r the chance
 among pairs of a score, strangers are phi = s / r of them, and among those on two platforms the odds of one person are
 (1 - phi) / (phi * (1 - r)). People's second accounts make phi too large. Pairs with equal handles take no part, since a platform gives
 a handle once, nor do pairs that link each other, since links mostly lead to other platforms.
+
+Each kind of likeness has a map of its own: strangers of one name choose handles like it, so that a similar handle beside an
+equal name says less than the two apart, and no sum of weights knows that.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import isotonic_regression
@@ -30,41 +34,56 @@ SHARED_MIN, SHARED_MAX = 0.05, 0.9
 """Bounds of r: in a set of one platform, or of very many, pairs on one platform say nothing."""
 NONE = 0.5
 """Pairs on one platform that the pairs of a bin may have hidden: none seen is not none."""
-RAISED_MAX = 4.0
+RAISED_MAX = 6.0
 """Bits that a score may gain: where look-alikes can hardly lie on one platform (names that a platform gives once), the control sees no
 stranger, and must not vouch for anybody."""
 LEAST = 2.0**-20
+KINDS = 126
+"""Ways in which handles and names of a pair can be alike (`signals.kinds_of`)."""
+KIND_WEIGHT = 50.0
+"""Pairs that all kinds together stand for in each bin of one kind. Chosen like `WEIGHT`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A rising, piecewise linear map from scores to log-odds; beyond its knots both move alike. Without knots nothing changes."""
+    """Rising, piecewise linear maps from scores to log-odds, at the centres of the bins; beyond them both move alike.
 
-    scores: tuple[float, ...] = ()
+    `log_odds` is the map of a kind that has none of its own in `by_kind`. Without it nothing changes.
+    """
+
     log_odds: tuple[float, ...] = ()
+    by_kind: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """As text."""
-        return json.dumps([self.scores, self.log_odds])
+        return json.dumps([self.log_odds, list(self.by_kind.items())])
 
     @classmethod
     def from_json(cls, text: str) -> Calibration:
         """From the text of `to_json`."""
-        scores, log_odds = json.loads(text)
-        return cls(tuple(scores), tuple(log_odds))
+        log_odds, by_kind = json.loads(text)
+        return cls(tuple(log_odds), {kind: tuple(own) for kind, own in by_kind})
 
-    def adjustment(self, scores: np.ndarray) -> np.ndarray:
-        """What is to be added to each score, in multiples of 1/64 bit."""
-        if not self.scores:
+    def adjustment(self, scores: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+        """What is to be added to each score, in multiples of 1/64 bit.
+
+        Args:
+            scores: of pairs, bits.
+            kinds: of likeness of each, integers below `KINDS`.
+        """
+        if not self.log_odds:
             return np.zeros(len(scores))
-        inside = np.clip(scores, self.scores[0], self.scores[-1])
-        moved = np.interp(inside, self.scores, self.log_odds) - inside
+        maps = np.array([self.by_kind.get(kind, self.log_odds) for kind in range(KINDS)])
+        inside = np.clip(scores, CENTRES[0], CENTRES[-1])
+        lower = np.minimum((inside - CENTRES[0]).astype(np.int64), BINS - 2)
+        share = inside - CENTRES[lower]
+        moved = maps[kinds, lower] * (1.0 - share) + maps[kinds, lower + 1] * share - inside
         return np.asarray(np.round(moved * RESOLUTION) / RESOLUTION)
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Pairs by bin of their score, and those of them on one platform; tallies add up."""
+    """Pairs by kind and bin of their score (both `KINDS` x `BINS`), and those of them on one platform; tallies add up."""
 
     pairs: np.ndarray
     same: np.ndarray
@@ -74,13 +93,14 @@ class Tally:
         return Tally(self.pairs + other.pairs, self.same + other.same)
 
 
-NOTHING = Tally(np.zeros(BINS), np.zeros(BINS))
+NOTHING = Tally(np.zeros((KINDS, BINS)), np.zeros((KINDS, BINS)))
 
 
-def tally(scores: np.ndarray, is_same: np.ndarray) -> Tally:
-    """Tally of some pairs: scores without what lying on one platform costs, and whether they do."""
-    place = np.clip(np.searchsorted(EDGES, scores, side="right") - 1, 0, BINS - 1)
-    return Tally(*(np.bincount(place, weights=weights, minlength=BINS) for weights in (None, is_same.astype(float))))
+def tally(scores: np.ndarray, kinds: np.ndarray, is_same: np.ndarray) -> Tally:
+    """Tally of some pairs: scores of how alike they look, kinds of likeness, and whether they lie on one platform."""
+    place = kinds * BINS + np.clip(np.searchsorted(EDGES, scores, side="right") - 1, 0, BINS - 1)
+    counts = (np.bincount(place, weights=weights, minlength=KINDS * BINS) for weights in (None, is_same.astype(float)))
+    return Tally(*(count.astype(np.float64).reshape(KINDS, BINS) for count in counts))
 
 
 def shared_platform(accounts: np.ndarray) -> float:
@@ -90,7 +110,7 @@ def shared_platform(accounts: np.ndarray) -> float:
 
 
 def fit(found: Tally, shared: float) -> Calibration | None:
-    """Calibration of a set.
+    """Calibration of a set: a map of all pairs, and one of each kind, which leans on that of all where its pairs are few.
 
     Returns:
         None where the set is too small or its platforms too few or too many to tell.
@@ -101,11 +121,24 @@ def fit(found: Tally, shared: float) -> Calibration | None:
     """
     if found.pairs.sum() < PAIRS_MIN or not SHARED_MIN <= shared <= SHARED_MAX:
         return None
-    expected = 1.0 / (1.0 + (1.0 - shared) * np.exp2(CENTRES))
-    weight = found.pairs + WEIGHT
-    seen = (found.same + WEIGHT * shared * expected) / (shared * weight)
-    strangers = np.maximum(seen, np.minimum(expected, NONE / (shared * weight)))
-    falling = isotonic_regression(strangers, weights=weight, increasing=False).x
-    phi = np.clip(falling, LEAST, 1.0 - LEAST)
-    log_odds = np.minimum(np.log2((1.0 - phi) / (phi * (1.0 - shared))), CENTRES + RAISED_MAX)
-    return Calibration(tuple(CENTRES.tolist()), tuple(log_odds.tolist()))
+    believed = 1.0 / (1.0 + (1.0 - shared) * np.exp2(CENTRES))
+    whole = _strangers(found.pairs.sum(axis=0), found.same.sum(axis=0), believed, shared, WEIGHT)
+    by_kind = {
+        kind: _log_odds(_strangers(found.pairs[kind], found.same[kind], whole, shared, KIND_WEIGHT), shared)
+        for kind in np.flatnonzero(found.pairs.any(axis=1)).tolist()
+    }
+    return Calibration(_log_odds(whole, shared), by_kind)
+
+
+def _strangers(pairs: np.ndarray, same: np.ndarray, believed: np.ndarray, shared: float, weight: float) -> np.ndarray:
+    """Share of strangers by bin, falling; `weight` pairs are added to each bin as they were `believed` to be."""
+    counted = pairs + weight
+    seen = (same + weight * shared * believed) / (shared * counted)
+    strangers = np.maximum(seen, np.minimum(believed, NONE / (shared * counted)))
+    return np.asarray(isotonic_regression(strangers, weights=counted, increasing=False).x)
+
+
+def _log_odds(strangers: np.ndarray, shared: float) -> tuple[float, ...]:
+    """Log-odds of one person by bin, among pairs on two platforms."""
+    phi = np.clip(strangers, LEAST, 1.0 - LEAST)
+    return tuple(np.minimum(np.log2((1.0 - phi) / (phi * (1.0 - shared))), CENTRES + RAISED_MAX).tolist())

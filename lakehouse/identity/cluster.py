@@ -277,19 +277,17 @@ def _strongest_paths(graph: Graph, kept: np.ndarray, anchors: np.ndarray) -> tup
     """Parent of each account on the way to its anchor and the log-odds of that edge.
 
     The strongest paths lie in a maximum spanning forest. A virtual node, number `size`, is the parent of all anchors
-    and of itself; its edges count as infinite. Edges cost their place in the order of log-odds, so that an account's is that of the edge to
-    the last bit, whatever else is in the graph.
+    and of itself; its edges count as infinite.
     """
-    root = graph.size
-    log_odds, place = np.unique(graph.log_odds[kept], return_inverse=True)
-    top = len(log_odds)
+    root, log_odds = graph.size, graph.log_odds[kept]
+    top = float(log_odds.max(initial=0.0)) + 1.0
     rows, columns = np.r_[graph.left[kept], np.full(len(anchors), root)], np.r_[graph.right[kept], anchors]
-    costs = np.r_[top - place, np.full(len(anchors), top + 1)].astype(np.float64)
+    costs = np.r_[top - log_odds, np.full(len(anchors), top)]
     tree = minimum_spanning_tree(coo_array((costs, (rows, columns)), shape=(root + 1, root + 1)).tocsr()).tocoo()
     _, parent = breadth_first_order(tree.tocsr(), root, directed=False)
     parent = np.where(parent < 0, root, parent).astype(np.int64)
     child = np.where(parent[tree.row] == tree.col, tree.row, tree.col)
     to_parent = np.full(root + 1, np.inf)
     is_account = (tree.row < root) & (tree.col < root)
-    to_parent[child[is_account]] = log_odds[top - tree.data[is_account].astype(np.int64)]
+    to_parent[child[is_account]] = top - tree.data[is_account]
     return parent, to_parent

@@ -22,7 +22,7 @@ from pyspark.sql.types import IntegerType, StructField, StructType
 from lakehouse.contracts.layout import IDENTITY_COUNTS
 from lakehouse.contracts.tables import ACCOUNTS, BLOCKING, EDGES, LINKS, TableSpec
 from lakehouse.errors import NotFoundError
-from lakehouse.identity.calibration import BINS, Calibration, Tally, shared_platform
+from lakehouse.identity.calibration import NOTHING, Calibration, Tally, shared_platform
 from lakehouse.identity.counts import Counts, digest_of, listed
 from lakehouse.identity.delta import (
     ENDS,
@@ -211,13 +211,16 @@ def tally_of_parts(keyed: DataFrame, parts: int, model: Model) -> Tally:
 
     def count(part: int, table: pa.Table) -> Iterator[pa.Table]:
         found = tally_pairs(table, model, part=part, parts=parts)
-        yield pa.table({"bin": np.arange(BINS, dtype=np.int32), "pairs": found.pairs, "same": found.same})
+        place = np.flatnonzero(found.pairs)
+        counts = {name: getattr(found, name).ravel()[place] for name in ("pairs", "same")}
+        yield pa.table({"place": place.astype(np.int32), **counts})
 
-    rows = _by_part(keyed, parts, count, "bin int, pairs double, same double")
-    summed = rows.groupBy("bin").agg(F.sum("pairs").alias("pairs"), F.sum("same").alias("same")).toArrow()
-    columns = np.zeros((2, BINS))
-    columns[:, summed.column("bin").to_numpy()] = [summed.column(name).to_numpy() for name in ("pairs", "same")]
-    return Tally(columns[0], columns[1])
+    rows = _by_part(keyed, parts, count, "place int, pairs double, same double")
+    summed = rows.groupBy("place").agg(F.sum("pairs").alias("pairs"), F.sum("same").alias("same")).toArrow()
+    total = Tally(NOTHING.pairs.copy(), NOTHING.same.copy())
+    for name in ("pairs", "same"):
+        getattr(total, name).flat[summed.column("place").to_numpy()] = summed.column(name).to_numpy()
+    return total
 
 
 def count_keys_of(raw: DataFrame, accounts: int, model: Model) -> Counts:

@@ -7,7 +7,7 @@ the reasons of a pair sum to its score exactly. Every signal is symmetric in lef
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,19 +24,23 @@ from lakehouse.identity.nodes import NO_HANDLE, NO_ID, lengths
 
 Mask = np.ndarray
 CALIBRATION = "calibration:strangers"
-"""Reason that says how often a pair of such a score is two people's in this set."""
+"""Reason that says how often a pair that looks so alike is two people's in this set."""
 _TWO_ACCOUNTS = "same_platform:two_accounts"
+_LINKED = ("link:mutual", "link:one_way")
+_FAN = "fan_page:one_side"
+_NOT_LIKENESS = frozenset({*_LINKED, _TWO_ACCOUNTS, _FAN})
+"""Reasons beside how alike two accounts look; what they are worth is not learned."""
 _NOT_TALLIED = frozenset(
     {
-        "link:mutual",
-        "link:one_way",
+        *_LINKED,
+        _FAN,
         "handle:exact",
         "handle:same_letters",
         "same_handle_same_platform:one_without_id",
         "same_name_same_platform:one_without_handle",
     }
 )
-"""Reasons that two accounts of one platform cannot have, hardly have, or only as one account seen twice."""
+"""Reasons that two accounts of one platform cannot have, hardly have, or only as one account seen twice; and pages about others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def score(pairs: Pairs) -> Scored:
     """Compare all pairs."""
     votes = [vote for vote in _votes(pairs) if len(vote.rows)]
     log_odds = _sum(votes, len(pairs))
-    moved = pairs.model.calibration.adjustment(_apart_from_platform(votes, log_odds))
+    moved = _moved(pairs, votes, _alike(votes, log_odds))
     rows = np.flatnonzero(moved)
     if len(rows):
         nothing = pa.nulls(len(rows), pa.string())
@@ -106,30 +110,49 @@ def score(pairs: Pairs) -> Scored:
 def tally_of(pairs: Pairs) -> Tally:
     """What the pairs say about strangers that look alike (`calibration.py`), by their scores before any calibration."""
     votes = [vote for vote in _votes(pairs) if len(vote.rows)]
-    scores = _apart_from_platform(votes, _sum(votes, len(pairs)))
+    scores = _alike(votes, _sum(votes, len(pairs)))
     takes_part = np.ones(len(pairs), dtype=bool)
     for side in pairs.texts("platform_account_id"):
         takes_part &= ~_starts(side, NO_HANDLE)
     for vote in votes:
         if vote.label in _NOT_TALLIED:
             takes_part[vote.rows] = False
-    return tally(scores[takes_part], _equal(*pairs.texts("platform"))[takes_part])
+    columns = scores, kinds_of(votes, len(pairs)), _equal(*pairs.texts("platform"))
+    return tally(*(column[takes_part] for column in columns))
 
 
-def _sum(votes: list[Vote], size: int) -> np.ndarray:
+def kinds_of(votes: Sequence[Vote], size: int) -> np.ndarray:
+    """How handles and names of each pair are alike, as an integer below `calibration.KINDS`."""
+    kinds = np.zeros(size, dtype=np.int64)
+    for vote in votes:
+        kinds[vote.rows] += _KINDS.get(vote.label, 0)
+    return kinds
+
+
+def _sum(votes: Sequence[Vote], size: int) -> np.ndarray:
     log_odds = np.zeros(size)
     for vote in votes:
         log_odds[vote.rows] += vote.log_odds
     return log_odds
 
 
-def _apart_from_platform(votes: list[Vote], log_odds: np.ndarray) -> np.ndarray:
-    """Log-odds without what lying on one platform costs."""
-    apart = log_odds.copy()
+def _alike(votes: Sequence[Vote], log_odds: np.ndarray) -> np.ndarray:
+    """Log-odds of how alike two accounts look: without what links and pages about others say, or lying on one platform costs."""
+    alike = log_odds.copy()
     for vote in votes:
-        if vote.label == _TWO_ACCOUNTS:
-            apart[vote.rows] -= vote.log_odds
-    return apart
+        if vote.label in _NOT_LIKENESS:
+            alike[vote.rows] -= vote.log_odds
+    return alike
+
+
+def _moved(pairs: Pairs, votes: Sequence[Vote], alike: np.ndarray) -> np.ndarray:
+    """What calibration adds to each pair. A pair that is linked loses nothing for looking no more alike than any two."""
+    moved = pairs.model.calibration.adjustment(alike, kinds_of(votes, len(pairs)))
+    for vote in votes:
+        if vote.label in _LINKED:
+            rows = vote.rows[alike[vote.rows] <= pairs.model.prior]
+            moved[rows] = np.maximum(moved[rows], 0.0)
+    return moved
 
 
 def _votes(pairs: Pairs) -> Iterator[Vote]:
@@ -237,6 +260,26 @@ def _intersection(left: pa.ListArray, right: pa.ListArray) -> Mask:
 _NONE = ""
 
 
+_HANDLE_LEVELS = (
+    "exact",
+    "same_letters",
+    "stripped_exact",
+    "other_digits",
+    "similar_95",
+    "similar_90",
+    "similar_80",
+    "different",
+)
+_NAME_LEVELS = ("exact", "same_tokens", "similar", "contained", "partial", "different")
+_CROSSED_LEVELS = ("exact", "stripped", "beside_name")
+_KINDS = (
+    {f"handle:{level}": 14 * (1 + at) for at, level in enumerate(_HANDLE_LEVELS)}
+    | {f"name:{level}": 2 * (1 + at) for at, level in enumerate(_NAME_LEVELS)}
+    | {f"name_as_handle:{level}": 1 for level in _CROSSED_LEVELS}
+)
+"""Parts of the number of a kind of likeness; a comparison that said nothing adds nothing."""
+
+
 def _handle_levels(pairs: Pairs) -> np.ndarray:
     """Level of the handle comparison of each pair, empty where a handle is missing. Similarity is that of the stems."""
     handles, stems, digits = pairs.texts("handle"), pairs.texts("stem"), pairs.texts("digits")
@@ -257,20 +300,15 @@ def _handle_votes(pairs: Pairs, levels: np.ndarray) -> Iterator[Vote]:
     whole = np.fmin(*pairs.numbers("handle_bits"))
     stem = np.fmin(*pairs.numbers("stem_bits"))
     yield pairs.vote("handle", "exact", levels == "exact", whole, "handle_key")
-    for level in (
-        "same_letters",
-        "stripped_exact",
-        "other_digits",
-        "similar_95",
-        "similar_90",
-        "similar_80",
-        "different",
-    ):
+    for level in _HANDLE_LEVELS[1:]:
         yield pairs.vote("handle", level, levels == level, stem, "handle_key")
 
 
 def _name_levels(pairs: Pairs) -> np.ndarray:
-    """Level of the name comparison, empty where a name is missing or the two are in different scripts."""
+    """Level of the name comparison, empty where a name is missing or the two are in different scripts.
+
+    A name that is the account's own handle is none: that it differs is no contradiction.
+    """
     names, tokens = pairs.texts("name"), pairs.texts("tokens")
     latin = [side.to_numpy(zero_copy_only=False) for side in pairs.texts("is_latin")]
     present = _present(*names) & (latin[0] == latin[1])
@@ -279,11 +317,17 @@ def _name_levels(pairs: Pairs) -> np.ndarray:
     sizes = lengths(tokens[0]), lengths(tokens[1])
     same = (shared == sizes[0]) & (shared == sizes[1])
     similar = _similarity(*names, rows=np.flatnonzero(present & ~exact), size=len(pairs))
-    return np.select(
-        [~present, exact, same, similar >= pairs.model.similarity["name"], shared == np.minimum(*sizes), shared > 0],
-        [_NONE, "exact", "same_tokens", "similar", "contained", "partial"],
-        default="different",
-    )
+    is_handle = np.logical_or(*(_equal(*sides) for sides in zip(names, pairs.texts("handle"), strict=True)))
+    rules = {
+        _NONE: ~present,
+        "exact": exact,
+        "same_tokens": same,
+        "similar": similar >= pairs.model.similarity["name"],
+        "contained": shared == np.minimum(*sizes),
+        "partial": shared > 0,
+    }
+    default = np.where(is_handle, _NONE, "different")
+    return np.select(list(rules.values()), list(rules), default=default)
 
 
 def _name_votes(pairs: Pairs, levels: np.ndarray) -> Iterator[Vote]:

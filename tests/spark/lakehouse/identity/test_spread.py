@@ -47,7 +47,7 @@ class World:
         self.edges = {pair: odds for pair, odds in self.edges.items() if self.chance.random() > 0.2}
         for _ in range(len(self.accounts)):
             pair = tuple(sorted(self.chance.sample(sorted(self.accounts), 2)))
-            self.edges[pair] = self.chance.choice([-5.0, 1.0, 3.0, 9.0]) + self.chance.random()
+            self.edges[pair] = self.chance.choice([-5.0, 1.0, 3.0, 9.0]) + self.chance.randrange(64) / 64
         self._write()
 
     def _write(self):

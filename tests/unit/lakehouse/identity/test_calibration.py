@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lakehouse.identity.calibration import Calibration, Tally, fit, shared_platform, tally
+from lakehouse.identity import calibration
+from lakehouse.identity.calibration import KINDS, Calibration, fit, shared_platform
 from lakehouse.identity.engine import calibrated
 from lakehouse.identity.model import default_model, probability
 from lakehouse.identity.quality import calibration_error
-from tests.identity_accounts import raw, resolve, synthetic_people
+from tests.identity_accounts import account, raw, resolve, synthetic_people
 
 PLATFORMS = 4
+
+
+def tally(scores, is_same, kind=0):
+    return calibration.tally(scores, np.full(len(scores), kind), is_same)
+
+
+def adjustment(found, scores, kind=0):
+    return found.adjustment(scores, np.full(len(scores), kind))
 
 
 def pairs(count, *, shift, seed=3):
@@ -27,7 +38,7 @@ def test_probabilities_are_right_without_a_label(shift):
     scores, is_two, is_same = pairs(60_000, shift=shift)
     found = fit(tally(scores, is_same), 1 / PLATFORMS)
     other, is_one = ~is_same, ~is_two
-    after = calibration_error((scores + found.adjustment(scores))[other], is_one[other])
+    after = calibration_error((scores + adjustment(found, scores))[other], is_one[other])
     assert after < 0.02
     if shift:
         assert after < calibration_error(scores[other], is_one[other]) / 3
@@ -37,9 +48,9 @@ def test_the_map_rises_and_moves_by_whole_steps():
     scores, _, is_same = pairs(20_000, shift=2.0)
     found = fit(tally(scores, is_same), 1 / PLATFORMS)
     asked = np.linspace(-40, 60, 2_000)
-    after = asked + found.adjustment(asked)
+    after = asked + adjustment(found, asked)
     assert (np.diff(after) >= -1 / 64).all()
-    assert (found.adjustment(asked) * 64 % 1 == 0).all()
+    assert (adjustment(found, asked) * 64 % 1 == 0).all()
     assert Calibration.from_json(found.to_json()) == found
 
 
@@ -54,7 +65,6 @@ def test_tallies_add_up():
     scores, _, is_same = pairs(1_000, shift=0.0)
     halves = tally(scores[:300], is_same[:300]) + tally(scores[300:], is_same[300:])
     whole = tally(scores, is_same)
-    assert isinstance(halves, Tally)
     assert (halves.pairs == whole.pairs).all()
     assert (halves.same == whole.same).all()
 
@@ -62,7 +72,7 @@ def test_tallies_add_up():
 def test_reasons_of_a_calibrated_model_add_up():
     rows = [row for row, _ in synthetic_people(1_500, seed=4)]
     model = calibrated(raw(rows), default_model())
-    assert model.calibration.scores
+    assert model.calibration.log_odds
     edges = resolve(rows, model).edges.to_pylist()
     assert edges
     assert all(sum(reason["log_odds"] for reason in edge["reasons"]) == edge["log_odds"] for edge in edges)
@@ -73,15 +83,66 @@ def test_reasons_of_a_calibrated_model_add_up():
 def test_where_nothing_was_seen_a_score_stays(shared):
     low = np.full(5_000, -11.5)
     found = fit(tally(low, np.arange(5_000) < 5_000 * shared), shared)
-    assert np.abs(found.adjustment(np.array([2.5, 6.5, 10.5, 25.0]))).max() < 0.05
+    assert np.abs(adjustment(found, np.array([2.5, 6.5, 10.5, 25.0]))).max() < 0.05
 
 
 def test_few_sure_pairs_stay_sure_among_many_platforms():
     scores = np.r_[np.full(5_000, -5.5), np.full(20, 10.5)]
     found = fit(tally(scores, np.arange(5_020) < 250), 0.05)
-    assert 10.5 + found.adjustment(np.array([10.5]))[0] > default_model().thresholds.merge
+    assert 10.5 + adjustment(found, np.array([10.5]))[0] > default_model().thresholds.merge
 
 
-def test_no_score_gains_more_than_four_bits():
+def test_no_score_gains_more_than_six_bits():
     found = fit(tally(np.full(9_000, -2.5), np.zeros(9_000, dtype=bool)), 0.25)
-    assert found.adjustment(np.linspace(-12, 16, 100)).max() <= 4.0 + 1 / 64
+    assert 5.0 < adjustment(found, np.linspace(-12, 16, 100)).max() <= 6.0 + 1 / 64
+
+
+def test_each_kind_of_likeness_is_learned_apart():
+    """Of one kind a score says too much, of another too little; what both say together is right for neither."""
+    shifts, seen = {3: 4.0, 8: -3.0}, calibration.NOTHING
+    worlds = {kind: pairs(60_000, shift=shift, seed=kind) for kind, shift in shifts.items()}
+    for kind, (scores, _, is_same) in worlds.items():
+        seen += tally(scores, is_same, kind)
+    found = fit(seen, 1 / PLATFORMS)
+    assert found.by_kind.keys() == shifts.keys()
+    for kind, (scores, is_two, is_same) in worlds.items():
+        other = ~is_same
+        after = calibration_error((scores + adjustment(found, scores, kind))[other], ~is_two[other])
+        alike = calibration_error((scores + adjustment(found, scores, 0))[other], ~is_two[other])
+        assert after < 0.03
+        assert after < alike / 3
+
+
+def test_a_kind_of_few_pairs_leans_on_all():
+    scores, _, is_same = pairs(60_000, shift=2.0)
+    few = tally(np.array([0.5]), np.array([True]), 5)
+    found = fit(tally(scores, is_same) + few, 1 / PLATFORMS)
+    asked = np.linspace(-10, 12, 50)
+    assert np.abs(adjustment(found, asked, 5) - adjustment(found, asked, KINDS - 1)).max() < 1.0
+    assert (adjustment(found, asked, 7) == adjustment(found, asked, KINDS - 1)).all()
+
+
+def adjusted(log_odds, x, **more):
+    """What a calibration adds between an account on X and one on TikTok, None where it adds nothing."""
+    rows = [x, account("tiktok", "bluelark", "Jane Doe Heron", **more)]
+    edge = resolve(rows, replace(default_model(), calibration=Calibration(log_odds))).edge(*rows)
+    return next((one["log_odds"] for one in edge["reasons"] if one["signal"] == "calibration:strangers"), None)
+
+
+def test_links_and_pages_about_others_come_on_top_of_what_likeness_is_worth():
+    raised = tuple((calibration.CENTRES * 0.5 + 2.0).tolist())
+    alone = adjusted(raised, account("x", "bluelark.tv", "Jane Doe Heron"))
+    assert alone is not None
+    assert adjusted(raised, account("x", "bluelark.tv", "Jane Doe Heron", links=["tiktok:bluelark"])) == alone
+    about = account("x", "bluelark.tv", "Jane Doe Heron", links=["tiktok:bluelark"])
+    assert adjusted(raised, about, bio="fan page") == alone
+
+
+@pytest.mark.parametrize("links", [[], ["youtube:UC7"]])
+def test_a_link_between_accounts_that_cannot_be_compared_loses_nothing(links):
+    rows = [account("youtube", None, "Jane Doe", id="UC7", links=["x:bluelark"]), account("x", "bluelark", links=links)]
+    doubts = Calibration(tuple((calibration.CENTRES - 9.0).tolist()))
+    before, after = (
+        resolve(rows, replace(default_model(), calibration=one)).edge(*rows) for one in (Calibration(), doubts)
+    )
+    assert before["log_odds"] == after["log_odds"]

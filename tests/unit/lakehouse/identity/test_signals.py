@@ -74,6 +74,16 @@ def test_what_is_missing_says_nothing():
     assert set(signals(edge)) == {"prior", "handle:exact"}
 
 
+def test_a_name_that_is_the_own_handle_contradicts_nobody():
+    found = signals(
+        pair(account("x", "rareblueheron", "rareblueheron"), account("tiktok", "rareblueheron", "Jane Doe"))
+    )
+    assert not {label for label in found if label.startswith("name:")}
+    assert "name:different" in signals(
+        pair(account("x", "heron", "Peter Fox", links=["tiktok:b1"]), account("tiktok", "b1", "Jane Doe"))
+    )
+
+
 def test_names_in_different_scripts_are_not_compared():
     a, b = account("x", "samerarehandle", "Хабиб"), account("tiktok", "samerarehandle", "Khabib")
     assert not any(signal.startswith("name:") for signal in signals(pair(a, b)))
