@@ -121,23 +121,21 @@ def _suspicious(
     labels: np.ndarray, platforms: np.ndarray, rules: ClusterRules, forbidden: np.ndarray
 ) -> list[np.ndarray]:
     """Members of the clusters that are too large, hold two accounts of one platform, or two that were judged apart."""
-    parted = set(forbidden.tolist())
     sizes = np.bincount(labels, minlength=len(labels))
-    members = np.flatnonzero(sizes[labels] >= MIN_BRIDGED)
+    is_chosen = sizes > rules.size_max
+    is_chosen[forbidden] = True
+    if rules.conflict:
+        is_chosen[_with_conflict(labels, platforms)] = True
+    members = np.flatnonzero((is_chosen & (sizes >= MIN_BRIDGED))[labels])
     members = members[np.argsort(labels[members], kind="stable")]
-    groups = np.split(members, np.flatnonzero(np.diff(labels[members])) + 1) if len(members) else []
-    return [
-        group
-        for group in groups
-        if len(group) > rules.size_max
-        or (rules.conflict and _has_conflict(platforms[group]))
-        or int(labels[group[0]]) in parted
-    ]
+    return np.split(members, np.flatnonzero(np.diff(labels[members])) + 1) if len(members) else []
 
 
-def _has_conflict(platforms: np.ndarray) -> bool:
-    stable = platforms[platforms >= 0]
-    return len(np.unique(stable)) < len(stable)
+def _with_conflict(labels: np.ndarray, platforms: np.ndarray) -> np.ndarray:
+    """Clusters that hold two accounts of one platform."""
+    stable, codes = platforms >= 0, int(platforms.max(initial=0)) + 1
+    entries = np.sort(labels[stable] * codes + platforms[stable])
+    return np.asarray(entries[1:][entries[1:] == entries[:-1]] // codes)
 
 
 def _rebuild(graph: Graph, members: np.ndarray, inside: np.ndarray, model: Model) -> np.ndarray:

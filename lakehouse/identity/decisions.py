@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from lakehouse.contracts.evidence import Judgement
 from lakehouse.contracts.tables import CREATOR_ALIASES, CREATOR_IDS
 from lakehouse.identity.cluster import Graph, cluster, confidence, judge
-from lakehouse.identity.delta import ends_of
+from lakehouse.identity.delta import ENDS, ends_of
 from lakehouse.identity.engine import Accounts
 from lakehouse.identity.ids import ACCOUNT, MEMBER, Assignment, assign, names_of
 from lakehouse.identity.model import Model
@@ -73,8 +73,10 @@ def without_living(aliases: pa.Table, ids: pa.Table) -> pa.Table:
 
 def _with_others(known: Known) -> pa.Table:
     """The accounts, and without a `first_seen_at` those beyond at which their edges end."""
-    beyond = ends_of(known.edges)
-    others = beyond.filter(pc.invert(pc.is_in(names_of(beyond), names_of(known.accounts))))
+    own = names_of(known.accounts)
+    is_here = [pc.is_in(names_of(known.edges, ends), own) for ends in (ENDS[:2], ENDS[2:])]
+    others = ends_of(known.edges.filter(pc.invert(pc.and_(*is_here))))
+    others = others.filter(pc.invert(pc.is_in(names_of(others), own)))
     none = pa.nulls(others.num_rows, known.accounts.schema.field("first_seen_at").type)
     return pa.concat_tables([known.accounts, others.append_column("first_seen_at", none)])
 

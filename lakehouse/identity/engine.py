@@ -102,6 +102,8 @@ class Accounts:
 
     def _places(self, accounts: Collection[Account]) -> dict[Account, int]:
         """Node of each of some accounts that are here."""
+        if not accounts:
+            return {}
         wanted = sorted(accounts)
         names = pc.binary_join_element_wise(self.platforms, self.ids, SEPARATOR)
         found = pc.index_in(pa.array([SEPARATOR.join(account) for account in wanted], pa.string()), names)

@@ -25,7 +25,7 @@ from lakehouse.errors import NotFoundError, SchemaError
 from lakehouse.identity import local
 from lakehouse.identity.calibration import shared_platform
 from lakehouse.identity.cluster import Graph, cluster, confidence
-from lakehouse.identity.ids import mint
+from lakehouse.identity.ids import mint_each
 from lakehouse.identity.local import Found, Log, Parse, Scratch, told
 from lakehouse.identity.model import Field, Model, default_model
 from lakehouse.identity.nodes import NO_HANDLE, RAW
@@ -233,7 +233,7 @@ def _first_ids(keys: Keys, anchors: np.ndarray) -> pa.LargeStringArray:
     for some in _ranges(len(anchors)):
         rows = anchors[some]
         names = zip(keys.platform[rows].tolist(), keys.ids.take(pa.array(rows)).to_pylist(), strict=True)
-        made.append(pa.array([mint((codes[platform], name)) for platform, name in names], pa.large_string()))
+        made.append(mint_each((codes[platform], name) for platform, name in names).cast(pa.large_string()))
     return pa.concat_arrays(made)
 
 
