@@ -5,7 +5,8 @@ two accounts are. Of the pairs with some score, the share that lies on one platf
 negative control (Lipsitch, Tchetgen Tchetgen and Cohen 2010). With r the chance that two accounts share a platform and s the share
 among pairs of a score, strangers are phi = s / r of them, and among those on two platforms the odds of one person are
 (1 - phi) / (phi * (1 - r)). People's second accounts make phi too large. Pairs with equal handles take no part, since a platform gives
-a handle once, nor do pairs that link each other, since links mostly lead to other platforms.
+a handle once: what is learned of handles that differ in dots and underscores stands for them. Nor do pairs that link each other,
+since links mostly lead to other platforms.
 
 Each kind of likeness has a map of its own: strangers of one name choose handles like it, so that a similar handle beside an
 equal name says less than the two apart, and no sum of weights knows that.
@@ -34,11 +35,11 @@ SHARED_MIN, SHARED_MAX = 0.05, 0.9
 """Bounds of r: in a set of one platform, or of very many, pairs on one platform say nothing."""
 NONE = 0.5
 """Pairs on one platform that the pairs of a bin may have hidden: none seen is not none."""
-RAISED_MAX = 6.0
+RAISED_MAX = 8.0
 """Bits that a score may gain: where look-alikes can hardly lie on one platform (names that a platform gives once), the control sees no
 stranger, and must not vouch for anybody."""
 LEAST = 2.0**-20
-KINDS = 126
+KINDS = 112
 """Ways in which handles and names of a pair can be alike (`signals.kinds_of`)."""
 KIND_WEIGHT = 50.0
 """Pairs that all kinds together stand for in each bin of one kind. Chosen like `WEIGHT`."""

@@ -35,7 +35,6 @@ _NOT_TALLIED = frozenset(
         *_LINKED,
         _FAN,
         "handle:exact",
-        "handle:same_letters",
         "same_handle_same_platform:one_without_id",
         "same_name_same_platform:one_without_handle",
     }
@@ -273,11 +272,12 @@ _HANDLE_LEVELS = (
 _NAME_LEVELS = ("exact", "same_tokens", "similar", "contained", "partial", "different")
 _CROSSED_LEVELS = ("exact", "stripped", "beside_name")
 _KINDS = (
-    {f"handle:{level}": 14 * (1 + at) for at, level in enumerate(_HANDLE_LEVELS)}
+    {f"handle:{level}": 14 * max(at, 1) for at, level in enumerate(_HANDLE_LEVELS)}
     | {f"name:{level}": 2 * (1 + at) for at, level in enumerate(_NAME_LEVELS)}
     | {f"name_as_handle:{level}": 1 for level in _CROSSED_LEVELS}
 )
-"""Parts of the number of a kind of likeness; a comparison that said nothing adds nothing."""
+"""Parts of the number of a kind of likeness; a comparison that said nothing adds nothing. Equal handles, which cannot lie on one platform,
+are taken for handles of the same letters, which can."""
 
 
 def _handle_levels(pairs: Pairs) -> np.ndarray:

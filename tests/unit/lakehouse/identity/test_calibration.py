@@ -92,9 +92,9 @@ def test_few_sure_pairs_stay_sure_among_many_platforms():
     assert 10.5 + adjustment(found, np.array([10.5]))[0] > default_model().thresholds.merge
 
 
-def test_no_score_gains_more_than_six_bits():
+def test_no_score_gains_more_than_eight_bits():
     found = fit(tally(np.full(9_000, -2.5), np.zeros(9_000, dtype=bool)), 0.25)
-    assert 5.0 < adjustment(found, np.linspace(-12, 16, 100)).max() <= 6.0 + 1 / 64
+    assert 7.0 < adjustment(found, np.linspace(-12, 16, 100)).max() <= 8.0 + 1 / 64
 
 
 def test_each_kind_of_likeness_is_learned_apart():
