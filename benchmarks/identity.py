@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.identity_clusters import CLUSTERS, clusters
+from benchmarks.identity_crowd import CROWD, crowd
 from benchmarks.identity_records import RECORDS, records
 from benchmarks.identity_scale import ABLATION, DELTA, SKEW, SYNTHETIC, ablation, deltas, skew, synthetic
 from benchmarks.report import Figure, publish
@@ -265,6 +266,7 @@ PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     DELTA: deltas,
     SKEW: skew,
     CLUSTERS: clusters,
+    CROWD: crowd,
 }
 """What can be measured alone by `PART=`."""
 
