@@ -41,6 +41,8 @@ PREFIX_CHARS = 2
 """Letters of the account's text that refine an oversized key."""
 FORMAT = "3"
 """Of keys and of what is learned beside them: another means that both have to be drawn anew."""
+SIZE_BITS = 8
+"""Of `COUNT_MAX`."""
 SMALLEST = 3
 """Accounts that the rarest key has room for."""
 
@@ -56,7 +58,7 @@ class Selected(NamedTuple):
 
 
 def potential_keys(made: dict[str, pa.Array], model: Model) -> np.ndarray:
-    """All keys of each account: a matrix (accounts, columns) without repeats in a row, `ABSENT` elsewhere."""
+    """All keys of each account: a matrix (accounts, columns), ascending without repeats in a row, `ABSENT` between them."""
     generic = pc.is_in(made["tokens"].flatten(), pa.array(sorted(model.generic_tokens)))
     token_hashes = np.where(generic.to_numpy(zero_copy_only=False), ABSENT, hash_strings(made["tokens"].flatten()))
     tokens = _spread(token_hashes, lengths(made["tokens"]), width=PAIRED_TOKENS)
@@ -137,6 +139,8 @@ def _spread(values: np.ndarray, sizes: np.ndarray, *, width: int) -> np.ndarray:
 
 def _without_repeats(keys: np.ndarray) -> np.ndarray:
     ordered = np.sort(keys, axis=1)
+    width = int((ordered != ABSENT).sum(axis=1).max(initial=1))
+    ordered = ordered[:, ordered.shape[1] - width :]
     ordered[:, 1:][ordered[:, 1:] == ordered[:, :-1]] = ABSENT
     return ordered
 
@@ -145,25 +149,39 @@ def _ranked(keys: np.ndarray, counts: Counts, rules: Blocking) -> tuple[np.ndarr
     """The rarest keys of each kind in the order in which they are taken, and their sizes.
 
     Weak kinds come last, and of them those last that nobody else had when the counts were drawn: they are many, and only serve
-    accounts that came since.
+    accounts that came since. Ranks are packed into one number of 14 bits, the first weighing most; of equal ones the smaller key
+    comes first, as it does in what is given.
     """
-    uses = counts.of(keys)
-    kinds, is_absent = kind_of(keys), keys == ABSENT
-    is_weak = np.isin(kinds, [int(kind) for kind in WEAK_KINDS])
-    is_lone, sizes = is_weak & (uses <= 1), np.maximum(uses, SMALLEST)
-    keys, sizes, kinds, is_absent, is_weak, is_lone = _by_rank(
-        [is_absent, kinds, is_lone, sizes, keys], [keys, sizes, kinds, is_absent, is_weak, is_lone]
-    )
+    is_there = keys != ABSENT
+    uses = np.ones(keys.shape, dtype=np.int64)
+    uses[is_there] = counts.of(keys[is_there])
+    is_lone, sizes = _is_weak(kind_of(keys)) & (uses <= 1), np.maximum(uses, SMALLEST)
+    rank = _packed((~is_there, 1), (kind_of(keys), 3), (is_lone, 1), (sizes, SIZE_BITS))
+    keys, sizes, is_lone, is_there = _by_rank(rank, keys, sizes, is_lone, is_there)
+    kinds = kind_of(keys)
     limits = np.array([rules.limits.get(kind.name.lower(), rules.grams_max) for kind in Kind])
-    is_absent |= _ordinal(kinds) >= limits[kinds]
-    keys, sizes, is_absent = _by_rank([is_absent, is_weak, is_lone, sizes, kinds, keys], [keys, sizes, is_absent])
-    width = max(int((~is_absent).sum(axis=1).max(initial=0)), 1)
-    return np.where(is_absent, ABSENT, keys)[:, :width], sizes[:, :width]
+    is_there &= _ordinal(np.where(is_there, kinds, len(Kind))) < limits[kinds]
+    rank = _packed((~is_there, 1), (_is_weak(kinds), 1), (is_lone, 1), (sizes, SIZE_BITS), (kinds, 3))
+    width = max(int(is_there.sum(axis=1).max(initial=0)), 1)
+    keys, sizes, is_there = (matrix[:, :width] for matrix in _by_rank(rank, keys, sizes, is_there))
+    return np.where(is_there, keys, ABSENT), sizes
 
 
-def _by_rank(ranks: list[np.ndarray], matrices: list[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """The matrices with each row ordered by the ranks, the first rank weighing most."""
-    order = np.lexsort(tuple(reversed(ranks)), axis=1)
+def _is_weak(kinds: np.ndarray) -> np.ndarray:
+    return np.isin(kinds, [int(kind) for kind in WEAK_KINDS])
+
+
+def _packed(*ranks: tuple[np.ndarray, int]) -> np.ndarray:
+    """Ranks as one number each, the first weighing most; each comes with its bits."""
+    packed = np.zeros(ranks[0][0].shape, dtype=np.uint16)
+    for values, bits in ranks:
+        packed = (packed << np.uint16(bits)) | values.astype(np.uint16)
+    return packed
+
+
+def _by_rank(rank: np.ndarray, *matrices: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The matrices with each row ordered by rank, equal ranks as they are."""
+    order = np.argsort(rank, axis=1, kind="stable")
     return tuple(np.take_along_axis(matrix, order, axis=1) for matrix in matrices)
 
 
@@ -193,4 +211,4 @@ def _first_large(keys: np.ndarray, is_large: np.ndarray) -> np.ndarray:
 
 def _emission_order(keys: np.ndarray, sizes: np.ndarray, is_large: np.ndarray, taken: np.ndarray) -> np.ndarray:
     """Order in which a pair looks for its first common key: not taken last, then windowed, then by size and key."""
-    return np.lexsort((keys, sizes, is_large, ~taken), axis=1)
+    return np.lexsort((keys, _packed((~taken, 1), (is_large, 1), (sizes, SIZE_BITS))), axis=1)
