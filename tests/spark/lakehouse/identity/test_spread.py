@@ -106,7 +106,7 @@ def ordered(table, spec):
 
 def test_parts_are_decided_as_the_whole_through_a_history(lake):
     world, merges, splits = World(lake, 5), 0, 0
-    for night in range(5):
+    for night in range(4):
         world.change()
         if night == 1:
             first, second, third, fourth = world.chance.sample(sorted(world.accounts), 4)
