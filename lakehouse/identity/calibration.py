@@ -15,7 +15,7 @@ equal name says less than the two apart, and no sum of weights knows that.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,7 +34,8 @@ PAIRS_MIN = 1_000
 SHARED_MIN, SHARED_MAX = 0.05, 0.9
 """Bounds of r: in a set of one platform, or of very many, pairs on one platform say nothing."""
 NONE = 0.5
-"""Pairs on one platform that the pairs of a bin may have hidden: none seen is not none."""
+"""Pairs that the pairs of a bin may have hidden: of strangers, none seen on one platform is not none; nor are there no pairs of one person
+where as many as of strangers lie on one platform."""
 RAISED_MAX = 8.0
 """Bits that a score may gain: where look-alikes can hardly lie on one platform (names that a platform gives once), the control sees no
 stranger, and must not vouch for anybody."""
@@ -58,6 +59,18 @@ class Calibration:
     def to_json(self) -> str:
         """As text."""
         return json.dumps([self.log_odds, list(self.by_kind.items())])
+
+    @classmethod
+    def of(cls, log_odds: Sequence[float]) -> Calibration:
+        """One map for all kinds: log-odds at the centres of the bins, or nothing.
+
+        Raises:
+            ValueError: they are not as many as the bins, not numbers, or fall.
+        """
+        if log_odds and (len(log_odds) != BINS or not np.all(np.diff(np.asarray(log_odds, dtype=np.float64)) >= 0)):
+            message = f"a calibration is nothing or {BINS} rising numbers"
+            raise ValueError(message)
+        return cls(tuple(float(value) for value in log_odds))
 
     @classmethod
     def from_json(cls, text: str) -> Calibration:
@@ -135,7 +148,8 @@ def _strangers(pairs: np.ndarray, same: np.ndarray, believed: np.ndarray, shared
     """Share of strangers by bin, falling; `weight` pairs are added to each bin as they were `believed` to be."""
     counted = pairs + weight
     seen = (same + weight * shared * believed) / (shared * counted)
-    strangers = np.maximum(seen, np.minimum(believed, NONE / (shared * counted)))
+    few, many = np.minimum(believed, NONE / (shared * counted)), 1.0 - NONE / counted
+    strangers = np.minimum(np.maximum(seen, few), many)
     return np.asarray(isotonic_regression(strangers, weights=counted, increasing=False).x)
 
 

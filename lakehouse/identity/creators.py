@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from lakehouse.storage.lake import Lake
 
 HELD_ROWS = 20_000_000
-"""Accounts and edges that this process decides on by itself; of more, Spark decides part by part (`spread.py`)."""
+"""Accounts and edges, of a night the accounts alone, that this process decides on by itself; beyond, Spark decides part by part
+(`spread.py`)."""
 FOLLOWED_ROWS = 200_000_000
 """Accounts and edges among which this process looks for what hangs on a night's changes, 16 bytes each; of more, all are decided anew."""
 _ACCOUNT = (*ACCOUNT_KEY, "first_seen_at")
@@ -53,7 +54,8 @@ class _Done:
 def build_creator_ids(ctx: StepContext) -> Report:
     """Cluster the edges as people's judgements leave them, and give every account its creator id; old ids are kept.
 
-    Aliases are written before ids: after a kill in between, the next run finds the same merges again.
+    Aliases are written before ids: after a kill in between, the next run finds the same merges again. If the edges of such a merge are gone
+    by then, its alias goes too, but older aliases that were pointed at the survivor stay there.
 
     Returns:
         Accounts and rows; metadata counts creators, merges, splits, and accounts that were looked at.

@@ -309,7 +309,7 @@ def _model(body: dict[str, Any]) -> Model:
         fan_patterns=dict(body["fan_patterns"]),
         affixes=tuple(body["affixes"]),
         generic_tokens=frozenset(body["generic_tokens"]),
-        calibration=Calibration(tuple(body["calibration"])),
+        calibration=Calibration.of(list(body["calibration"])),
         fields=fields,
         field_keys=tuple(_key_parts(rule, fields) for rule in body["field_keys"]),
         is_sized=body["is_sized"],

@@ -145,12 +145,12 @@ def _alike(votes: Sequence[Vote], log_odds: np.ndarray) -> np.ndarray:
 
 
 def _moved(pairs: Pairs, votes: Sequence[Vote], alike: np.ndarray) -> np.ndarray:
-    """What calibration adds to each pair. A pair that is linked loses nothing for looking no more alike than any two."""
+    """What calibration adds to each pair. One that is linked cannot come to look less alike than any two, unless it does already."""
     moved = pairs.model.calibration.adjustment(alike, kinds_of(votes, len(pairs)))
     for vote in votes:
         if vote.label in _LINKED:
-            rows = vote.rows[alike[vote.rows] <= pairs.model.prior]
-            moved[rows] = np.maximum(moved[rows], 0.0)
+            least = np.minimum(pairs.model.prior - alike[vote.rows], 0.0)
+            moved[vote.rows] = np.maximum(moved[vote.rows], least)
     return moved
 
 

@@ -72,7 +72,7 @@ def decide_spread(
         part_accounts: accounts decided at once.
 
     Raises:
-        AssertionError: an edge that merges leaves a part; the result would be silently wrong.
+        PythonException: an edge that merges leaves a part; the result would be silently wrong.
     """
     accounts = _named(lake.read(ACCOUNTS).select(*ACCOUNT_KEY, "first_seen_at"), node=ACCOUNT_KEY)
     edges = _named(lake.read(EDGES).select(*ENDS, "log_odds"), left=ENDS[:2], right=ENDS[2:])
@@ -177,7 +177,7 @@ def _rows(accounts: DataFrame, edges: DataFrame, ids: DataFrame, labels: DataFra
     homes = own.groupBy("node").agg(F.min("part").alias("home"))
     here = homes.select(F.col("node").alias("left"), F.col("home").alias("here"))
     there = homes.select(F.col("node").alias("right"), F.col("home").alias("there"))
-    placed = edges.join(here, "left").join(there, "right")
+    placed = edges.join(here, on="left", how="inner").join(there, on="right", how="inner")
     at = F.explode(F.array_distinct(F.array("here", "there"))).alias("part")
     return (
         own.drop("node")
@@ -216,10 +216,15 @@ def _known(rows: pa.Table, aliases: pa.Table) -> Known:
         _ID: (*ACCOUNT_KEY, "first_seen_at", "creator_id", "is_anchor"),
     }
     accounts, edges, ids = (
-        rows.filter(pc.equal(rows.column("kind"), kind)).select(list(names)).combine_chunks()
+        _nullable(rows.filter(pc.equal(rows.column("kind"), kind)).select(list(names)))
         for kind, names in columns.items()
     )
     return Known(accounts, edges, ids, aliases.filter(pc.is_in(aliases.column("creator_id"), ids.column("creator_id"))))
+
+
+def _nullable(table: pa.Table) -> pa.Table:
+    """The table without promises about nulls, which depend on what Spark made of the plan."""
+    return table.cast(pa.schema([field.with_nullable(True) for field in table.schema])).combine_chunks()
 
 
 def _check(known: Known, model: Model) -> None:
@@ -252,8 +257,8 @@ def _standing(lake: Lake, aliases: pa.Table) -> pa.Table:
     """`decisions.without_living`, of ids that stay with Spark."""
     if not aliases.num_rows:
         return aliases
-    named = frame_of(lake.spark, aliases.select(["alias_id"]).rename_columns(["creator_id"]))
-    found = lake.read(CREATOR_IDS).where("is_anchor").join(F.broadcast(named), "creator_id", "left_semi")
+    named = lake.read(CREATOR_ALIASES).select(F.col("alias_id").alias("creator_id"))
+    found = lake.read(CREATOR_IDS).where("is_anchor").join(named, "creator_id", "left_semi")
     return without_living(aliases, found.select("creator_id", "is_anchor").toArrow())
 
 

@@ -45,7 +45,7 @@ class World:
         gone = self.chance.sample(sorted(self.accounts), 8)
         self.accounts -= set(gone)
         self.edges = {pair: odds for pair, odds in self.edges.items() if self.chance.random() > 0.2}
-        for _ in range(len(self.accounts)):
+        for _ in range(len(self.accounts) // 3):
             pair = tuple(sorted(self.chance.sample(sorted(self.accounts), 2)))
             self.edges[pair] = self.chance.choice([-5.0, 1.0, 3.0, 9.0]) + self.chance.randrange(64) / 64
         self._write()
@@ -104,22 +104,34 @@ def ordered(table, spec):
     return table.select(schema.names).cast(schema).sort_by([(name, "ascending") for name in spec.key]).to_pylist()
 
 
+KINDS = (Kind.LINK, Kind.FREEZE, Kind.UNLINK)
+
+
+def strangers(lake, world, count):
+    """Pairs of accounts that nothing but a judgement joins, each in components of its own."""
+    creators = {(row.platform, row.platform_account_id): row.creator_id for row in lake.read(CREATOR_IDS).collect()}
+    strong = [pair for pair, odds in world.edges.items() if odds >= MODEL.thresholds.merge]
+    graph = nx.Graph(strong)
+    graph.add_nodes_from(world.accounts)
+    graph.add_edges_from((account, creators[account]) for account in world.accounts if account in creators)
+    first = [sorted(part & world.accounts)[0] for part in nx.connected_components(graph) if part & world.accounts]
+    chosen = world.chance.sample(sorted(first), 2 * count)
+    return list(zip(chosen[::2], chosen[1::2], strict=True))
+
+
 def test_parts_are_decided_as_the_whole_through_a_history(lake):
     world, merges, splits = World(lake, 5), 0, 0
     for night in range(4):
         world.change()
         if night == 1:
-            first, second, third, fourth = world.chance.sample(sorted(world.accounts), 4)
-            record(lake.objects, Said(Kind.LINK, (first, second)))
-            record(lake.objects, Said(Kind.UNLINK, (second, third)))
-            record(lake.objects, Said(Kind.FREEZE, (fourth,)))
+            for kind, (first, second) in zip(KINDS, strangers(lake, world, len(KINDS)), strict=True):
+                record(lake.objects, Said(kind, (first, second)))
         whole, parts = both(lake)
         assert parts == whole
         merges, splits = merges + whole[2], splits + whole[3]
         world.build()
-    assert merges > 10
-    assert splits > 10
-    assert len(whole[1]) > 10
+    assert min(merges, splits, len(whole[1])) > 5
+    assert max(row["cluster_size_count"] for row in whole[0]) < len(world.accounts) / 4
 
 
 def test_a_lake_of_many_accounts_is_decided_in_parts_and_a_quiet_night_writes_nothing(lake, monkeypatch):
@@ -155,6 +167,16 @@ def test_the_first_run_of_an_empty_lake_is_fine(lake, settings, monkeypatch):
     monkeypatch.setattr(creators_step, "HELD_ROWS", -1)
     report = build_creator_ids(StepContext(lake, settings, {}, lambda _text: None))
     assert (report.rows_in, report.rows_out) == (0, 0)
+
+
+def test_accounts_without_any_edge_are_decided(lake):
+    world = World(lake, 9)
+    world.change()
+    world.edges = {}
+    world._write()
+    whole, parts = both(lake)
+    assert parts == whole
+    assert len(whole[0]) == len(world.accounts)
 
 
 def test_a_lost_component_fails_the_step(lake, monkeypatch):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from importlib import resources
+from itertools import product
 
 import numpy as np
 import pytest
 
-from lakehouse.identity import calibration
+from lakehouse.errors import SettingsError
+from lakehouse.identity import calibration, signals
 from lakehouse.identity.calibration import KINDS, Calibration, fit, shared_platform
-from lakehouse.identity.engine import calibrated
-from lakehouse.identity.model import default_model, probability
+from lakehouse.identity.engine import calibrated, count_all, prepare_all
+from lakehouse.identity.model import default_model, parse_model, probability
+from lakehouse.identity.pairs import tally_pairs
 from lakehouse.identity.quality import calibration_error
 from tests.identity_accounts import account, raw, resolve, synthetic_people
 
@@ -117,9 +122,73 @@ def test_a_kind_of_few_pairs_leans_on_all():
     scores, _, is_same = pairs(60_000, shift=2.0)
     few = tally(np.array([0.5]), np.array([True]), 5)
     found = fit(tally(scores, is_same) + few, 1 / PLATFORMS)
-    asked = np.linspace(-10, 12, 50)
+    asked = np.linspace(-3, 12, 50)
     assert np.abs(adjustment(found, asked, 5) - adjustment(found, asked, KINDS - 1)).max() < 1.0
     assert (adjustment(found, asked, 7) == adjustment(found, asked, KINDS - 1)).all()
+
+
+def test_strangers_among_few_pairs_are_never_sure():
+    """As many pairs lie on one platform as of strangers only: that of some hundred pairs is no proof."""
+    many, few = np.full(20_000, -9.5), np.full(200, -2.5)
+    seen = tally(many, np.arange(20_000) < 5_000, 1) + tally(few, np.arange(200) < 60, 2)
+    found = fit(seen, 1 / PLATFORMS)
+    assert -12 < -2.5 + adjustment(found, np.array([-2.5]), 2)[0] < -6
+    assert -9.5 + adjustment(found, np.array([-9.5]), 1)[0] < -12
+
+
+@pytest.mark.parametrize("given", [[1.0, 2.0], list(range(40)), [3.0] * 5 + [2.0] * 23, ["a"] * 28, {"log_odds": []}])
+def test_a_malformed_calibration_of_a_model_file_is_refused(given):
+    body = json.loads(resources.files("lakehouse.identity").joinpath("model.json").read_text(encoding="utf-8"))
+    with pytest.raises(SettingsError):
+        parse_model(body | {"calibration": given})
+
+
+def test_kinds_of_likeness_are_apart_but_for_equal_handles_and_same_letters():
+    labels = [
+        [f"{signal}:{level}" for level in levels] + [""]
+        for signal, levels in (
+            ("handle", signals._HANDLE_LEVELS),
+            ("name", signals._NAME_LEVELS),
+            ("name_as_handle", signals._CROSSED_LEVELS[:1]),
+        )
+    ]
+    every = list(product(*labels))
+    row = {"rows": np.zeros(1, dtype=np.int64), "log_odds": np.zeros(1), "left": None, "right": None}
+    kinds = [int(signals.kinds_of([signals.Vote(label, **row) for label in one], 1)[0]) for one in every]
+    by_kind = {}
+    for one, kind in zip(every, kinds, strict=True):
+        by_kind.setdefault(kind, []).append((one[0].replace("handle:exact", "handle:same_letters"), *one[1:]))
+    assert sorted(by_kind) == list(range(KINDS))
+    assert all(len(set(alike)) == 1 for alike in by_kind.values())
+
+
+NAMED = {"display_name": "Jane Doe Heron"}
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "takes_part"),
+    [
+        (account("x", "bluelark.tv", **NAMED), account("tiktok", "bluelark", **NAMED), True),
+        (account("x", "blue.lark", **NAMED), account("tiktok", "bluelark", **NAMED), True),
+        (account("x", "bluelark.tv", **NAMED), account("x", "bluelark", **NAMED), True),
+        (account("x", "bluelark", **NAMED), account("tiktok", "bluelark", **NAMED), False),
+        (
+            account("x", "bluelark.tv", **NAMED, links=["tiktok:bluelark"]),
+            account("tiktok", "bluelark", **NAMED),
+            False,
+        ),
+        (account("x", "bluelark.tv", **NAMED, bio="fan page"), account("tiktok", "bluelark", **NAMED), False),
+        (account("x", None, **NAMED, id="~janedoeheron"), account("tiktok", "bluelark", **NAMED), False),
+    ],
+)
+def test_which_pairs_tell_of_strangers(left, right, takes_part):
+    model = default_model()
+    rows = raw([left, right])
+    found = tally_pairs(prepare_all(rows, count_all(rows, model), model), model)
+    assert found.pairs.sum() == takes_part
+    assert found.same.sum() == (takes_part and left["platform"] == right["platform"])
+    if takes_part:
+        assert found.pairs.any(axis=1).argmax() > 0  # handles and names tell the kind
 
 
 def adjusted(log_odds, x, **more):
