@@ -30,8 +30,8 @@ FIRST_TARGET = 512
 LAST_TARGET = 1 << 18
 """Ladder of T, doubling: below it nothing is saved, above it a full scan of the shard is as good."""
 
-K_FACTORS = (2, 4, 8, 16, 32, 64, 128)
-"""Candidates refined per result."""
+K_FACTORS = (2, 4, 8, 16, 32, 64, 128, 256, 512)
+"""Candidates refined per result. Beyond 128 they serve large shards, where many rows are nearly alike."""
 
 MAX_K_FACTOR = 1024
 """Limit of what validation may raise a k_factor to: 10,240 refined rows for ten results cost about 3 ms."""
