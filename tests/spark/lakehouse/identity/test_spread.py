@@ -121,7 +121,7 @@ def strangers(lake, world, count):
 
 def test_parts_are_decided_as_the_whole_through_a_history(lake):
     world, merges, splits = World(lake, 5), 0, 0
-    for night in range(4):
+    for night in range(3):
         world.change()
         if night == 1:
             for kind, (first, second) in zip(KINDS, strangers(lake, world, len(KINDS)), strict=True):
