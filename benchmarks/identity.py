@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.identity_clusters import CLUSTERS, clusters
-from benchmarks.identity_crowd import CROWD, crowd
+from benchmarks.identity_crowd import CROWD, PEER, PEERS_PYTHON, by_threshold, crowd, or_null
 from benchmarks.identity_records import RECORDS, records
 from benchmarks.identity_scale import ABLATION, DELTA, SKEW, SYNTHETIC, ablation, deltas, skew, synthetic
 from benchmarks.report import Figure, publish
@@ -47,8 +47,6 @@ from tests.identity_accounts import (
 
 REAL = "real"
 """First word of the figures of this part."""
-PEERS_PYTHON = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
-PEER = Path(__file__).parent / "peers" / "splink_accounts.py"
 PRECISE = 0.99
 RECALL = "pair recall"
 GRAM_CHARS, GRAMS = 5, 4
@@ -200,19 +198,7 @@ def _peer(rows: list[Row], pool: Pool) -> Peer | None:
             raise RuntimeError(done.stderr)
         found = pq.read_table(target)
         seconds = sum(json.loads(done.stdout.splitlines()[-1]).values())
-    return Peer(_by_threshold(found, len(rows)), {_key(row): at for at, row in enumerate(rows)}, seconds)
-
-
-def _by_threshold(found: pa.Table, size: int) -> dict[float, np.ndarray]:
-    threshold, account = (found.column(name).to_numpy() for name in ("threshold", "unique_id"))
-    cluster = found.column("cluster_id").to_numpy()
-    clusters = {}
-    for cut in np.unique(threshold):
-        labels = np.arange(size)
-        is_it = threshold == cut
-        labels[account[is_it]] = cluster[is_it]
-        clusters[float(cut)] = labels
-    return clusters
+    return Peer(by_threshold(found, len(rows)), {_key(row): at for at, row in enumerate(rows)}, seconds)
 
 
 def prepared(rows: list[Row], pool: Pool) -> pa.Table:
@@ -228,15 +214,10 @@ def prepared(rows: list[Row], pool: Pool) -> pa.Table:
             "person": pa.array([pool.person.get(_key(row), ("", f"nobody {at}"))[1] for at, row in enumerate(rows)]),
             **{name: made[name] for name in ("platform", "handle", "stem", "name", "tokens", "links")},
             "own": pa.array(own, pa.list_(pa.string())),
-            **{name: _or_null(made[name]) for name in ("domains", "emails")},
+            **{name: or_null(made[name]) for name in ("domains", "emails")},
             "grams": _rare_grams(made["stem"].to_pylist()),
         }
     )
-
-
-def _or_null(lists: pa.Array) -> pa.Array:
-    """Lists, null where empty: a column without any value is not compared."""
-    return pa.array([value or None for value in lists.to_pylist()], lists.type)
 
 
 def _rare_grams(texts: list[str | None]) -> pa.Array:

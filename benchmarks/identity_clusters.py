@@ -7,7 +7,6 @@ seldom do. Each way runs in a process of its own on a lake of its own.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.report import Figure
+from benchmarks.scale import sizes
 from jobs.memory import PeakMemory
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_IDS, EDGES, TableSpec
 from lakehouse.identity import creators
@@ -47,7 +47,7 @@ FIRST_US = 1_767_225_600_000_000
 
 def clusters() -> Iterator[Figure]:
     """Both ways at each number of accounts that `SIZES` names."""
-    for size in (int(text) for text in (os.environ.get("SIZES") or SIZES).split(",")):
+    for size in sizes(SIZES):
         with tempfile.TemporaryDirectory() as folder:
             yield from _of_size(size, Path(folder))
 

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.identity_world import PEPPER, write_people
 from benchmarks.report import Figure
+from benchmarks.scale import sizes
 from jobs.memory import PeakMemory
 from lakehouse.identity.hashing import gram_hashes
 from lakehouse.identity.model import default_model
@@ -52,7 +53,7 @@ class Outcome:
 
 def crowd() -> Iterator[Figure]:
     """Both at each number of accounts that `SIZES` names; Splink's figures are left out where it is not installed."""
-    for size in (int(text) for text in (os.environ.get("SIZES") or SIZES).split(",")):
+    for size in sizes(SIZES):
         with tempfile.TemporaryDirectory() as folder:
             yield from _of_size(size, Path(folder))
 
@@ -98,15 +99,20 @@ def _splink(folder: Path, person: np.ndarray) -> Outcome:
     source, target = folder / "prepared.parquet", folder / "clusters.parquet"
     pq.write_table(_prepared(folder / "accounts.parquet", person), source)
     gib, _, said = _run([str(PEERS_PYTHON), str(PEER), str(source), str(target)], dict(os.environ))
-    found = pq.read_table(target)
+    clusters = by_threshold(pq.read_table(target), len(person))
+    seconds = json.loads(said.splitlines()[-1])
+    return Outcome(clusters, seconds | {"cluster": seconds["cluster"] / max(len(clusters), 1)}, gib)
+
+
+def by_threshold(found: pa.Table, size: int) -> dict[float, np.ndarray]:
+    """The peer's clusters of each threshold, row by row."""
     threshold, account, cluster = (found.column(name).to_numpy() for name in ("threshold", "unique_id", "cluster_id"))
     clusters = {}
     for cut in np.unique(threshold):
-        labels, is_it = np.arange(len(person)), threshold == cut
+        labels, is_it = np.arange(size), threshold == cut
         labels[account[is_it]] = cluster[is_it]
         clusters[float(cut)] = labels
-    seconds = json.loads(said.splitlines()[-1])
-    return Outcome(clusters, seconds | {"cluster": seconds["cluster"] / max(len(clusters), 1)}, gib)
+    return clusters
 
 
 def _run(command: list[str], env: dict[str, str]) -> tuple[float, float, str]:
@@ -128,7 +134,7 @@ def _prepared(path: Path, person: np.ndarray) -> pa.Table:
             zip(made["own_handle"].to_pylist(), made["own_id"].to_pylist(), strict=True), pa.list_(pa.string())
         )
         columns = {name: made[name] for name in ("platform", "handle", "stem", "name", "tokens", "links")}
-        columns |= {name: _or_null(made[name]) for name in ("domains", "emails")}
+        columns |= {name: or_null(made[name]) for name in ("domains", "emails")}
         parts.append(pa.table(columns | {"own": own}))
     table = pa.concat_tables(parts).combine_chunks()
     grams = _rare_grams(table.column("stem").combine_chunks())
@@ -136,7 +142,7 @@ def _prepared(path: Path, person: np.ndarray) -> pa.Table:
     return table.append_column("person", pc.cast(pa.array(person), pa.string()))
 
 
-def _or_null(lists: pa.ListArray) -> pa.Array:
+def or_null(lists: pa.ListArray) -> pa.Array:
     """Lists, null where empty: a column without any value is not compared."""
     return pc.if_else(pc.greater(pc.list_value_length(lists), 0), lists, pa.scalar(None, lists.type))
 

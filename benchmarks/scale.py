@@ -235,9 +235,9 @@ def _per_million(seconds: float, accounts: int) -> float:
     return round(seconds / accounts * 1e6, 1)
 
 
-def sizes() -> list[int]:
+def sizes(default: str = SIZES) -> list[int]:
     """Numbers of accounts that `SIZES` names."""
-    return [int(text) for text in (os.environ.get("SIZES") or SIZES).split(",")]
+    return [int(text) for text in (os.environ.get("SIZES") or default).split(",")]
 
 
 if __name__ == "__main__":

@@ -271,8 +271,9 @@ _HANDLE_LEVELS = (
 )
 _NAME_LEVELS = ("exact", "same_tokens", "similar", "contained", "partial", "different")
 _CROSSED_LEVELS = ("exact", "stripped", "beside_name")
+_NAME_KINDS = 2 * (1 + len(_NAME_LEVELS))
 _KINDS = (
-    {f"handle:{level}": 14 * max(at, 1) for at, level in enumerate(_HANDLE_LEVELS)}
+    {f"handle:{level}": _NAME_KINDS * max(at, 1) for at, level in enumerate(_HANDLE_LEVELS)}
     | {f"name:{level}": 2 * (1 + at) for at, level in enumerate(_NAME_LEVELS)}
     | {f"name_as_handle:{level}": 1 for level in _CROSSED_LEVELS}
 )
