@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,13 +21,15 @@ from threadpoolctl import threadpool_limits
 from benchmarks.peers.protocol import Corpus
 from benchmarks.report import Figure
 from index_build.coarse import ASSIGN_GROUPS, Coarse, train_coarse
+from index_build.codes import add_coded, learnt_codes, packed
 from index_build.manifest import Manifest
 from index_build.probe import ShardIndex, open_coarse
 from index_build.spec import IndexSpec
-from index_build.train import SUBQUANTIZER_BITS, one_thread
+from index_build.train import one_thread
 from index_build.verify import read_manifest
 
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
 QUERIES = 100
 SCANNED = 65_536
@@ -36,10 +39,10 @@ FIRST = 320
 PARTS = (96, 64, 48)
 """Sub-quantizers of 384 dimensions: four, six and eight dimensions each."""
 TRAINED = 65_536
-LISTS, LEARNT, ASSIGNED = 8_192, 262_144, 32_768
+LISTS, LEARNT, ASSIGNED = 16_384, 524_288, 32_768
 """Lists in two levels, rows that they are learnt from, rows that are assigned."""
-NEAREST = 64
-"""Nearest lists that ranking must find."""
+NEAREST = (100, 1_000)
+"""Nearest lists that ranking must find: few are compared, of many codes decide."""
 
 
 def parts(rows: int, corpus: Corpus, snapshot: Path) -> Iterator[Figure]:
@@ -54,43 +57,47 @@ def parts(rows: int, corpus: Corpus, snapshot: Path) -> Iterator[Figure]:
 
 
 def _codes(rows: int, manifest: Manifest, shard: ShardIndex, queries: Floats) -> Iterator[Figure]:
-    """Recall and time of codes of several lengths in the same lists."""
-    for count in PARTS:
+    """Recall and time of codes of several lengths, of rows and of their differences from centroids, in the same lists."""
+    for count, of_what in product(PARTS, ("differences", "rows")):
         own = ShardIndex(
             shape=manifest.shape,
-            index=_coded(shard, count),
+            index=_coded(shard, count, of_differences=of_what == "differences"),
             coarse=shard.coarse,
             refine=shard.refine,
             lists=shard.lists,
         )
         hits, times = 0, []
         for query in queries:
-            lists, _ = shard.require_coarse().nearest(query, shard.list_sizes, SCANNED)
-            inside = np.concatenate([np.arange(*shard.lists[number : number + 2]) for number in lists])
+            ranked = shard.require_coarse().nearest(query, shard.list_sizes, SCANNED)
+            inside = np.concatenate([np.arange(*shard.lists[number : number + 2]) for number in ranked.lists])
             best = set(shard.exact(query, inside, k=10).row_ids.tolist())
-            found, spent = _timed(partial(own.scan_lists, query, lists, k=FIRST, rows=None))
+            near = shard.require_coarse().similarities(query, ranked.lists) * (of_what == "differences")
+            found, spent = _timed(
+                partial(own.scan_lists, query, ranked._replace(similarities=near), k=FIRST, rows=None)
+            )
             hits += len(best & set(found.tolist()))
             times.append(spent)
-        head = f"parts {rows:,} codes of {count} parts"
+        head = f"parts {rows:,} codes of {count} parts of {of_what}"
         yield Figure(f"{head}: best ten among the first {FIRST}", round(hits / 10 / len(queries), 4), "")
-        yield Figure(f"{head}: scan of {SCANNED:,}", round(median(times), 3), "ms")
+        if of_what == "differences":
+            yield Figure(f"{head}: scan of {SCANNED:,}", round(median(times), 3), "ms")
 
 
-def _coded(shard: ShardIndex, count: int) -> faiss.Index:
+def _coded(shard: ShardIndex, count: int, *, of_differences: bool) -> faiss.IndexIVFPQFastScan:
     """Codes of `count` parts of all rows, in their lists."""
-    dimensions, lists_count = shard.shape.dimensions, len(shard.list_sizes)
-    quantizer = faiss.IndexFlatIP(dimensions)
-    quantizer.add(np.ascontiguousarray(shard.require_coarse().centroids))
-    index = faiss.IndexIVFPQ(quantizer, dimensions, lists_count, count, SUBQUANTIZER_BITS, faiss.METRIC_INNER_PRODUCT)
-    index.by_residual = False
+    owners = np.repeat(np.arange(len(shard.list_sizes)), shard.list_sizes).astype(np.int64)
+
+    def coded(row_ids: Ints) -> Floats:
+        vectors = shard.refine.vectors(row_ids)
+        return shard.require_coarse().differences(vectors, owners[row_ids]) if of_differences else vectors
+
     rng = np.random.default_rng(0)
-    index.train(shard.refine.vectors(np.sort(rng.choice(shard.rows, min(TRAINED, shard.rows), replace=False))))
-    owners = np.repeat(np.arange(lists_count), shard.list_sizes).astype(np.int64)
+    sample = np.sort(rng.choice(shard.rows, min(TRAINED, shard.rows), replace=False))
+    index = learnt_codes(coded(sample), lists_count=len(shard.list_sizes), parts=count)
     for start in range(0, shard.rows, TRAINED):
         row_ids = np.arange(start, min(start + TRAINED, shard.rows))
-        vectors, lists = shard.refine.vectors(row_ids), np.ascontiguousarray(owners[row_ids])
-        index.add_core(len(row_ids), faiss.swig_ptr(vectors), faiss.swig_ptr(row_ids), faiss.swig_ptr(lists))
-    return faiss.IndexIVFPQFastScan(index)
+        add_coded(index, coded(row_ids), row_ids, np.ascontiguousarray(owners[row_ids]))
+    return packed(index)
 
 
 def _two_levels(rows: int, corpus: Corpus, queries: Floats) -> Iterator[Figure]:
@@ -106,6 +113,8 @@ def _two_levels(rows: int, corpus: Corpus, queries: Floats) -> Iterator[Figure]:
     yield Figure(
         f"{head}: rows in their nearest list, by {ASSIGN_GROUPS} groups", round((lists == exact).mean(), 4), ""
     )
+    lost = np.einsum("ij,ij->i", some, coarse.centroids[exact] - coarse.centroids[lists]).mean()
+    yield Figure(f"{head}: cosine lost by {ASSIGN_GROUPS} groups", round(float(lost), 5), "")
     yield Figure(
         f"{head}: rows assigned",
         round(len(some) / spent * 1e3),
@@ -116,19 +125,21 @@ def _two_levels(rows: int, corpus: Corpus, queries: Floats) -> Iterator[Figure]:
 
 
 def _ranking(head: str, coarse: Coarse, queries: Floats) -> Iterator[Figure]:
+    """How many of the nearest lists codes rank among the first and, where they are compared, among the first twice as many."""
     counts = np.ones(len(coarse.centroids), dtype=np.int64)
-    found, times, times_flat = 0, [], []
     flat = Coarse.flat(coarse.centroids)
     with threadpool_limits(1, user_api="blas"):
-        for query in queries:
-            (near, _), spent = _timed(partial(coarse.nearest, query, counts, NEAREST))
-            (true, _), spent_flat = _timed(partial(flat.nearest, query, counts, NEAREST))
-            found += len(set(near.tolist()) & set(true.tolist()))
-            times.append(spent)
-            times_flat.append(spent_flat)
-    yield Figure(f"{head}: nearest {NEAREST} lists found", round(found / NEAREST / len(queries), 4), "")
-    said = f"all lists: {median(times_flat):.2f}"
-    yield Figure(f"{head}: ranking {NEAREST} lists", round(median(times), 3), "ms", peer=said)
+        for wanted in NEAREST:
+            found, times, times_flat = 0, [], []
+            for query in queries:
+                near, spent = _timed(partial(coarse.nearest, query, counts, wanted))
+                true, spent_flat = _timed(partial(flat.nearest, query, counts, wanted))
+                found += len(set(near.lists.tolist()) & set(true.lists.tolist()))
+                times.append(spent)
+                times_flat.append(spent_flat)
+            yield Figure(f"{head}: nearest {wanted} lists found", round(found / wanted / len(queries), 4), "")
+            said = f"all lists: {median(times_flat):.2f}"
+            yield Figure(f"{head}: ranking {wanted} lists", round(median(times), 3), "ms", peer=said)
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:

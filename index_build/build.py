@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import faiss
 import numpy as np
 
-from index_build.calibrate import calibrate
+from index_build.calibrate import calibrate, fitting_cells
 from index_build.encode import EncodedShard, encode
 from index_build.export import Export, open_export, parquet_rows
 from index_build.manifest import (
@@ -27,12 +28,12 @@ from index_build.manifest import (
     seal,
 )
 from index_build.probe import ShardIndex
-from index_build.queries import ExactRows
-from index_build.refine import FloatArray, RefineRows
+from index_build.queries import Cell
+from index_build.refine import RefineRows
 from index_build.sample import draw_sample
 from index_build.spec import IndexSpec
 from index_build.train import Trained, one_thread, require_one_faiss, train
-from index_build.validate import Evidence, OpenShard, validate
+from index_build.validate import Evidence, OpenShard, report_cells, validate
 from lakehouse.errors import PermanentError
 from lakehouse.storage.objects import sha256_file
 
@@ -81,9 +82,10 @@ def _build(export: Export, draft: Path, work: Path, *, spec: IndexSpec, log: Cal
     sample = sample[:QUERY_SAMPLE_ROWS].copy()
     shared = _write_shared(trained, draft)
     log(f"index: encoding {spec.shards_count(rows)} shard(s)")
-    encoded = encode(export, trained, spec, out_dir=draft, work_dir=work)
+    cells = _Cells(fitting_cells(sample, spec) if trained.coarse else [], report_cells(sample, spec))
+    encoded = encode(export, trained, spec, out_dir=draft, work_dir=work, cells=cells.of_shard)
     log("index: calibrating and measuring recall")
-    evidence = _evidence(encoded, trained, sample, spec=spec)
+    evidence = _evidence(encoded, trained, cells, spec=spec)
     manifest = _manifest(export, trained, encoded, evidence, folder=draft, shared=shared, spec=spec)
     (draft / MANIFEST_NAME).write_bytes(manifest.to_json())
     log(f"index: snapshot {manifest.snapshot_id}, recall@{spec.recall_k} {manifest.recall.minimum:.3f} at worst")
@@ -101,25 +103,36 @@ def _write_shared(trained: Trained, folder: Path) -> tuple[Path, ...]:
     return tuple(written)
 
 
-def _evidence(encoded: list[EncodedShard], trained: Trained, sample: FloatArray, *, spec: IndexSpec) -> Evidence:
-    shards = [_open_shard(shard, trained) for shard in encoded]
-    largest = max(shards, key=lambda shard: shard.index.rows)
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """Queries and filters that constants are fitted on, in the first shard alone, and those of the report, in all of them."""
+
+    fitting: list[Cell]
+    report: list[Cell]
+
+    def of_shard(self, shard: int) -> list[Cell]:
+        return self.report if shard else [*self.report, *self.fitting]
+
+
+def _evidence(encoded: list[EncodedShard], trained: Trained, cells: _Cells, *, spec: IndexSpec) -> Evidence:
+    """Constants fitted on the first shard, as all are of a size, and what they deliver over all shards."""
+    count = len(cells.report)
+    shards = [OpenShard(_open_shard(shard, trained), shard.truths[:count]) for shard in encoded]
     with one_thread():
-        fitted = calibrate(largest.index, largest.exact, sample, spec=spec)
-        return validate(shards, sample, fitted, spec=spec)
+        fitted = calibrate(shards[0].index, cells.fitting, encoded[0].truths[count:], spec=spec)
+        return validate(shards, cells.report, fitted, spec=spec)
 
 
-def _open_shard(shard: EncodedShard, trained: Trained) -> OpenShard:
+def _open_shard(shard: EncodedShard, trained: Trained) -> ShardIndex:
     shape = trained.shape
     refine = RefineRows.open(shard.refine, code=shape.refine, dimensions=shape.dimensions, scale=trained.scale)
-    index = ShardIndex(
+    return ShardIndex(
         shape=shape,
         index=faiss.read_index(str(shard.index), faiss.IO_FLAG_MMAP_IFC),
         coarse=trained.coarse,
         refine=refine,
         lists=np.load(shard.lists, allow_pickle=False),
     )
-    return OpenShard(index, ExactRows(shard.exact, rows=shard.rows, dimensions=shape.dimensions))
 
 
 def _manifest(

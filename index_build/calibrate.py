@@ -7,7 +7,7 @@ other queries is `validate.py`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from index_build.manifest import SCORE_ALL, Band, Calibration, Effort, RecallPoint
 from index_build.probe import FLAT_K_FACTOR, LOOKED_AT_MATCHES, RowFilter, ShardIndex, best_order
-from index_build.queries import Cell, ExactRows, Truth, hits_count, make_cells, possible_count
-from index_build.refine import FloatArray
+from index_build.queries import Cell, Truth, make_cells, right_rows
+from index_build.refine import FloatArray, IdArray
 from index_build.spec import IndexSpec
 
 BAND_EDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -39,8 +39,11 @@ MAX_K_FACTOR = 1024
 SAFETY_MARGIN = 0.015
 """Asked above the target while fitting: two standard errors of recall over some 500 answers near 0.95."""
 
-SCAN_COST = 1 / 32
-"""Cost of scanning one 4-bit code, in refined rows (one core, 384 dimensions: about 0.01 against 0.3 microseconds)."""
+CODE_COST = 1 / 64
+LIST_COST = 3.0
+COMPARED_COST = 1.6
+"""Costs of scanning a 4-bit code, of beginning a list, of comparing the query with a centroid, in refined rows (one core, 384
+dimensions: 0.28 microseconds)."""
 
 EXACT_MAX_MATCHES = 20_000
 """Scoring more rows than this exactly takes longer than any probe (4 ms at 20,000 rows on one core)."""
@@ -59,48 +62,58 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """The near or the far queries of a cell with their exact answers, and its filter in one shard."""
+    """The near or the far queries of a cell with the rows that answer each, and its filter in one shard."""
 
     cell: Cell
-    scores: FloatArray
+    right: list[IdArray]
     matches: int
     rows: RowFilter | None
     is_far: bool
 
     @classmethod
-    def prepare(cls, cell: Cell, truth: Truth, shard: ShardIndex) -> list[_Probe]:
+    def prepare(cls, cell: Cell, truth: Truth, shard: ShardIndex, *, k: int) -> list[_Probe]:
         rows = None if truth.words is None else shard.filter(truth.words)
+        right = [right_rows([best], k=k)[0] for best in truth.best]
         are_far = np.array([rows is not None and _is_far(query, rows, shard) for query in cell.queries])
         return [
-            cls(replace(cell, queries=cell.queries[chosen]), truth.scores[chosen], truth.matches, rows, is_far)
+            cls(
+                replace(cell, queries=cell.queries[chosen]),
+                [right[number] for number in np.flatnonzero(chosen)],
+                truth.matches,
+                rows,
+                is_far,
+            )
             for is_far, chosen in ((False, ~are_far), (True, are_far))
             if chosen.any()
         ]
 
 
 def _is_far(query: FloatArray, rows: RowFilter, shard: ShardIndex) -> bool:
-    lists, _ = shard.require_coarse().nearest(query, rows.list_counts, LOOKED_AT_MATCHES)
-    return shard.are_far(lists, rows)
+    ranked = shard.require_coarse().nearest(query, rows.list_counts, LOOKED_AT_MATCHES)
+    return shard.are_far(ranked.lists, rows)
 
 
-def calibrate(shard: ShardIndex, exact: ExactRows, sample: FloatArray, *, spec: IndexSpec) -> Fitted:
-    """Fit constants on one shard, the largest; `sample` (n, d) are rows to make queries from."""
+def fitting_cells(sample: FloatArray, spec: IndexSpec) -> list[Cell]:
+    """What constants are fitted on; `sample` (n, d) are rows to make queries from."""
+    return make_cells(sample, (*BAND_EDGES[:-1], *BAND_MIDDLES), count=spec.queries_per_cell, seed=spec.seed)
+
+
+def calibrate(shard: ShardIndex, cells: Sequence[Cell], truths: Sequence[Truth], *, spec: IndexSpec) -> Fitted:
+    """Fit constants on one shard by the exact answers of `fitting_cells` in it; a flat one needs none."""
     if shard.coarse is None:
         calibration = Calibration(exact_max_matches=shard.rows // FLAT_EXACT_SHARE, bands=(Band.of(1, FLAT_K_FACTOR),))
         return Fitted(calibration)
     curve: list[RecallPoint] = []
     bands: list[Band] = []
-    cells = make_cells(sample, (*BAND_EDGES[:-1], *BAND_MIDDLES), count=spec.queries_per_cell, seed=spec.seed)
-    truths = exact.truths(cells, k=spec.recall_k)
     probes = [
         part
         for cell, truth in zip(cells, truths, strict=True)
         if truth.matches
-        for part in _Probe.prepare(cell, truth, shard)
+        for part in _Probe.prepare(cell, truth, shard, k=spec.recall_k)
     ]
     for lower, edge in pairwise((0.0, *BAND_EDGES)):
         chosen = [probe for probe in probes if lower < probe.matches / shard.rows <= edge]
-        measured = _measure_band(chosen, shard, exact, spec=spec)
+        measured = _measure_band(chosen, shard, spec=spec)
         if measured:
             bands.append(_choose(edge, measured, spec=spec))
             curve.extend(measured)
@@ -119,17 +132,19 @@ def raised(calibration: Calibration, selectivities: Collection[float]) -> Calibr
 
 def point_cost(point: RecallPoint, *, k: int) -> float:
     """Cost of a measured point in refined rows."""
+    ranking = point.lists_compared_mean * COMPARED_COST
     if point.k_factor == SCORE_ALL:
-        return float(point.matches_target)
-    return point.codes_scanned_mean * SCAN_COST + k * point.k_factor
+        return ranking + point.matches_target
+    scan = point.lists_probed_mean * LIST_COST + point.codes_scanned_mean * CODE_COST
+    return ranking + scan + k * point.k_factor
 
 
-def _measure_band(probes: list[_Probe], shard: ShardIndex, exact: ExactRows, *, spec: IndexSpec) -> list[RecallPoint]:
+def _measure_band(probes: list[_Probe], shard: ShardIndex, *, spec: IndexSpec) -> list[RecallPoint]:
     """Measure T upwards, all filter kinds together, until one step past the goal or until all matches are probed."""
     points: list[RecallPoint] = []
     matches_target, steps_left = FIRST_TARGET, 2
     while probes and steps_left:
-        step = [_measure(probe, shard, exact, matches_target=matches_target, k=spec.recall_k) for probe in probes]
+        step = [_measure(probe, shard, matches_target=matches_target, k=spec.recall_k) for probe in probes]
         points.extend(point for group in step for point in group)
         is_reached = min(max(point.recall for point in group) for group in step) >= _goal(spec)
         is_last = matches_target >= min(LAST_TARGET, max(probe.matches for probe in probes))
@@ -138,25 +153,27 @@ def _measure_band(probes: list[_Probe], shard: ShardIndex, exact: ExactRows, *, 
     return points
 
 
-def _measure(probe: _Probe, shard: ShardIndex, exact: ExactRows, *, matches_target: int, k: int) -> list[RecallPoint]:
+def _measure(probe: _Probe, shard: ShardIndex, *, matches_target: int, k: int) -> list[RecallPoint]:
     """Recall of every k_factor at one T."""
     factors = [factor for factor in K_FACTORS if factor * k <= matches_target] or [K_FACTORS[0]]
     can_score_all = probe.rows is not None and matches_target <= EXACT_MAX_MATCHES
     hits = dict.fromkeys([*factors, *([SCORE_ALL] if can_score_all else [])], 0)
     counts = shard.list_sizes if probe.rows is None else probe.rows.list_counts
-    codes = 0
-    for query, scores in zip(probe.cell.queries, probe.scores, strict=True):
-        lists, _ = shard.require_coarse().nearest(query, counts, max(matches_target, factors[-1] * k))
-        codes += int(shard.list_sizes[lists].sum())
-        scanned = shard.scan_lists(query, lists, k=min(factors[-1] * k, probe.matches), rows=probe.rows)
+    codes = compared = probed = 0
+    for query, right in zip(probe.cell.queries, probe.right, strict=True):
+        ranked = shard.require_coarse().nearest(query, counts, max(matches_target, factors[-1] * k))
+        codes += int(shard.list_sizes[ranked.lists].sum())
+        compared += ranked.compared
+        probed += len(ranked.lists)
+        scanned = shard.scan_lists(query, ranked, k=min(factors[-1] * k, probe.matches), rows=probe.rows)
         stored = shard.refine.similarities(query, scanned)
         found = {factor: scanned[best_order(stored[: factor * k], scanned[: factor * k], k=k)] for factor in factors}
         if probe.rows is not None and can_score_all:
-            found[SCORE_ALL] = shard.exact(query, probe.rows.rows_in(lists), k=k).row_ids
+            found[SCORE_ALL] = shard.exact(query, probe.rows.rows_in(ranked.lists), k=k).row_ids
         for factor, row_ids in found.items():
-            hits[factor] += hits_count(exact.similarities(query[None, :], row_ids)[:, 0], scores)
-    possible = possible_count(probe.scores)
+            hits[factor] += int(np.isin(row_ids, right).sum())
     count = len(probe.cell.queries)
+    possible = count * min(k, probe.matches)
     return [
         RecallPoint(
             is_far=probe.is_far,
@@ -168,6 +185,8 @@ def _measure(probe: _Probe, shard: ShardIndex, exact: ExactRows, *, matches_targ
             recall=hits[factor] / possible,
             queries_count=count,
             codes_scanned_mean=0.0 if factor == SCORE_ALL else codes / count,
+            lists_probed_mean=probed / count,
+            lists_compared_mean=compared / count,
         )
         for factor in hits
     ]

@@ -2,16 +2,16 @@
 
 Two passes with bounded memory. Pass 1 streams the export once and spills rows into buckets of neighbouring lists per
 shard; pass 2 sorts one bucket at a time in memory and appends it everywhere. Buckets ascend by list, so the shard comes
-out in full order without ever being in memory. Beside the shard the exact float32 rows stay in the work folder, in
-row order, for validation.
+out in full order without ever being in memory. The exact answers of the queries that a build is measured by are gathered
+on the way, as nobody sees all exact rows again.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,8 +22,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index_build.buckets import Buckets
+from index_build.codes import add_coded, packed
 from index_build.export import KEY, VECTOR, Batch, RowSource
 from index_build.hashing import creator_hashes
+from index_build.queries import Cell, Truth, Truths
 from index_build.refine import FloatArray, IdArray, encode_rows
 from index_build.spec import IndexSpec
 from index_build.train import Trained, has_gpu
@@ -44,7 +46,7 @@ ADDED = (
 
 @dataclass(frozen=True, slots=True)
 class EncodedShard:
-    """Files of one written shard and its exact vectors (float32 (rows, d), work folder)."""
+    """Files of one written shard, and the exact answers in it of the cells that were asked for."""
 
     shard: int
     rows: int
@@ -52,13 +54,26 @@ class EncodedShard:
     index: Path
     refine: Path
     lists: Path
-    exact: Path
+    truths: tuple[Truth, ...] = ()
+
+
+def no_cells(shard: int) -> Sequence[Cell]:
+    """Nothing is measured."""
+    del shard
+    return ()
 
 
 def encode(
-    source: RowSource, trained: Trained, spec: IndexSpec, *, out_dir: Path, work_dir: Path, first: int = 0
+    source: RowSource,
+    trained: Trained,
+    spec: IndexSpec,
+    *,
+    out_dir: Path,
+    work_dir: Path,
+    first: int = 0,
+    cells: Callable[[int], Sequence[Cell]] = no_cells,
 ) -> list[EncodedShard]:
-    """Write all shards of `source` under `out_dir/shards`, numbered from `first`.
+    """Write all shards of `source` under `out_dir/shards`, numbered from `first`; `cells` are asked of each of them.
 
     Raises:
         SchemaError: a creator_id occurs twice, or a shard would be empty.
@@ -67,7 +82,7 @@ def encode(
     spill = Spill(source, trained, shards_count=shards_count, folder=work_dir / "spill")
     spill.fill()
     return [
-        _write_shard(spill, trained, spec, shard=shard, number=first + shard, out_dir=out_dir, work_dir=work_dir)
+        _write_shard(spill, trained, spec, shard=shard, number=first + shard, out_dir=out_dir, cells=cells(shard))
         for shard in range(shards_count)
     ]
 
@@ -123,7 +138,6 @@ class _ShardWriter:
         self._schema = pa.schema([*ADDED, *schema])
         self._docs = stack.enter_context(pq.ParquetWriter(files.docs, self._schema, compression="zstd"))
         self._refine: BinaryIO = stack.enter_context(files.refine.open("wb"))
-        self._exact: BinaryIO = stack.enter_context(files.exact.open("wb"))
 
     def append(self, docs: pa.Table, lists: IdArray, vectors: FloatArray) -> None:
         """Write one sorted bucket."""
@@ -131,17 +145,22 @@ class _ShardWriter:
         row_ids = np.arange(first, first + len(lists), dtype=np.int64)
         stored = np.ascontiguousarray(encode_rows(vectors, self._trained.scale))
         self._refine.write(stored.data)
-        self._exact.write(np.ascontiguousarray(vectors).data)
         added = [pa.array(row_ids), pa.array(lists, pa.int32()), pa.array(row_checks(stored))]
         table = pa.table([*added, *docs.columns], schema=self._schema)
         self._docs.write_table(table, row_group_size=self._row_group_rows)
-        _add_codes(self._index, vectors, row_ids, lists)
+        self._add(vectors, row_ids, lists)
         self._counts += np.bincount(lists, minlength=len(self._counts))
+
+    def _add(self, vectors: FloatArray, row_ids: IdArray, lists: IdArray) -> None:
+        if self._trained.coarse is None:
+            self._index.add(vectors)
+        else:
+            add_coded(self._index, self._trained.coarse.differences(vectors, lists), row_ids, lists)
 
     def finish(self, files: EncodedShard) -> int:
         """Write the index and the list offsets; return the number of rows."""
         is_flat = isinstance(self._index, faiss.IndexFlat)
-        faiss.write_index(self._index if is_flat else faiss.IndexIVFPQFastScan(self._index), str(files.index))
+        faiss.write_index(self._index if is_flat else packed(self._index), str(files.index))
         offsets = np.concatenate([[0], np.cumsum(self._counts)]).astype(np.int64)
         np.save(files.lists, offsets, allow_pickle=False)
         return int(offsets[-1])
@@ -153,7 +172,7 @@ def row_checks(stored: np.ndarray) -> IdArray:
 
 
 def _write_shard(
-    spill: Spill, trained: Trained, spec: IndexSpec, *, shard: int, number: int, out_dir: Path, work_dir: Path
+    spill: Spill, trained: Trained, spec: IndexSpec, *, shard: int, number: int, out_dir: Path, cells: Sequence[Cell]
 ) -> EncodedShard:
     folder = out_dir / "shards" / f"{number:04d}"
     folder.mkdir(parents=True)
@@ -164,15 +183,16 @@ def _write_shard(
         index=folder / "index.faiss",
         refine=folder / "refine.bin",
         lists=folder / "lists.npy",
-        exact=work_dir / f"exact-{number:04d}.f32",
     )
+    truths = Truths(cells, k=spec.recall_k)
     with ExitStack() as stack:
         writer = _ShardWriter(trained, spec, files, schema=spill.docs_schema, stack=stack)
         for docs, lists, vectors in spill.sorted_buckets(shard):
             writer.append(docs, lists, vectors)
+            truths.add(vectors)
         rows = writer.finish(files)
     _require_unique(files.docs, rows)
-    return EncodedShard(number, rows, files.docs, files.index, files.refine, files.lists, files.exact)
+    return replace(files, rows=rows, truths=tuple(truths.answers()))
 
 
 def _require_unique(docs: Path, rows: int) -> None:
@@ -190,14 +210,6 @@ def _empty_index(trained: Trained) -> faiss.Index:
     if trained.template is None:
         return faiss.IndexFlatIP(trained.shape.dimensions)
     return faiss.deserialize_index(faiss.serialize_index(trained.template))
-
-
-def _add_codes(index: faiss.Index, vectors: FloatArray, row_ids: IdArray, lists: IdArray) -> None:
-    if isinstance(index, faiss.IndexFlat):
-        index.add(vectors)
-        return
-    rows = np.ascontiguousarray(vectors)
-    index.add_core(len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(row_ids), faiss.swig_ptr(lists))
 
 
 def _assigner(trained: Trained) -> Callable[[FloatArray], IdArray]:

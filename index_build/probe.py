@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from index_build.bitmaps import WordArray, count_ranges, unpack_ids
-from index_build.coarse import Coarse
+from index_build.coarse import Coarse, Ranked
+from index_build.codes import scan
 from index_build.manifest import SCORE_ALL, Band, Effort, IndexShape, Manifest, ShardEntry
 from index_build.refine import FloatArray, IdArray, RefineRows
 from lakehouse.errors import IntegrityError
@@ -154,54 +155,43 @@ class ShardIndex:
         if self.coarse is None:
             return self._scan(query, k=k, rows=rows)
         counts = self.list_sizes if rows is None else rows.list_counts
-        lists, considered = self._lists(query, counts, band.near, k=k)
-        is_far = rows is not None and self.are_far(lists, rows)
+        ranked = self._lists(query, counts, band.near, k=k)
+        is_far = rows is not None and self.are_far(ranked.lists, rows)
         if is_far and band.far != band.near:
-            lists, considered = self._lists(query, counts, band.far, k=k)
+            ranked = self._lists(query, counts, band.far, k=k)
         effort = band.far if is_far else band.near
         dropped = int((counts == 0).sum())
+        lists = ranked.lists
         if effort.k_factor == SCORE_ALL and rows is not None:
-            work = Work(considered, dropped, len(lists), is_far=is_far)
+            work = Work(ranked.compared, dropped, len(lists), is_far=is_far)
             return self._refined(query, rows.rows_in(lists), k=k, work=work)
         wanted = min(refined_count(k, effort.k_factor), int(counts[lists].sum()))
-        row_ids = self.scan_lists(query, lists, k=wanted, rows=rows)
-        work = Work(considered, dropped, len(lists), int(self.list_sizes[lists].sum()), is_far)
+        row_ids = self.scan_lists(query, ranked, k=wanted, rows=rows)
+        work = Work(ranked.compared, dropped, len(lists), int(self.list_sizes[lists].sum()), is_far)
         return self._refined(query, row_ids, k=k, work=work)
 
     def are_far(self, lists: IdArray, rows: RowFilter) -> bool:
-        """Whether a query's nearest lists hold far fewer matching rows than lists do on average.
+        """Whether a query's nearest lists hold far fewer matching rows than lists do on average, or all matches are read.
 
         Then the best rows are hardly nearer to it than many others, and more lists must be read to find them.
         """
         found = np.cumsum(rows.list_counts[lists])
+        if len(found) and found[-1] == rows.total:
+            return True  # in no order
         looked = int(np.searchsorted(found, LOOKED_AT_MATCHES)) + 1
         held, read = int(found[:looked][-1]) if len(found) else 0, int(self.list_sizes[lists[:looked]].sum())
         return held * self.rows < FAR_RATIO * rows.total * read
 
-    def _lists(self, query: FloatArray, counts: IdArray, effort: Effort, *, k: int) -> tuple[IdArray, int]:
+    def _lists(self, query: FloatArray, counts: IdArray, effort: Effort, *, k: int) -> Ranked:
         wanted = max(effort.matches_target, refined_count(k, effort.k_factor))
-        lists, considered = self.require_coarse().nearest(query, counts, wanted)
-        return lists, considered
+        return self.require_coarse().nearest(query, counts, wanted)
 
-    def scan_lists(self, query: FloatArray, lists: IdArray, *, k: int, rows: RowFilter | None) -> IdArray:
-        """Row ids of the best `k` codes in `lists`, best code first. FAISS' Python form takes no lists beside a selector."""
-        if not k:
-            return np.empty(0, np.int64)
-        similarities, row_ids = np.empty(k, np.float32), np.empty(k, np.int64)
-        unused, vector = np.zeros(len(lists), np.float32), np.ascontiguousarray(query, np.float32)
-        parameters = faiss.SearchParametersIVF(sel=None if rows is None else rows.selector, nprobe=len(lists))
-        self.index.search_preassigned_c(
-            1,
-            faiss.swig_ptr(vector),
-            k,
-            faiss.swig_ptr(lists),
-            faiss.swig_ptr(unused),
-            faiss.swig_ptr(similarities),
-            faiss.swig_ptr(row_ids),
-            False,
-            parameters,
-        )
-        return row_ids[row_ids >= 0]
+    def scan_lists(self, query: FloatArray, ranked: Ranked, *, k: int, rows: RowFilter | None) -> IdArray:
+        """Row ids of the best `k` codes in some lists, best code first."""
+        near = ranked.similarities
+        if near is None:
+            near = self.require_coarse().similarities(query, ranked.lists)
+        return scan(self.index, query, ranked.lists, near, k=k, selector=None if rows is None else rows.selector)
 
     def _scan(self, query: FloatArray, *, k: int, rows: RowFilter | None) -> Candidates:
         """Whole flat shard."""
@@ -234,7 +224,7 @@ def open_coarse(folder: Path, manifest: Manifest) -> Coarse | None:
         return None
     try:
         coarse = Coarse.open(folder)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         raise IntegrityError(
             f"The coarse quantizer of snapshot {manifest.snapshot_id} cannot be read: {error}"
         ) from error

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from index_build.bitmaps import Mask, WordArray, count_rows, pack_mask
+from index_build.bitmaps import WORD_BITS, Mask, WordArray, count_rows, pack_mask
 from index_build.hashing import fractions
 from index_build.refine import FloatArray, IdArray
 
@@ -27,11 +26,14 @@ DIRECTIONS = 3
 OPPOSITE_SHARE = 0.1
 """Share of rows, those least along the direction of a filter, that its far queries are made around."""
 
-BLOCK_ROWS = 16_384
-"""Exact rows scored at a time: 25 MB at 384 dimensions, and 134 MB of scores for two thousand queries."""
+BLOCK_ROWS = 8_192
+"""Exact rows scored at a time: 13 MB at 384 dimensions, and 110 MB of scores for three thousand queries."""
 
 TIE_TOLERANCE = 1e-6
 """Similarities closer than float32 rounding of a sum over dimensions count as equal."""
+
+TIES_KEPT = 1_024
+"""Right rows that are remembered of a query; where more tie, those of the highest row_ids count as wrong when they are found."""
 
 FilterKind = Literal["none", "independent", "directional"]
 
@@ -50,25 +52,29 @@ class Cell:
     direction: FloatArray | None = None
     threshold: float = 0.0
 
-    def mask(self, rows: FloatArray, *, first: int) -> Mask | None:
-        """Which of some rows (n, d) pass, whose row_ids begin at `first`; None when all do."""
+    def mask(self, row_ids: IdArray, along: FloatArray) -> Mask | None:
+        """Which of some rows (n,) pass; None when all do. `along` are their inner products with the direction, if there is one."""
         if self.kind == "none":
             return None
         if self.direction is None:
-            return np.asarray(fractions(np.arange(first, first + len(rows)), seed=self.seed) < self.selectivity)
-        return np.asarray(rows @ self.direction >= self.threshold)
+            return np.asarray(fractions(row_ids, seed=self.seed) < self.selectivity)
+        return np.asarray(along >= self.threshold)
+
+
+class Best(NamedTuple):
+    """Rows of one shard, int64 (m,), best first by exact score, float32 (m,): the best k and those that tie with the last."""
+
+    row_ids: IdArray
+    scores: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Exact answers of a cell in one shard: `scores` float32 (q, k) descending, -inf where there are fewer rows.
-
-    `words` are the rows that pass, None when all do.
-    """
+    """Exact answers of a cell in one shard, for each of its queries; `words` are the rows that pass, None when all do."""
 
     words: WordArray | None
-    scores: FloatArray
     matches: int
+    best: tuple[Best, ...]
 
 
 def make_queries(
@@ -110,41 +116,99 @@ def _directional(sample: FloatArray, selectivity: float, *, count: int, rng: np.
     return Cell("directional", selectivity, queries, seed=0, direction=direction, threshold=threshold)
 
 
-class ExactRows:
-    """Exact float32 rows of one shard in row_id order, memory-mapped."""
+class Truths:
+    """Exact answers of all queries of some cells, gathered while the rows of a shard pass by, so that none need be kept."""
 
-    def __init__(self, path: Path, *, rows: int, dimensions: int) -> None:
-        """Map the file that encoding left in the work folder."""
-        self.rows = rows
-        self._matrix = np.memmap(path, dtype=np.float32, mode="r", shape=(rows, dimensions))
+    def __init__(self, cells: Sequence[Cell], *, k: int) -> None:
+        """Begin a shard."""
+        self._cells = [_Gathered(cell, k) for cell in cells]
+        asked = [_with_direction(cell) for cell in cells]
+        self._asked = np.concatenate(asked) if asked else None
+        self._ends = np.cumsum([len(vectors) for vectors in asked])
+        self._rows = 0
 
-    def similarities(self, queries: FloatArray, row_ids: IdArray) -> FloatArray:
-        """Exact inner products, float32 (len(row_ids), len(queries))."""
-        return np.asarray(self._matrix[row_ids] @ queries.T)
+    def add(self, vectors: FloatArray) -> None:
+        """The next rows, float32 (n, d), in row_id order."""
+        if self._asked is None:
+            return
+        for start in range(0, len(vectors), BLOCK_ROWS):
+            rows = vectors[start : start + BLOCK_ROWS]
+            scores = np.split(self._asked @ rows.T, self._ends[:-1])
+            row_ids = np.arange(self._rows, self._rows + len(rows))
+            for gathered, own in zip(self._cells, scores, strict=True):
+                gathered.add(row_ids, own)
+            self._rows += len(rows)
 
-    def truths(self, cells: Sequence[Cell], *, k: int) -> list[Truth]:
-        """Exact top `k` scores of every query of the cells, in one pass over the rows."""
-        queries = np.concatenate([cell.queries for cell in cells])
-        ends = np.cumsum([len(cell.queries) for cell in cells])
-        best = [np.full((len(cell.queries), k), -np.inf, dtype=np.float32) for cell in cells]
-        masks: list[list[Mask]] = [[] for _ in cells]
-        for start in range(0, self.rows, BLOCK_ROWS):
-            rows = np.asarray(self._matrix[start : start + BLOCK_ROWS])
-            scores = rows @ queries.T
-            for place, cell in enumerate(cells):
-                mask = cell.mask(rows, first=start)
-                own = scores[:, ends[place] - len(cell.queries) : ends[place]]
-                best[place] = top_scores(
-                    np.concatenate([best[place], (own if mask is None else own[mask]).T], axis=1), k=k
-                )
-                if mask is not None:
-                    masks[place].append(mask)
-        return [_truth(self.rows, masks[place], best[place]) for place in range(len(cells))]
+    def answers(self) -> list[Truth]:
+        """What was found, for each cell."""
+        return [gathered.truth(self._rows) for gathered in self._cells]
 
 
-def _truth(rows: int, masks: Sequence[Mask], best: FloatArray) -> Truth:
-    words = pack_mask(np.concatenate(masks)) if masks else None
-    return Truth(words, best, rows if words is None else count_rows(words))
+def _with_direction(cell: Cell) -> FloatArray:
+    """Queries of a cell and the direction of its filter, or a row in its place."""
+    return np.concatenate([cell.queries, cell.queries[:1] if cell.direction is None else cell.direction[None, :]])
+
+
+class _Gathered:
+    """Best rows so far of the queries of one cell."""
+
+    def __init__(self, cell: Cell, k: int) -> None:
+        self._cell = cell
+        self._k = k
+        self._words: list[WordArray] = []
+        self._tail = np.empty(0, dtype=np.bool_)
+        self._least = np.full(len(cell.queries), -np.inf, dtype=np.float32)
+        self._query, self._row = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._score = np.empty(0, np.float32)
+
+    def add(self, row_ids: IdArray, scores: FloatArray) -> None:
+        """Rows (n,) with their scores (q, n), the last of which are those along the direction."""
+        mask = self._cell.mask(row_ids, scores[-1])
+        scores = scores[:-1]
+        if mask is not None:
+            self._pack(mask)
+            scores, row_ids = scores[:, mask], row_ids[mask]
+        if len(row_ids) > self._k and np.isneginf(self._least).any():
+            self._least = np.maximum(self._least, top_scores(scores, k=self._k)[:, -1] - TIE_TOLERANCE)
+        query, place = np.nonzero(scores >= self._least[:, None])
+        if len(query):
+            self._keep(query, row_ids[place], scores[query, place])
+
+    def truth(self, rows: int) -> Truth:
+        """The answers after all `rows` rows."""
+        words = None if self._cell.kind == "none" else np.concatenate([*self._words, pack_mask(self._tail)])
+        cuts = np.searchsorted(self._query, np.arange(1, len(self._least)))
+        parts = zip(np.split(self._row, cuts), np.split(self._score, cuts), strict=True)
+        matches = rows if words is None else count_rows(words)
+        return Truth(words, matches, tuple(Best(row_ids, scores) for row_ids, scores in parts))
+
+    def _pack(self, mask: Mask) -> None:
+        """A bit a row as soon as words are full."""
+        mask = np.concatenate([self._tail, mask])
+        whole = len(mask) - len(mask) % WORD_BITS
+        self._words.append(pack_mask(mask[:whole]))
+        self._tail = mask[whole:]
+
+    def _keep(self, query: IdArray, row: IdArray, score: FloatArray) -> None:
+        """Of these and those kept before, the best k of each query and what ties with the last of them."""
+        query, row = np.concatenate([self._query, query]), np.concatenate([self._row, row])
+        score = np.concatenate([self._score, score])
+        order = np.lexsort((row, -score, query))
+        query, row, score = query[order], row[order], score[order]
+        rank = np.arange(len(query)) - np.searchsorted(query, query)
+        last = rank == self._k - 1
+        self._least[query[last]] = score[last] - TIE_TOLERANCE
+        kept = (score >= self._least[query]) & (rank < TIES_KEPT)
+        self._query, self._row, self._score = query[kept], row[kept], score[kept]
+
+
+def right_rows(shards: Sequence[Best], *, k: int) -> list[IdArray]:
+    """Of one query's best rows in each shard, those that belong in the best k of all; rows that tie with the last do."""
+    scores = np.concatenate([best.scores for best in shards])
+    if not len(scores):
+        return [best.row_ids for best in shards]
+    least = np.sort(scores)[-min(k, len(scores))] - TIE_TOLERANCE
+    return [best.row_ids[best.scores >= least] for best in shards]
 
 
 def top_scores(scores: FloatArray, *, k: int) -> FloatArray:
@@ -154,14 +218,5 @@ def top_scores(scores: FloatArray, *, k: int) -> FloatArray:
 
 
 def hits_count(found: FloatArray, truth: FloatArray) -> int:
-    """How many exact scores `found` of returned rows belong in the top k whose exact scores are `truth` (k,).
-
-    Rows that tie with the k-th are equally right. -inf in `truth` marks places that no row can take.
-    """
-    possible = truth[np.isfinite(truth)]
-    return 0 if not len(possible) else min(len(possible), int((found >= possible[-1] - TIE_TOLERANCE).sum()))
-
-
-def possible_count(truth: FloatArray) -> int:
-    """Number of right answers that exist, at most k per query."""
-    return int(np.isfinite(truth).sum())
+    """How many exact scores `found` of returned rows belong in the top k whose exact scores are `truth` (k,), ties included."""
+    return min(len(truth), int((found >= truth[-1] - TIE_TOLERANCE).sum()))

@@ -26,13 +26,14 @@ import pyarrow.parquet as pq
 
 from index_build.buckets import Buckets
 from index_build.build import copy_side, file_entry, shard_entry, source_tables
+from index_build.codes import emptied
 from index_build.encode import ADDED, BUCKET_ROWS, encode, row_checks
 from index_build.export import KEY, Batch, Export
 from index_build.manifest import MANIFEST_NAME, Manifest, ShardEntry, seal, vectors_at
 from index_build.probe import open_coarse, open_scale
 from index_build.refine import IdArray, encode_rows
 from index_build.spec import IndexSpec
-from index_build.train import Trained, refilled
+from index_build.train import Trained
 from lakehouse.errors import SchemaError
 
 FULL_EVERY = timedelta(days=7)
@@ -138,9 +139,7 @@ class _Base:
         """What its rows were encoded with."""
         index = faiss.read_index(str(self.folder / self.shards[0].index.path), faiss.IO_FLAG_MMAP_IFC)
         coarse = open_coarse(self.folder, self.manifest)
-        return Trained(
-            self.manifest.shape, coarse, refilled(index, self.manifest.shape), open_scale(self.folder, self.manifest)
-        )
+        return Trained(self.manifest.shape, coarse, emptied(index), open_scale(self.folder, self.manifest))
 
     def docs(self, shard: ShardEntry) -> Path:
         """Documents of one of its shards."""

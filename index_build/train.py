@@ -15,13 +15,12 @@ import faiss
 import numpy as np
 
 from index_build.coarse import Coarse, train_coarse
+from index_build.codes import learnt_codes
 from index_build.manifest import IndexShape
 from index_build.queries import hits_count, make_queries, top_scores
 from index_build.refine import FloatArray, decode_rows, encode_rows, fit_scale
 from index_build.spec import IndexSpec, subquantizers_count
 from lakehouse.errors import SettingsError
-
-SUBQUANTIZER_BITS = 4
 
 CODE_TRAIN_ROWS = 65_536
 """Rows that the codebook is learnt from: sixteen codes a sub-quantizer need no more."""
@@ -71,7 +70,7 @@ def train(sample: FloatArray, *, rows: int, spec: IndexSpec) -> Trained:
         refine="f16" if scale is None else "sq8",
     )
     coarse = train_coarse(sample, lists_count, iterations=spec.kmeans_iterations, seed=spec.seed, on_gpu=has_gpu())
-    return Trained(shape, coarse, train_codes(sample, coarse, shape), scale)
+    return Trained(shape, coarse, _learn_codes(sample, coarse, shape), scale)
 
 
 def fit_sq8(sample: FloatArray, *, spec: IndexSpec) -> FloatArray | None:
@@ -88,51 +87,11 @@ def fit_sq8(sample: FloatArray, *, spec: IndexSpec) -> FloatArray | None:
     return scale if hits >= SQ8_MIN_RECALL * k * len(queries) else None
 
 
-def train_codes(sample: FloatArray, coarse: Coarse, shape: IndexShape) -> faiss.IndexIVFPQ:
-    """Empty 4-bit index with a trained codebook over raw vectors (no residuals: one codebook serves every list).
-
-    Not the fast-scan form: that one cannot take rows whose lists are already known. It is converted once it is full.
-    Its own quantizer is emptied afterwards: the centroids are stored once a snapshot, not once a shard.
-    """
-    quantizer = faiss.IndexFlatIP(shape.dimensions)
-    quantizer.add(coarse.centroids)
-    template = faiss.IndexIVFPQ(
-        quantizer,
-        shape.dimensions,
-        shape.lists_count,
-        shape.subquantizers_count,
-        SUBQUANTIZER_BITS,
-        faiss.METRIC_INNER_PRODUCT,
+def _learn_codes(sample: FloatArray, coarse: Coarse, shape: IndexShape) -> faiss.IndexIVFPQ:
+    rows = sample[:CODE_TRAIN_ROWS]
+    return learnt_codes(
+        coarse.differences(rows, coarse.assign(rows)), lists_count=shape.lists_count, parts=shape.subquantizers_count
     )
-    template.by_residual = False
-    template.train(sample[:CODE_TRAIN_ROWS])
-    template.quantizer = _no_quantizer(shape)
-    template.own_fields = True
-    return template
-
-
-def refilled(index: faiss.IndexIVFPQFastScan, shape: IndexShape) -> faiss.IndexIVFPQ:
-    """Empty index with the codebook of a full one: rows added to it get the codes that they would have got there."""
-    template = faiss.IndexIVFPQ(
-        _no_quantizer(shape),
-        shape.dimensions,
-        shape.lists_count,
-        shape.subquantizers_count,
-        SUBQUANTIZER_BITS,
-        faiss.METRIC_INNER_PRODUCT,
-    )
-    template.own_fields = True
-    template.by_residual = False
-    template.pq = index.pq
-    template.is_trained = True
-    return template
-
-
-def _no_quantizer(shape: IndexShape) -> faiss.IndexFlatIP:
-    """An empty one, owned by the index that gets it."""
-    placeholder = faiss.IndexFlatIP(shape.dimensions)
-    placeholder.this.disown()
-    return placeholder
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from index_build.bitmaps import unpack_ids
 from index_build.calibrate import Fitted, raised
 from index_build.manifest import Calibration, RecallPoint, RecallReport
 from index_build.probe import Candidates, RowFilter, ShardIndex
-from index_build.queries import Cell, ExactRows, Truth, hits_count, make_cells, possible_count, top_scores
+from index_build.queries import Cell, Truth, make_cells, right_rows
 from index_build.refine import FloatArray, IdArray
 from index_build.spec import IndexSpec
 
@@ -39,10 +39,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class OpenShard:
-    """A shard as serving sees it, and its exact rows."""
+    """A shard as serving sees it, and the exact answers of the report's cells in it."""
 
     index: ShardIndex
-    exact: ExactRows
+    truths: Sequence[Truth]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +61,25 @@ class _Part:
         return self.shard.index.probe(query, k=k, band=band, rows=self.rows)
 
 
-def validate(shards: Sequence[OpenShard], sample: FloatArray, fitted: Fitted, *, spec: IndexSpec) -> Evidence:
-    """Measure every cell over all shards; `sample` (n, d) are rows to make queries from.
+def report_cells(sample: FloatArray, spec: IndexSpec) -> list[Cell]:
+    """What a snapshot is measured by; `sample` (n, d) are rows to make queries from."""
+    return make_cells(sample, SELECTIVITIES, count=spec.queries_per_cell, seed=spec.seed + SEED_OFFSET)
+
+
+def validate(shards: Sequence[OpenShard], cells: Sequence[Cell], fitted: Fitted, *, spec: IndexSpec) -> Evidence:
+    """Measure every one of `report_cells` over all shards.
 
     Where a band misses the target its constants are doubled and all is measured again, a few times at most.
     """
-    cells = make_cells(sample, SELECTIVITIES, count=spec.queries_per_cell, seed=spec.seed + SEED_OFFSET)
-    truths = [shard.exact.truths(cells, k=spec.recall_k) for shard in shards]
     calibration = fitted.calibration
     for round_number in range(1 + MAX_RAISES):
         measured = [
-            _measure(cell, shards, [found[place] for found in truths], calibration, k=spec.recall_k)
+            _measure(cell, shards, [shard.truths[place] for shard in shards], calibration, k=spec.recall_k)
             for place, cell in enumerate(cells)
         ]
         points = tuple(point for point in measured if point is not None)
         passing = [
-            _shares(shards, [found[place] for found in truths])
+            _shares(shards, [shard.truths[place] for shard in shards])
             for place, point in enumerate(measured)
             if point is not None
         ]
@@ -111,12 +114,11 @@ def _measure(
     parts = [_prepare(shard, found, calibration) for shard, found in zip(shards, truths, strict=True) if found.matches]
     if not parts:
         return None
-    truth = top_scores(np.concatenate([part.truth.scores for part in parts], axis=1), k=k)
     hits = codes = 0
-    for query, scores in zip(cell.queries, truth, strict=True):
-        found = [(part, part.search(query, calibration, k=k)) for part in parts]
-        codes += sum(candidates.work.codes_scanned for _, candidates in found)
-        hits += hits_count(_merged_scores(query, found, k=k), scores)
+    for number, query in enumerate(cell.queries):
+        found = [part.search(query, calibration, k=k) for part in parts]
+        codes += sum(candidates.work.codes_scanned for candidates in found)
+        hits += _hits(found, right_rows([part.truth.best[number] for part in parts], k=k), k=k)
     band = calibration.band(max(part.truth.matches / part.shard.index.rows for part in parts))
     is_exact = all(part.row_ids is not None for part in parts)
     return RecallPoint(
@@ -125,7 +127,7 @@ def _measure(
         selectivity=cell.selectivity,
         matches_target=0 if is_exact else band.near.matches_target,
         k_factor=0 if is_exact else band.near.k_factor,
-        recall=hits / possible_count(truth),
+        recall=hits / (len(cell.queries) * min(k, sum(part.truth.matches for part in parts))),
         queries_count=len(cell.queries),
         codes_scanned_mean=codes / len(cell.queries) / len(parts),
     )
@@ -144,8 +146,8 @@ def _prepare(shard: OpenShard, truth: Truth, calibration: Calibration) -> _Part:
     return _Part(shard, truth, rows=shard.index.filter(truth.words), row_ids=row_ids)
 
 
-def _merged_scores(query: FloatArray, found: Sequence[tuple[_Part, Candidates]], *, k: int) -> FloatArray:
-    """Exact scores of the `k` rows that merging the shards by stored similarity returns."""
-    stored = np.concatenate([candidates.similarities for _, candidates in found])
-    exact = [part.shard.exact.similarities(query[None, :], candidates.row_ids)[:, 0] for part, candidates in found]
-    return np.asarray(np.concatenate(exact)[np.argsort(-stored, kind="stable")[:k]])
+def _hits(found: Sequence[Candidates], right: Sequence[IdArray], *, k: int) -> int:
+    """How many of the `k` rows that merging the shards by stored similarity returns are right."""
+    stored = np.concatenate([candidates.similarities for candidates in found])
+    are_right = np.concatenate([np.isin(candidates.row_ids, own) for candidates, own in zip(found, right, strict=True)])
+    return int(are_right[np.argsort(-stored, kind="stable")[:k]].sum())

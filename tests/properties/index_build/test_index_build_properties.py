@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import faiss
 import numpy as np
 import pyarrow as pa
@@ -21,11 +23,11 @@ from index_build.bitmaps import (
     unpack_mask,
     without_rows,
 )
-from index_build.coarse import Coarse, train_coarse
+from index_build.coarse import Coarse, codes_of
 from index_build.export import Batch
 from index_build.manifest import Band, IndexShape, safe_path, shard_of
 from index_build.probe import ShardIndex, best_order
-from index_build.queries import hits_count, top_scores
+from index_build.queries import TIE_TOLERANCE, TIES_KEPT, Best, Cell, Truths, right_rows
 from index_build.refine import RefineRows, decode_rows, encode_rows, fit_scale
 from index_build.sample import draw_sample
 
@@ -72,44 +74,80 @@ def test_chosen_lists_are_the_fewest_nearest_that_suffice(seed, lists_count, wan
     coarse = Coarse.flat(centroids)
     counts = rng.integers(0, 9, lists_count).astype(np.int64) * rng.integers(0, 2, lists_count)
     query = rng.normal(size=4).astype(np.float32)
-    chosen, compared = coarse.nearest(query, counts, wanted)
-    assert compared == lists_count
+    chosen, similarities, compared = coarse.nearest(query, counts, wanted)
+    if wanted >= counts.sum():
+        assert (chosen.tolist(), similarities, compared) == (np.flatnonzero(counts).tolist(), None, 0)
+        return
+    assert compared == np.count_nonzero(counts)
+    assert similarities == pytest.approx(centroids[chosen] @ query, abs=1e-5)
     nearest = [number for number in np.argsort(-(centroids @ query), kind="stable") if counts[number]]
     assert chosen.tolist() == nearest[: len(chosen)]
-    assert counts[chosen].sum() >= min(wanted, counts.sum())
-    if len(chosen):
-        assert counts[chosen[:-1]].sum() < min(wanted, counts.sum())
+    assert counts[chosen[:-1]].sum() < wanted <= counts[chosen].sum()
 
 
 @QUICK
-@given(SEEDS, st.integers(1, 40), st.integers(1, 200))
-def test_grouped_lists_are_near_and_suffice(seed, groups_count, wanted):
+@given(SEEDS, st.integers(300, 1_000), st.integers(1, 200), st.floats(0.02, 1.0))
+def test_lists_ranked_by_codes_are_near_and_suffice(seed, lists_count, wanted, share):
     rng = np.random.default_rng(seed)
-    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 4, groups_count))]).astype(np.int64)
-    centroids = rng.normal(size=(int(offsets[-1]), 4)).astype(np.float32)
-    coarse = Coarse(centroids, rng.normal(size=(groups_count, 4)).astype(np.float32), offsets)
-    counts = rng.integers(0, 9, len(centroids)).astype(np.int64) * rng.integers(0, 2, len(centroids))
-    query = rng.normal(size=4).astype(np.float32)
-    chosen, compared = coarse.nearest(query, counts, wanted)
-    assert compared <= len(centroids)
-    assert (np.diff(centroids[chosen] @ query) <= 1e-5).all()
+    centroids = rng.normal(size=(lists_count, 8)).astype(np.float32)
+    coarse = Coarse(*attrgetter("centroids", "groups", "offsets")(Coarse.flat(centroids)), codes_of(centroids))
+    counts = rng.integers(0, 9, lists_count).astype(np.int64) * (rng.random(lists_count) < share)
+    query = rng.normal(size=8).astype(np.float32)
+    chosen, similarities, compared = coarse.nearest(query, counts, wanted)
+    assert compared <= np.count_nonzero(counts)
     assert (counts[chosen] > 0).all()
     assert counts[chosen].sum() >= min(wanted, counts.sum())
     assert len(set(chosen.tolist())) == len(chosen)
+    if similarities is not None:
+        assert similarities == pytest.approx(centroids[chosen] @ query, abs=1e-5)
+        assert (np.diff(similarities) <= 1e-5).all()
 
 
-def test_two_levels_cover_all_lists_and_assign_near_the_best(monkeypatch):
-    rng = np.random.default_rng(3)
-    rows = rng.normal(size=(6_000, 16)).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    flat = train_coarse(rows, 256, iterations=6, seed=1)
-    monkeypatch.setattr("index_build.coarse.GROUPED_LISTS", 100)
-    coarse = train_coarse(rows, 256, iterations=6, seed=1)
-    assert (len(coarse.groups), len(coarse.centroids), int(coarse.offsets[-1])) == (16, 256, 256)
-    assert (coarse.assign(rows) == (rows @ coarse.centroids.T).argmax(axis=1)).mean() > 0.95
-    assert (flat.assign(rows) == (rows @ flat.centroids.T).argmax(axis=1)).all()
-    loss = [(rows * one.centroids[one.assign(rows)]).sum(axis=1).mean() for one in (flat, coarse)]
-    assert loss[1] > 0.95 * loss[0]
+@QUICK
+@given(SEEDS, st.integers(1, 6), st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(1, 12))
+def test_answers_gathered_on_the_way_are_those_of_all_rows(seed, k, sizes, values):
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, values, size=(sum(sizes), 2)).astype(np.float32)  # few values, so that many scores tie
+    queries = rng.integers(0, 3, size=(3, 2)).astype(np.float32)
+    direction = np.array([1, 0], np.float32)
+    cells = [Cell("none", 1.0, queries, seed=0), Cell("directional", 0.5, queries, 0, direction, threshold=values / 2)]
+    truths = Truths(cells, k=k)
+    for part in np.split(rows, np.cumsum(sizes)[:-1]):
+        truths.add(part)
+    for cell, truth in zip(cells, truths.answers(), strict=True):
+        passing = np.flatnonzero(np.ones(len(rows), bool) if cell.direction is None else rows[:, 0] >= cell.threshold)
+        assert truth.matches == len(passing)
+        assert (None if truth.words is None else unpack_ids(truth.words).tolist()) in (None, passing.tolist())
+        for query, best in zip(queries, truth.best, strict=True):
+            scores = rows[passing] @ query
+            least = np.sort(scores)[-k:][0] if len(scores) else 0
+            right = sorted(passing[scores >= least - TIE_TOLERANCE].tolist())
+            assert sorted(best.row_ids.tolist()) == right
+            assert sorted(right_rows([best], k=k)[0].tolist()) == right
+            assert best.scores.tolist() == sorted((rows[best.row_ids] @ query).tolist(), reverse=True)
+
+
+@QUICK
+@given(SEEDS, st.integers(1, 8), st.lists(st.integers(0, 12), min_size=1, max_size=4))
+def test_the_best_of_all_shards_are_those_of_one(seed, k, sizes):
+    rng = np.random.default_rng(seed)
+    scores = [rng.integers(0, 6, size).astype(np.float32) for size in sizes]
+    firsts = np.cumsum([0, *sizes])
+    parts = [Best(np.arange(size), part) for size, part in zip(sizes, scores, strict=True)]
+    found = right_rows(parts, k=k)
+    together = np.concatenate(scores)
+    least = np.sort(together)[-k:][0] if len(together) else 0
+    expected = np.flatnonzero(together >= least - TIE_TOLERANCE).tolist()
+    assert [int(row + first) for first, rows in zip(firsts, found, strict=False) for row in rows] == expected
+
+
+def test_of_many_ties_a_bounded_number_is_remembered():
+    rows = np.ones((3 * TIES_KEPT, 2), np.float32)
+    truths = Truths([Cell("none", 1.0, rows[:2], seed=0)], k=10)
+    truths.add(rows)
+    [truth] = truths.answers()
+    assert [len(best.row_ids) for best in truth.best] == [TIES_KEPT, TIES_KEPT]
+    assert truth.best[0].row_ids.tolist() == list(range(TIES_KEPT))
 
 
 @QUICK
@@ -174,17 +212,6 @@ def test_a_sample_does_not_depend_on_order_or_batches(seed, rows, size, batches)
     sample = drawn(np.arange(rows))
     assert sample.shape == (min(size, rows), 3)
     assert np.array_equal(sample, drawn(rng.permutation(rows)))
-
-
-@QUICK
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=40), st.integers(1, 10), SEEDS)
-def test_a_perfect_answer_counts_as_all_hits(values, k, seed):
-    scores = np.array(values, np.float32) / 10
-    truth = top_scores(np.concatenate([scores, np.full(k, -np.inf, np.float32)])[None, :], k=k)[0]
-    shuffled = np.random.default_rng(seed).permutation(scores)
-    best = np.sort(shuffled)[::-1][:k]
-    assert hits_count(best, truth) == min(k, len(scores))
-    assert hits_count(best - 1, truth) <= hits_count(best, truth)
 
 
 @QUICK

@@ -184,7 +184,7 @@ def test_shards_and_lists_follow_the_size():
     spec = IndexSpec()
     assert (spec.shards_count(1), spec.shards_count(250_000_000)) == (1, 10)
     assert (spec.kind(50_000), spec.kind(50_001)) == ("flat", "ivf")
-    assert (spec.lists_count(200_000), spec.lists_count(250_000_000)) == (512, 65_536)
+    assert (spec.lists_count(200_000), spec.lists_count(250_000_000)) == (4_096, 262_144)
 
 
 def test_several_buckets_give_the_same_order(tmp_path, monkeypatch, ivf):
