@@ -1,21 +1,22 @@
-"""Fits the planner's constants of a snapshot: T and k_factor per selectivity band, B between exact and probing.
+"""Fits the planner's constants of a snapshot: margin and k_factor per selectivity band, B between exact and probing.
 
-The rule: of all (T, k_factor) whose recall reaches the target on every kind of filter tried in the band, take the cheapest,
-for queries near the matching rows and for others. Costs are counted in rows, not in seconds, so that equal inputs give equal constants. Measuring what the constants deliver on
-other queries is `validate.py`.
+The rule: the least margin at which recall reaches the target on every kind of filter tried in the band, and around every
+part of it, then the least k_factor at which it still does. What probing costs is counted in rows, not in seconds, so that
+equal inputs give equal constants. Measuring what they deliver on other queries is `validate.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
-from index_build.manifest import SCORE_ALL, Band, Calibration, Effort, RecallPoint
-from index_build.probe import FLAT_K_FACTOR, LOOKED_AT_MATCHES, RowFilter, ShardIndex, best_order
-from index_build.queries import Cell, Truth, make_cells, right_rows
+from index_build.manifest import Band, Calibration, RecallPoint
+from index_build.probe import CODE_COST, FLAT_K_FACTOR, RowFilter, ShardIndex, scan_cost
+from index_build.queries import PARTS, Cell, Truth, make_cells, right_rows
 from index_build.refine import FloatArray, IdArray
 from index_build.spec import IndexSpec
 
@@ -26,24 +27,22 @@ same T is reached with the fewest lists, and at its middle."""
 BAND_MIDDLES = (0.0005, 0.0017, 0.0055, 0.017, 0.055, 0.17, 0.55)
 """Geometric middles of the bands."""
 
-FIRST_TARGET = 512
-LAST_TARGET = 1 << 18
-"""Ladder of T, doubling: below it nothing is saved, above it a full scan of the shard is as good."""
+FIRST_MATCHES = 1_024
+"""T: matching rows that are looked at first: they cost as much as the search for them."""
 
-K_FACTORS = (2, 4, 8, 16, 32, 64, 128, 256, 512)
-"""Candidates refined per result. Beyond 128 they serve large shards, where many rows are nearly alike."""
+MARGINS = (-2.0, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.25, 0.3, 0.35, 0.4)
+"""Ladder of margins; the first one probes nothing beyond the first lists. Rows have a cosine of .6 to .8 with their centroid, so that
+those of a list are spread by that much around its similarity."""
 
+K_FACTORS = (2, 4, 8, 16, 32, 64)
+"""Candidates scored per result; with more all first matches are scored."""
+
+RAISED_MARGIN = 0.05
 MAX_K_FACTOR = 1024
-"""Limit of what validation may raise a k_factor to: 10,240 refined rows for ten results cost about 3 ms."""
+"""By how much validation raises a margin, and the limit of what it may raise a k_factor to."""
 
 SAFETY_MARGIN = 0.015
 """Asked above the target while fitting: two standard errors of recall over some 500 answers near 0.95."""
-
-CODE_COST = 1 / 64
-LIST_COST = 3.0
-COMPARED_COST = 1.6
-"""Costs of scanning a 4-bit code, of beginning a list, of comparing the query with a centroid, in refined rows (one core, 384
-dimensions: 0.28 microseconds)."""
 
 EXACT_MAX_MATCHES = 20_000
 """Scoring more rows than this exactly takes longer than any probe (4 ms at 20,000 rows on one core)."""
@@ -62,35 +61,25 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """The near or the far queries of a cell with the rows that answer each, and its filter in one shard."""
+    """Queries of a cell with the rows that answer each, and its filter in one shard."""
 
     cell: Cell
+    around: Literal["near", "anywhere", "far"] | None
+    queries: FloatArray
     right: list[IdArray]
     matches: int
     rows: RowFilter | None
-    is_far: bool
 
     @classmethod
-    def prepare(cls, cell: Cell, truth: Truth, shard: ShardIndex, *, k: int) -> list[_Probe]:
+    def prepare(cls, cell: Cell, truth: Truth, shard: ShardIndex, *, k: int) -> Iterator[_Probe]:
+        """One of all queries, or of a directional filter one for each part around which they are."""
         rows = None if truth.words is None else shard.filter(truth.words)
         right = [right_rows([best], k=k)[0] for best in truth.best]
-        are_far = np.array([rows is not None and _is_far(query, rows, shard) for query in cell.queries])
-        return [
-            cls(
-                replace(cell, queries=cell.queries[chosen]),
-                [right[number] for number in np.flatnonzero(chosen)],
-                truth.matches,
-                rows,
-                is_far,
-            )
-            for is_far, chosen in ((False, ~are_far), (True, are_far))
-            if chosen.any()
-        ]
-
-
-def _is_far(query: FloatArray, rows: RowFilter, shard: ShardIndex) -> bool:
-    ranked = shard.require_coarse().nearest(query, rows.list_counts, LOOKED_AT_MATCHES)
-    return shard.are_far(ranked.lists, rows)
+        if cell.kind != "directional":
+            yield cls(cell, None, cell.queries, right, truth.matches, rows)
+            return
+        for around, places in zip(PARTS, np.array_split(np.arange(len(right)), len(PARTS)), strict=True):
+            yield cls(cell, around, cell.queries[places], [right[place] for place in places], truth.matches, rows)
 
 
 def fitting_cells(sample: FloatArray, spec: IndexSpec) -> list[Cell]:
@@ -105,6 +94,7 @@ def calibrate(shard: ShardIndex, cells: Sequence[Cell], truths: Sequence[Truth],
         return Fitted(calibration)
     curve: list[RecallPoint] = []
     bands: list[Band] = []
+    costs: list[float] = []
     probes = [
         part
         for cell, truth in zip(cells, truths, strict=True)
@@ -113,138 +103,104 @@ def calibrate(shard: ShardIndex, cells: Sequence[Cell], truths: Sequence[Truth],
     ]
     for lower, edge in pairwise((0.0, *BAND_EDGES)):
         chosen = [probe for probe in probes if lower < probe.matches / shard.rows <= edge]
-        measured = _measure_band(chosen, shard, spec=spec)
-        if measured:
-            bands.append(_choose(edge, measured, spec=spec))
-            curve.extend(measured)
-    return Fitted(
-        Calibration(exact_max_matches=_exact_threshold(bands, curve, shard.rows, spec=spec), bands=tuple(bands)),
-        tuple(curve),
-    )
+        if chosen:
+            tried = _fit_band(chosen, shard, spec=spec)
+            best = tried[-1]
+            bands.append(
+                Band(
+                    max_selectivity=edge,
+                    matches_target=FIRST_MATCHES,
+                    margin=best[0].margin,
+                    k_factor=best[0].k_factor,
+                    recall=_worst(best),
+                )
+            )
+            costs.append(max(_cost(point, shard) for point in best))
+            curve.extend(point for points in tried for point in points)
+    threshold = _exact_threshold(bands, costs, shard.rows, spec=spec)
+    return Fitted(Calibration(exact_max_matches=threshold, bands=tuple(bands)), tuple(curve))
 
 
 def raised(calibration: Calibration, selectivities: Collection[float]) -> Calibration:
-    """Constants with T and k_factor doubled in the bands that hold `selectivities`."""
+    """Constants with a larger margin, and T and k_factor doubled, in the bands that hold `selectivities`."""
     weak = {calibration.band(selectivity).max_selectivity for selectivity in selectivities}
     bands = tuple(_raise(band) if band.max_selectivity in weak else band for band in calibration.bands)
     return calibration.model_copy(update={"bands": bands})
 
 
-def point_cost(point: RecallPoint, *, k: int) -> float:
-    """Cost of a measured point in refined rows."""
-    ranking = point.lists_compared_mean * COMPARED_COST
-    if point.k_factor == SCORE_ALL:
-        return ranking + point.matches_target
-    scan = point.lists_probed_mean * LIST_COST + point.codes_scanned_mean * CODE_COST
-    return ranking + scan + k * point.k_factor
+def _fit_band(probes: list[_Probe], shard: ShardIndex, *, spec: IndexSpec) -> list[list[RecallPoint]]:
+    """Points of everything that was tried, those of the chosen constants last.
 
-
-def _measure_band(probes: list[_Probe], shard: ShardIndex, *, spec: IndexSpec) -> list[RecallPoint]:
-    """Measure T upwards, all filter kinds together, until one step past the goal or until all matches are probed."""
-    points: list[RecallPoint] = []
-    matches_target, steps_left = FIRST_TARGET, 2
-    while probes and steps_left:
-        step = [_measure(probe, shard, matches_target=matches_target, k=spec.recall_k) for probe in probes]
-        points.extend(point for group in step for point in group)
-        is_reached = min(max(point.recall for point in group) for group in step) >= _goal(spec)
-        is_last = matches_target >= min(LAST_TARGET, max(probe.matches for probe in probes))
-        steps_left = 0 if is_last else steps_left - int(is_reached)
-        matches_target *= 2
-    return points
-
-
-def _measure(probe: _Probe, shard: ShardIndex, *, matches_target: int, k: int) -> list[RecallPoint]:
-    """Recall of every k_factor at one T."""
-    factors = [factor for factor in K_FACTORS if factor * k <= matches_target] or [K_FACTORS[0]]
-    can_score_all = probe.rows is not None and matches_target <= EXACT_MAX_MATCHES
-    hits = dict.fromkeys([*factors, *([SCORE_ALL] if can_score_all else [])], 0)
-    counts = shard.list_sizes if probe.rows is None else probe.rows.list_counts
-    codes = compared = probed = 0
-    for query, right in zip(probe.cell.queries, probe.right, strict=True):
-        ranked = shard.require_coarse().nearest(query, counts, max(matches_target, factors[-1] * k))
-        codes += int(shard.list_sizes[ranked.lists].sum())
-        compared += ranked.compared
-        probed += len(ranked.lists)
-        scanned = shard.scan_lists(query, ranked, k=min(factors[-1] * k, probe.matches), rows=probe.rows)
-        stored = shard.refine.similarities(query, scanned)
-        found = {factor: scanned[best_order(stored[: factor * k], scanned[: factor * k], k=k)] for factor in factors}
-        if probe.rows is not None and can_score_all:
-            found[SCORE_ALL] = shard.exact(query, probe.rows.rows_in(ranked.lists), k=k).row_ids
-        for factor, row_ids in found.items():
-            hits[factor] += int(np.isin(row_ids, right).sum())
-    count = len(probe.cell.queries)
-    possible = count * min(k, probe.matches)
-    return [
-        RecallPoint(
-            is_far=probe.is_far,
-            filter_kind=probe.cell.kind,
-            plan="probe",
-            selectivity=probe.cell.selectivity,
-            matches_target=matches_target,
-            k_factor=factor,
-            recall=hits[factor] / possible,
-            queries_count=count,
-            codes_scanned_mean=0.0 if factor == SCORE_ALL else codes / count,
-            lists_probed_mean=probed / count,
-            lists_compared_mean=compared / count,
-        )
-        for factor in hits
-    ]
-
-
-def _choose(edge: float, points: list[RecallPoint], *, spec: IndexSpec) -> Band:
-    """Constants of a band for near and far queries; where there were none of a kind, those of the other."""
-    near, far = ([point for point in points if point.is_far is is_far] for is_far in (False, True))
-    return Band(max_selectivity=edge, near=_cheapest(near or far, spec=spec), far=_cheapest(far or near, spec=spec))
-
-
-def _cheapest(points: list[RecallPoint], *, spec: IndexSpec) -> Effort:
-    """Cheapest constants whose worse kind of filter reaches the goal; the best recall where none does.
-
-    Constants that were not measured on every kind are no choice: without a filter there are no matching rows to score.
+    Where no margin reaches the goal, the one with the best recall is chosen.
     """
-    kinds = {point.filter_kind for point in points}
-    groups: dict[tuple[int, int], list[RecallPoint]] = {}
-    for point in points:
-        groups.setdefault((point.matches_target, point.k_factor), []).append(point)
-    goal = _goal(spec)
+    goal = min(1.0, spec.recall_target + SAFETY_MARGIN)
 
-    def rank(key: tuple[int, int]) -> tuple[float, float, tuple[int, int]]:
-        cost = max(point_cost(point, k=spec.recall_k) for point in groups[key])
-        return (max(0.0, goal - _worst(groups[key])), cost, key)
+    def measured(margin: float, k_factor: int) -> list[RecallPoint]:
+        band = Band.of(FIRST_MATCHES, k_factor, margin)
+        return [_measure(probe, shard, band, k=spec.recall_k) for probe in probes]
 
-    complete = [key for key in groups if {point.filter_kind for point in groups[key]} == kinds]
-    best = min(complete, key=rank)
-    return Effort(matches_target=best[0], k_factor=best[1], recall=_worst(groups[best]))
+    tried: list[list[RecallPoint]] = []
+    for margin in MARGINS:
+        tried.append(measured(margin, K_FACTORS[-1]))
+        if _worst(tried[-1]) >= goal:
+            break
+    best = max(tried, key=_worst)
+    for k_factor in reversed(K_FACTORS[:-1]):
+        tried.append(measured(best[0].margin, k_factor))
+        if _worst(tried[-1]) < min(goal, _worst(best)):
+            break
+        best = tried[-1]
+    return [*(points for points in tried if points is not best), best]
 
 
-def _worst(points: list[RecallPoint]) -> float:
-    """Recall of the worse kind of filter; those of a kind count together, since the worst of a few small samples is noise."""
-    kinds = {
-        point.filter_kind: [other for other in points if other.filter_kind == point.filter_kind] for point in points
-    }
-    return min(
-        sum(point.recall * point.queries_count for point in alike) / sum(point.queries_count for point in alike)
-        for alike in kinds.values()
+def _measure(probe: _Probe, shard: ShardIndex, band: Band, *, k: int) -> RecallPoint:
+    found = [shard.probe(query, k=k, band=band, rows=probe.rows) for query in probe.queries]
+    hits = sum(int(np.isin(each.row_ids, right).sum()) for each, right in zip(found, probe.right, strict=True))
+    count = len(found)
+    return RecallPoint(
+        filter_kind=probe.cell.kind,
+        around=probe.around,
+        plan="probe",
+        selectivity=probe.cell.selectivity,
+        matches_target=band.matches_target,
+        margin=band.margin,
+        k_factor=band.k_factor,
+        recall=hits / (count * min(k, probe.matches)),
+        queries_count=count,
+        lists_probed_mean=sum(each.work.lists_probed for each in found) / count,
+        codes_scanned_mean=sum(each.work.codes_scanned for each in found) / count,
+        rows_scored_mean=sum(each.refined_count for each in found) / count,
     )
 
 
-def _exact_threshold(bands: list[Band], curve: list[RecallPoint], rows: int, *, spec: IndexSpec) -> int:
+def _cost(point: RecallPoint, shard: ShardIndex) -> float:
+    """Cost of a measured point in scored rows: ranking all lists, beginning some, scanning codes, scoring rows."""
+    ranking = len(shard.list_sizes) * CODE_COST
+    return ranking + scan_cost(point.lists_probed_mean, point.codes_scanned_mean) + point.rows_scored_mean
+
+
+def _worst(points: list[RecallPoint]) -> float:
+    """Recall of the worst kind of filter and part around it.
+
+    Those of a kind count together, since the worst of a few small samples is noise.
+    """
+    groups: dict[tuple[str, str | None], list[RecallPoint]] = {}
+    for point in points:
+        groups.setdefault((point.filter_kind, point.around), []).append(point)
+    return min(
+        sum(point.recall * point.queries_count for point in alike) / sum(point.queries_count for point in alike)
+        for alike in groups.values()
+    )
+
+
+def _exact_threshold(bands: list[Band], costs: list[float], rows: int, *, spec: IndexSpec) -> int:
     """Largest number of matches that costs no more to score exactly than to probe, at most EXACT_MAX_MATCHES.
 
     A band that misses the target by probing is scored exactly as far as that limit allows.
     """
     threshold, lower = 0, 0.0
-    for band in bands:
-        inside = [point for point in curve if lower < point.selectivity <= band.max_selectivity]
-        costs = [
-            point_cost(point, k=spec.recall_k)
-            for point in inside
-            for effort in ((band.far if point.is_far else band.near),)
-            if (point.matches_target, point.k_factor) == (effort.matches_target, effort.k_factor)
-        ]
-        is_reached = min(band.near.recall, band.far.recall) >= spec.recall_target
-        budget = max(costs) if costs and is_reached else float(EXACT_MAX_MATCHES)
+    for band, cost in zip(bands, costs, strict=True):
+        budget = cost if band.recall >= spec.recall_target else float(EXACT_MAX_MATCHES)
         affordable = min(budget, band.max_selectivity * rows)
         threshold = int(affordable) if affordable > lower * rows else threshold
         lower = band.max_selectivity
@@ -252,13 +208,10 @@ def _exact_threshold(bands: list[Band], curve: list[RecallPoint], rows: int, *, 
 
 
 def _raise(band: Band) -> Band:
-    return band.model_copy(update={"near": _doubled(band.near), "far": _doubled(band.far)})
-
-
-def _doubled(effort: Effort) -> Effort:
-    k_factor = min(effort.k_factor * 2, MAX_K_FACTOR)
-    return effort.model_copy(update={"matches_target": effort.matches_target * 2, "k_factor": k_factor})
-
-
-def _goal(spec: IndexSpec) -> float:
-    return min(1.0, spec.recall_target + SAFETY_MARGIN)
+    return band.model_copy(
+        update={
+            "matches_target": band.matches_target * 2,
+            "margin": max(band.margin, 0.0) + RAISED_MARGIN,
+            "k_factor": min(band.k_factor * 2, MAX_K_FACTOR),
+        }
+    )

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import faiss
 import numpy as np
 
 from index_build.bitmaps import Mask
-from index_build.codes import add_coded, learnt_codes, packed, scan
+from index_build.codes import CODE_BITS, ONE_QUERY, add_coded, learnt_codes, packed, scan
 from index_build.manifest import CENTROID_CODES, COARSE_FILES
 from index_build.refine import FloatArray, IdArray
 from index_build.spec import parts_count
@@ -28,39 +27,21 @@ ASSIGN_GROUPS = 4
 """Nearest groups whose lists a row is compared with: rows are as near to their lists, by .004 of a cosine, as with sixteen, in a
 third of the time (`make bench-search PART=parts`)."""
 
-SURPLUS = 2
-"""Lists that are compared for each that is wanted: of the nearest 100 of 32,768 lists, codes rank .87 among the first 100 and nearly
-all among the first 200 (`make bench-search PART=parts`)."""
-
-COMPARED_LISTS = 256
-"""Lists up to which those that are wanted are compared; of more, which of the last are read hardly matters, and codes decide."""
-
 RANKED_LISTS = 64
-"""Lists that are ranked by codes at least."""
+"""Lists that are ranked at first at least."""
 
 CENTROID_DIMENSIONS, MOST_CENTROID_PARTS = 2, 256
 """Dimensions of a part of a centroid's code, and the most parts, whose sums still fit into the 16 bits that FAISS adds them in: 96
 bytes at 384 dimensions, of 32,768 lists a seventh of a ms to scan."""
 
 ASSIGN_ROWS = 16_384
-"""Rows assigned at a time: 25 MB at 384 dimensions, and 268 MB of scores against the most lists without groups."""
+"""Rows assigned at a time: 25 MB at 384 dimensions, and 67 MB of scores against the most lists without groups."""
 
 TRAIN_ROWS_PER_GROUP = 256
 """Rows that the centroids of groups are learnt from, for each group."""
 
 ONE_LIST, NO_OFFSET = np.zeros(1, np.int64), np.zeros(1, np.float32)
 """The list of all codes of centroids, and its centroid's inner product with any query."""
-
-
-class Ranked(NamedTuple):
-    """Lists, int64 (m,), nearest first, and how many were compared to find them.
-
-    `similarities` are inner products of the query with their centroids, float32 (m,); None where codes ranked them.
-    """
-
-    lists: IdArray
-    similarities: FloatArray | None
-    compared: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +74,7 @@ class Coarse:
         return (*paths, folder / CENTROID_CODES)
 
     @classmethod
-    def open(cls, folder: Path) -> Coarse:
+    def open(cls, folder: Path, *, has_codes: bool) -> Coarse:
         """Map what `save` wrote.
 
         Raises:
@@ -101,8 +82,7 @@ class Coarse:
             RuntimeError: FAISS cannot read the codes.
         """
         arrays = [np.asarray(np.load(folder / name, mmap_mode="r", allow_pickle=False)) for name in COARSE_FILES]
-        path = folder / CENTROID_CODES
-        codes = faiss.read_index(str(path)) if path.exists() else None
+        codes = faiss.read_index(str(folder / CENTROID_CODES)) if has_codes else None
         coarse = cls(arrays[0], arrays[1], arrays[2], codes)
         coarse._require_shape()
         return coarse
@@ -144,49 +124,83 @@ class Coarse:
         """Rows (n, d) less the centroids of their lists (n,)."""
         return vectors - self.centroids[lists]
 
-    def nearest(self, query: FloatArray, counts: IdArray, wanted: int) -> Ranked:
-        """Nearest lists that together hold `wanted` matches (all that hold any, where there are fewer), nearest first.
-
-        Args:
-            query: unit vector (d,).
-            counts: matches in each list (lists,); lists without one are left out.
-            wanted: matches.
-        """
-        total = int(counts.sum())
-        held = np.flatnonzero(counts)
-        if wanted >= total:
-            return Ranked(held, None, 0)
-        if self.codes is None:
-            return self._compared(query, held, counts, wanted)
-        coded = self._coded(query, held, counts, wanted)
-        sufficing = _sufficing(counts[coded], wanted)
-        if sufficing > COMPARED_LISTS:
-            return Ranked(coded[:sufficing], None, 0)
-        return self._compared(query, np.sort(coded[: SURPLUS * sufficing]), counts, wanted)
-
     def similarities(self, query: FloatArray, lists: IdArray) -> FloatArray:
         """Inner products of a query (d,) with the centroids of lists (m,); reading all costs as much as gathering a quarter."""
         if 4 * len(lists) >= len(self.centroids):
             return np.asarray((self.centroids @ query)[lists])
         return np.asarray(self.centroids[lists] @ query)
 
-    def _compared(self, query: FloatArray, lists: IdArray, counts: IdArray, wanted: int) -> Ranked:
-        near = self.similarities(query, lists)
-        ranked = _until(near, counts[lists], wanted)
-        return Ranked(lists[ranked], near[ranked], len(lists))
 
-    def _coded(self, query: FloatArray, held: IdArray, counts: IdArray, wanted: int) -> IdArray:
-        """Lists with matches by their codes, nearest first: enough of them, with a surplus where they are to be compared."""
-        selector = None if len(held) == len(counts) else _selector(counts > 0)
-        size = SURPLUS * (1 + wanted * len(held) // int(counts[held].sum()))
-        while True:
-            size = min(max(size, RANKED_LISTS), len(held))
-            found = scan(self.codes, query, ONE_LIST, NO_OFFSET, k=size, selector=selector)
-            sufficing = _sufficing(counts[found], wanted)
-            needed = sufficing if sufficing > COMPARED_LISTS else SURPLUS * sufficing
-            if needed <= size or size == len(held):
-                return found
-            size = max(2 * size, needed)
+class Ranking:
+    """Lists that hold matches, nearest to a query first, as far as somebody has asked.
+
+    Nearness is by the codes of the centroids, where there are any: which of two lists that are about as near comes first
+    hardly matters. `lists` int64 (m,) and `similarities` float32 (m,) are what was ranked so far.
+    """
+
+    def __init__(
+        self, coarse: Coarse, query: FloatArray, counts: IdArray, *, selector: faiss.IDSelector | None = None
+    ) -> None:
+        """Rank nothing yet.
+
+        Args:
+            coarse: of the index.
+            query: unit vector (d,).
+            counts: matches in each list (lists,); lists without one are left out.
+            selector: lists that hold some, None when all do.
+        """
+        self._coarse = coarse
+        self._query = query
+        self._counts = counts
+        self._selector = selector
+        self.total = int(counts.sum())
+        self.held = int(np.count_nonzero(counts))
+        self.lists = np.empty(0, np.int64)
+        self.similarities = np.empty(0, np.float32)
+
+    def until(self, wanted: int) -> IdArray:
+        """The fewest of the nearest lists that hold `wanted` matches, or all."""
+        size = max(RANKED_LISTS, 2 * wanted * self.held // max(1, self.total))
+        while not self._is_complete and self._held_by_ranked < wanted:
+            self._rank(size)
+            size *= 2
+        return self.lists[: _sufficing(self._counts[self.lists], wanted)]
+
+    def nearer_than(self, similarity: float, *, beyond: IdArray, most: int) -> IdArray:
+        """Lists at least as near as `similarity` that are not in `beyond`, nearest first, as far as they hold `most` matches."""
+        enough = most + int(self._counts[beyond].sum())
+        while not self._is_complete and self._is_nearer(similarity) and self._held_by_ranked < enough:
+            self._rank(4 * max(RANKED_LISTS, len(self.lists)))
+        near = self.lists[self.similarities >= similarity]
+        others = near[~np.isin(near, beyond)]
+        return others[: int(np.searchsorted(np.cumsum(self._counts[others]), most, side="right"))]
+
+    @property
+    def _is_complete(self) -> bool:
+        return len(self.lists) == self.held
+
+    @property
+    def _held_by_ranked(self) -> int:
+        return int(self._counts[self.lists].sum())
+
+    def _is_nearer(self, similarity: float) -> bool:
+        return not len(self.lists) or bool(self.similarities[-1] >= similarity)
+
+    def _rank(self, size: int) -> None:
+        """Rank the nearest `size` lists, or all."""
+        if self._coarse.codes is None:
+            held = np.flatnonzero(self._counts)
+            near = self._coarse.similarities(self._query, held)
+            order = np.lexsort((held, -near))
+            self.lists, self.similarities = held[order], near[order]
+            return
+        size = min(size, self.held)
+        found, near = scan(self._coarse.codes, self._query, ONE_LIST, NO_OFFSET, k=size, selector=self._selector)
+        if size == self.held:  # a scan leaves out what scores least
+            others = np.setdiff1d(np.flatnonzero(self._counts), found)
+            found = np.concatenate([found, others])
+            near = np.concatenate([near, np.full(len(others), -np.inf, np.float32)])
+        self.lists, self.similarities = found, near
 
 
 def _sufficing(counts: IdArray, wanted: int) -> int:
@@ -194,15 +208,22 @@ def _sufficing(counts: IdArray, wanted: int) -> int:
     return int(np.searchsorted(np.cumsum(counts), wanted)) + 1
 
 
-def _selector(are_chosen: Mask) -> faiss.IDSelectorBitmap:
-    """Selector of the numbers that are True."""
+def selector_of(are_chosen: Mask) -> faiss.IDSelectorBitmap:
+    """FAISS' selector of the numbers that are True."""
     packed_bits = np.packbits(are_chosen, bitorder="little")
     return faiss.IDSelectorBitmap(packed_bits)
 
 
 def _fits(codes: faiss.Index, centroids: FloatArray) -> bool:
+    """Whether these are codes of so many centroids, each once and in order, as `codes_of` makes them."""
     is_kind = isinstance(codes, faiss.IndexIVFPQFastScan) and codes.metric_type == faiss.METRIC_INNER_PRODUCT
-    return is_kind and codes.nlist == 1 and (codes.ntotal, codes.d) == centroids.shape
+    if not is_kind or codes.nlist != 1 or (codes.ntotal, codes.d) != centroids.shape or codes.implem != ONE_QUERY:
+        return False
+    if codes.pq.nbits != CODE_BITS or codes.invlists.list_size(0) != len(centroids):
+        return False
+    ids = faiss.rev_swig_ptr(codes.invlists.get_ids(0), len(centroids))
+    codebook = faiss.vector_to_array(codes.pq.centroids)
+    return bool(np.array_equal(ids, np.arange(len(centroids))) and np.isfinite(codebook).all())
 
 
 def train_coarse(sample: FloatArray, lists_count: int, *, iterations: int, seed: int, on_gpu: bool = False) -> Coarse:
@@ -269,15 +290,3 @@ def _nearest(scores: FloatArray, count: int) -> IdArray:
     if scores.shape[1] <= count:
         return np.broadcast_to(np.arange(scores.shape[1], dtype=np.int64), scores.shape)
     return np.asarray(np.argpartition(-scores, count - 1, axis=1)[:, :count], dtype=np.int64)
-
-
-def _until(scores: FloatArray, counts: IdArray, wanted: int) -> IdArray:
-    """Places of the highest scores, best first (ties by place), until their counts add up to `wanted`."""
-    size = 64
-    while True:
-        chosen = np.arange(len(scores)) if size >= len(scores) else np.argpartition(-scores, size - 1)[:size]
-        ranked = chosen[np.lexsort((chosen, -scores[chosen]))]
-        reached = np.cumsum(counts[ranked])
-        if len(chosen) == len(scores) or (len(reached) and reached[-1] >= wanted):
-            return ranked[: int(np.searchsorted(reached, wanted)) + 1]
-        size *= 4

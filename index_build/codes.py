@@ -56,10 +56,10 @@ def scan(
     *,
     k: int,
     selector: faiss.IDSelector | None = None,
-) -> IdArray:
-    """Row ids of the best `k` codes in some lists, best code first, fewer where there are fewer.
+) -> tuple[IdArray, FloatArray]:
+    """Row ids and scores of the best `k` codes in some lists, best code first, fewer where there are fewer.
 
-    FAISS' Python form takes no lists beside a selector.
+    FAISS' Python form takes no lists beside a selector. It leaves rows out whose quantised score is the least of all.
 
     Args:
         index: as `packed`.
@@ -70,7 +70,7 @@ def scan(
         selector: rows that may be found, all when None.
     """
     if not k:
-        return np.empty(0, np.int64)
+        return np.empty(0, np.int64), np.empty(0, np.float32)
     scores, row_ids = np.empty(k, np.float32), np.empty(k, np.int64)
     vector, offsets = np.ascontiguousarray(query, np.float32), np.ascontiguousarray(similarities, np.float32)
     index.search_preassigned_c(
@@ -84,7 +84,8 @@ def scan(
         False,
         faiss.SearchParametersIVF(sel=selector, nprobe=len(lists)),
     )
-    return row_ids[row_ids >= 0]
+    are_found = row_ids >= 0
+    return row_ids[are_found], scores[are_found]
 
 
 def _empty(quantizer: faiss.ProductQuantizer, lists_count: int) -> faiss.IndexIVFPQ:

@@ -41,9 +41,6 @@ COARSE_FILES = ("coarse/centroids.npy", "coarse/groups.npy", "coarse/offsets.npy
 CENTROID_CODES = "coarse/codes.faiss"
 """Codes of the centroids, where there are many lists: IVFPQFastScan of one list, ids are lists."""
 
-SCORE_ALL = 0
-"""The `k_factor` that stands for no selection by codes: every matching row of the probed lists is scored."""
-
 MADE_AT = ("created_at", "input_at")
 """Times of a build, by the clock of who made it."""
 
@@ -143,20 +140,22 @@ class FullBuild(_Model):
 class RecallPoint(_Model):
     """One measured cell: `filter_kind` none, independent or directional; means are per query and shard.
 
-    On the curve `is_far` tells which of the cell's queries these are; a point of the report has all of them.
+    On the curve `around` tells where the queries of a directional filter are: near its rows, anywhere or far from them; a
+    point of the report has all of them.
     """
 
-    is_far: bool | None = None
     filter_kind: Literal["none", "independent", "directional"]
+    around: Literal["near", "anywhere", "far"] | None = None
     plan: Literal["exact", "probe"]
     selectivity: Ratio
     matches_target: Count = 0
+    margin: float = 0.0
     k_factor: Count = 0
     recall: Ratio
     queries_count: Count
-    codes_scanned_mean: Annotated[float, Field(ge=0.0)]
     lists_probed_mean: Annotated[float, Field(ge=0.0)] = 0.0
-    lists_compared_mean: Annotated[float, Field(ge=0.0)] = 0.0
+    codes_scanned_mean: Annotated[float, Field(ge=0.0)]
+    rows_scored_mean: Annotated[float, Field(ge=0.0)] = 0.0
 
 
 class RecallReport(_Model):
@@ -171,26 +170,23 @@ class RecallReport(_Model):
     curve: tuple[RecallPoint, ...] = Field(default=(), description="what the constants were chosen from")
 
 
-class Effort(_Model):
-    """How far a shard is probed, and the recall that this gave when it was chosen."""
-
-    matches_target: Annotated[int, Field(ge=1, description="T: probe lists until they hold this many matching rows")]
-    k_factor: Annotated[int, Field(ge=0, description="refine k * k_factor candidates; 0 all matches of the lists")]
-    recall: Ratio
-
-
 class Band(_Model):
     """Planner constants for selectivities in (previous band's maximum, `max_selectivity`]; bands ascend, last is 1.0."""
 
     max_selectivity: Ratio
-    near: Annotated[Effort, Field(description="for queries around which about as many rows match as anywhere, or more")]
-    far: Annotated[Effort, Field(description="for queries around which fewer match: their best rows are in many lists")]
+    matches_target: Annotated[
+        int, Field(ge=1, description="T: matching rows that the lists probed first hold at least")
+    ]
+    margin: Annotated[
+        float, Field(description="then lists whose centroid is this much less similar than the k-th best row")
+    ]
+    k_factor: Annotated[int, Field(ge=1, description="candidates by codes, k times this, are scored")]
+    recall: Annotated[Ratio, Field(description="what this gave when it was chosen")] = 1.0
 
     @classmethod
-    def of(cls, matches_target: int, k_factor: int) -> Band:
-        """The same effort for every query and filter."""
-        effort = Effort(matches_target=matches_target, k_factor=k_factor, recall=1.0)
-        return cls(max_selectivity=1.0, near=effort, far=effort)
+    def of(cls, matches_target: int, k_factor: int, margin: float = -2.0) -> Band:
+        """The same for every filter; without a margin nothing is probed after the first lists."""
+        return cls(max_selectivity=1.0, matches_target=matches_target, margin=margin, k_factor=k_factor)
 
 
 class Calibration(_Model):

@@ -35,6 +35,9 @@ TIE_TOLERANCE = 1e-6
 TIES_KEPT = 1_024
 """Right rows that are remembered of a query; where more tie, those of the highest row_ids count as wrong when they are found."""
 
+PARTS: tuple[Literal["near", "anywhere", "far"], ...] = ("near", "anywhere", "far")
+"""Where the queries of a directional filter are, a third of them each: around its rows, around any, around those opposite."""
+
 FilterKind = Literal["none", "independent", "directional"]
 
 
@@ -198,7 +201,7 @@ class _Gathered:
         rank = np.arange(len(query)) - np.searchsorted(query, query)
         last = rank == self._k - 1
         self._least[query[last]] = score[last] - TIE_TOLERANCE
-        kept = (score >= self._least[query]) & (rank < TIES_KEPT)
+        kept = (score >= self._least[query]) & (rank < max(TIES_KEPT, self._k))
         self._query, self._row, self._score = query[kept], row[kept], score[kept]
 
 

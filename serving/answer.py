@@ -182,11 +182,9 @@ def _shards(found: Found) -> list[dict[str, Any]]:
         {
             "shard": result.shard,
             "branch": result.branch,
-            "lists_considered": result.work.lists_considered,
             "lists_dropped": result.work.lists_dropped,
             "lists_probed": result.work.lists_probed,
             "codes_scanned": result.work.codes_scanned,
-            "is_far": result.work.is_far,
             "candidates": len(result.gids),
         }
         for result in results
@@ -197,8 +195,7 @@ def _calibration(snapshot: Snapshot, found: Found) -> dict[str, Any]:
     manifest = snapshot.manifest
     band = manifest.calibration.band(found.matches.total / snapshot.catalog.rows)
     return {
-        "near": band.near.model_dump(),
-        "far": band.far.model_dump(),
+        "band": band.model_dump(),
         "recall_minimum": manifest.recall.minimum,
         "exact_max_matches": manifest.calibration.exact_max_matches,
     }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-
 import faiss
 import numpy as np
 import pyarrow as pa
@@ -23,7 +21,7 @@ from index_build.bitmaps import (
     unpack_mask,
     without_rows,
 )
-from index_build.coarse import Coarse, codes_of
+from index_build.coarse import Coarse, Ranking, codes_of, selector_of, train_coarse
 from index_build.export import Batch
 from index_build.manifest import Band, IndexShape, safe_path, shard_of
 from index_build.probe import ShardIndex, best_order
@@ -67,22 +65,24 @@ def test_best_order_is_a_stable_sort(scores, k, seed):
 
 
 @QUICK
-@given(SEEDS, st.integers(1, 40), st.integers(1, 200))
-def test_chosen_lists_are_the_fewest_nearest_that_suffice(seed, lists_count, wanted):
+@given(SEEDS, st.integers(1, 40), st.integers(1, 200), st.integers(0, 100))
+def test_few_lists_are_ranked_by_their_centroids(seed, lists_count, wanted, most):
     rng = np.random.default_rng(seed)
     centroids = rng.normal(size=(lists_count, 4)).astype(np.float32)
-    coarse = Coarse.flat(centroids)
     counts = rng.integers(0, 9, lists_count).astype(np.int64) * rng.integers(0, 2, lists_count)
     query = rng.normal(size=4).astype(np.float32)
-    chosen, similarities, compared = coarse.nearest(query, counts, wanted)
-    if wanted >= counts.sum():
-        assert (chosen.tolist(), similarities, compared) == (np.flatnonzero(counts).tolist(), None, 0)
-        return
-    assert compared == np.count_nonzero(counts)
-    assert similarities == pytest.approx(centroids[chosen] @ query, abs=1e-5)
+    ranking = Ranking(Coarse.flat(centroids), query, counts)
     nearest = [number for number in np.argsort(-(centroids @ query), kind="stable") if counts[number]]
+    chosen = ranking.until(wanted)
     assert chosen.tolist() == nearest[: len(chosen)]
-    assert counts[chosen[:-1]].sum() < wanted <= counts[chosen].sum()
+    assert counts[chosen].sum() >= min(wanted, counts.sum())
+    assert not len(chosen) or counts[chosen[:-1]].sum() < wanted
+    bound = float(np.quantile(centroids @ query, 0.3))
+    others = ranking.nearer_than(bound, beyond=chosen, most=most)
+    near = [number for number in nearest[len(chosen) :] if centroids[number] @ query >= bound]
+    assert others.tolist() == near[: len(others)]
+    assert counts[others].sum() <= most
+    assert len(others) == len(near) or counts[near[: len(others) + 1]].sum() > most
 
 
 @QUICK
@@ -90,17 +90,25 @@ def test_chosen_lists_are_the_fewest_nearest_that_suffice(seed, lists_count, wan
 def test_lists_ranked_by_codes_are_near_and_suffice(seed, lists_count, wanted, share):
     rng = np.random.default_rng(seed)
     centroids = rng.normal(size=(lists_count, 8)).astype(np.float32)
-    coarse = Coarse(*attrgetter("centroids", "groups", "offsets")(Coarse.flat(centroids)), codes_of(centroids))
+    flat = Coarse.flat(centroids)
+    coarse = Coarse(flat.centroids, flat.groups, flat.offsets, codes_of(centroids))
     counts = rng.integers(0, 9, lists_count).astype(np.int64) * (rng.random(lists_count) < share)
     query = rng.normal(size=8).astype(np.float32)
-    chosen, similarities, compared = coarse.nearest(query, counts, wanted)
-    assert compared <= np.count_nonzero(counts)
-    assert (counts[chosen] > 0).all()
+    selector = None if counts.all() else selector_of(counts > 0)
+    ranking = Ranking(coarse, query, counts, selector=selector)
+    chosen = ranking.until(wanted)
     assert counts[chosen].sum() >= min(wanted, counts.sum())
-    assert len(set(chosen.tolist())) == len(chosen)
-    if similarities is not None:
-        assert similarities == pytest.approx(centroids[chosen] @ query, abs=1e-5)
-        assert (np.diff(similarities) <= 1e-5).all()
+    assert not len(chosen) or counts[chosen[:-1]].sum() < wanted
+    others = ranking.nearer_than(-100.0, beyond=chosen, most=10**9)
+    found = [*chosen.tolist(), *others.tolist()]
+    assert sorted(found) == np.flatnonzero(counts).tolist()
+
+
+def _gathered(cells, k, parts):
+    truths = Truths(cells, k=k)
+    for part in parts:
+        truths.add(part)
+    return truths
 
 
 @QUICK
@@ -111,13 +119,14 @@ def test_answers_gathered_on_the_way_are_those_of_all_rows(seed, k, sizes, value
     queries = rng.integers(0, 3, size=(3, 2)).astype(np.float32)
     direction = np.array([1, 0], np.float32)
     cells = [Cell("none", 1.0, queries, seed=0), Cell("directional", 0.5, queries, 0, direction, threshold=values / 2)]
-    truths = Truths(cells, k=k)
-    for part in np.split(rows, np.cumsum(sizes)[:-1]):
-        truths.add(part)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("index_build.queries.BLOCK_ROWS", 7)
+        truths = _gathered(cells, k, np.split(rows, np.cumsum(sizes)[:-1]))
     for cell, truth in zip(cells, truths.answers(), strict=True):
         passing = np.flatnonzero(np.ones(len(rows), bool) if cell.direction is None else rows[:, 0] >= cell.threshold)
         assert truth.matches == len(passing)
-        assert (None if truth.words is None else unpack_ids(truth.words).tolist()) in (None, passing.tolist())
+        assert (truth.words is None) == (cell.direction is None)
+        assert truth.words is None or unpack_ids(truth.words).tolist() == passing.tolist()
         for query, best in zip(queries, truth.best, strict=True):
             scores = rows[passing] @ query
             least = np.sort(scores)[-k:][0] if len(scores) else 0
@@ -148,6 +157,21 @@ def test_of_many_ties_a_bounded_number_is_remembered():
     [truth] = truths.answers()
     assert [len(best.row_ids) for best in truth.best] == [TIES_KEPT, TIES_KEPT]
     assert truth.best[0].row_ids.tolist() == list(range(TIES_KEPT))
+
+
+def test_two_levels_cover_all_lists_and_assign_near_the_best(monkeypatch):
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(6_000, 16)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    flat = train_coarse(rows, 256, iterations=6, seed=1)
+    monkeypatch.setattr("index_build.coarse.GROUPED_LISTS", 100)
+    coarse = train_coarse(rows, 256, iterations=6, seed=1)
+    assert (len(coarse.groups), len(coarse.centroids), int(coarse.offsets[-1])) == (16, 256, 256)
+    assert (flat.codes is None, coarse.codes.ntotal) == (True, 256)
+    assert (coarse.assign(rows) == (rows @ coarse.centroids.T).argmax(axis=1)).mean() > 0.8
+    assert (flat.assign(rows) == (rows @ flat.centroids.T).argmax(axis=1)).all()
+    loss = [(rows * one.centroids[one.assign(rows)]).sum(axis=1).mean() for one in (flat, coarse)]
+    assert loss[1] > 0.95 * loss[0]
 
 
 @QUICK

@@ -22,6 +22,7 @@ from lakehouse.storage.objects import ObjectStore
 
 IVF_SPEC = IndexSpec(flat_max_rows=1_000, shard_max_rows=12_000, queries_per_cell=16)
 FLAT_SPEC = IndexSpec(queries_per_cell=16)
+FEW_LISTS = 64
 
 
 def clustered(rows: int, dimensions: int, *, seed: int) -> npt.NDArray[np.float32]:
@@ -77,8 +78,16 @@ class Built:
 
 def build(folder: Path, spec: IndexSpec, *, rows: int, seed: int = 0) -> Built:
     export = write_export(folder / "export", rows=rows, seed=seed)
-    manifest = build_snapshot(export, folder / "snapshot", spec, log=lambda _line: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("index_build.coarse.GROUPED_LISTS", FEW_LISTS)
+        manifest = build_snapshot(export, folder / "snapshot", spec, log=lambda _line: None)
     return Built(folder / "snapshot", manifest, export, clustered(rows, 32, seed=seed))
+
+
+@pytest.fixture(autouse=True)
+def few_lists_are_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists in two levels with codes of their centroids from 64 on, so that small worlds have what large ones have."""
+    monkeypatch.setattr("index_build.coarse.GROUPED_LISTS", FEW_LISTS)
 
 
 @pytest.fixture(scope="session")

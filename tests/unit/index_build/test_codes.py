@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 import pytest
 
-from index_build.coarse import Coarse, codes_of
+from index_build.coarse import Coarse, Ranking, codes_of, selector_of
 from index_build.codes import add_coded, emptied, learnt_codes, packed, scan
 
 ROWS, DIMENSIONS, LISTS = 4_000, 64, 8
@@ -32,7 +32,8 @@ def test_a_scan_ranks_rows_by_centroid_and_code(coded):
     near = centroids @ query
     codes = index.pq.compute_codes(np.ascontiguousarray(rows - centroids[lists]))
     expected = index.pq.decode(codes) @ query + near[lists]
-    best = scan(packed(index), query, np.arange(LISTS), near, k=50)
+    best, scores = scan(packed(index), query, np.arange(LISTS), near, k=50)
+    assert scores == pytest.approx(expected[best], abs=0.02)
     assert expected[best] == pytest.approx(np.sort(expected)[::-1][:50], abs=0.02)
 
 
@@ -47,7 +48,7 @@ def test_codes_of_differences_find_more_than_codes_of_rows(coded):
             ("differences", index, centroids @ query),
             ("rows", plain, np.zeros(LISTS, np.float32)),
         ):
-            hits[name] += int(np.isin(scan(packed(held), query, np.arange(LISTS), near, k=20), best).sum())
+            hits[name] += int(np.isin(scan(packed(held), query, np.arange(LISTS), near, k=20)[0], best).sum())
     assert hits["differences"] > hits["rows"]
 
 
@@ -55,9 +56,9 @@ def test_a_scan_reads_only_its_lists_and_its_rows(coded):
     centroids, lists, rows, index = coded
     chosen = np.array([2, 5], np.int64)
     selector = faiss.IDSelectorRange(0, ROWS // 2)
-    found = scan(packed(index), rows[0], chosen, (centroids @ rows[0])[chosen], k=ROWS, selector=selector)
+    found, _ = scan(packed(index), rows[0], chosen, (centroids @ rows[0])[chosen], k=ROWS, selector=selector)
     assert sorted(found.tolist()) == [row for row in range(ROWS // 2) if lists[row] in chosen]
-    assert scan(packed(index), rows[0], chosen, (centroids @ rows[0])[chosen], k=0).tolist() == []
+    assert scan(packed(index), rows[0], chosen, (centroids @ rows[0])[chosen], k=0)[0].tolist() == []
 
 
 def test_an_emptied_index_gives_the_same_codes(coded, tmp_path):
@@ -80,47 +81,79 @@ def many_lists():
     return flat, Coarse(flat.centroids, flat.groups, flat.offsets, codes_of(centroids))
 
 
-@pytest.mark.parametrize(("share", "wanted"), [(1.0, 10_000), (0.2, 2_000), (0.02, 1_000)])
-def test_codes_of_centroids_find_the_nearest_lists(many_lists, share, wanted):
+@pytest.mark.parametrize(("share", "wanted"), [(1.0, 10_000), (0.2, 20_000), (0.02, 1_000)])
+def test_codes_of_centroids_rank_most_lists_as_the_centroids_do(many_lists, share, wanted):
     flat, coarse = many_lists
     counts = 100 * (np.random.default_rng(7).random(len(flat.centroids)) < share).astype(np.int64)
+    selector = None if counts.all() else selector_of(counts > 0)
+    shared = []
     for query in flat.centroids[::200]:
-        true, found = flat.nearest(query, counts, wanted), coarse.nearest(query, counts, wanted)
-        assert found.lists.tolist() == true.lists.tolist()
-        assert found.similarities == pytest.approx(true.similarities, abs=1e-6)
-        assert found.compared < true.compared
+        true = Ranking(flat, query, counts).until(wanted)
+        ranking = Ranking(coarse, query, counts, selector=selector)
+        found = ranking.until(wanted)
+        assert len(found) == len(true)
+        shared.append(np.isin(found, true).mean())
+        assert ranking.similarities[: len(found)] == pytest.approx(coarse.similarities(query, found), abs=0.15)
+        assert len(ranking.lists) < ranking.held or share < 1
+    assert np.mean(shared) > 0.8
 
 
-def test_of_many_lists_codes_choose_and_order_most(many_lists):
-    flat, coarse = many_lists
-    counts = np.full(len(flat.centroids), 10)
-    for query in flat.centroids[::500]:
-        true, found = flat.nearest(query, counts, 10_000), coarse.nearest(query, counts, 10_000)
-        assert (len(found.lists), found.compared, found.similarities) == (1_000, 0, None)
-        assert np.isin(found.lists, true.lists).mean() > 0.85
-        near = coarse.similarities(query, found.lists)
-        assert near[:100].min() > near[-100:].max() - 0.1
-
-
-def test_where_all_matches_are_wanted_nothing_is_compared(many_lists):
+def test_lists_that_were_ranked_before_are_not_given_again(many_lists):
     _, coarse = many_lists
-    counts = np.zeros(len(coarse.centroids), np.int64)
-    counts[[3, 700]] = 5
-    found = coarse.nearest(coarse.centroids[0], counts, 10)
-    assert (found.lists.tolist(), found.similarities, found.compared) == ([3, 700], None, 0)
+    counts = np.ones(len(coarse.centroids), np.int64)
+    ranking = Ranking(coarse, coarse.centroids[0], counts)
+    first = ranking.until(30)
+    others = ranking.nearer_than(0.3, beyond=first, most=10**6)
+    assert len(first) == 30
+    assert len(others) > 0
+    assert not np.isin(others, first).any()
+    assert coarse.similarities(coarse.centroids[0], others).min() > 0.15
+    rest = np.setdiff1d(np.arange(len(counts)), np.concatenate([first, others]))
+    assert (coarse.similarities(coarse.centroids[0], rest) < 0.45).all()
 
 
 def test_centroid_codes_are_stored_with_the_lists(many_lists, tmp_path):
     _, coarse = many_lists
     coarse.save(tmp_path)
-    opened = Coarse.open(tmp_path)
+    opened = Coarse.open(tmp_path, has_codes=True)
     counts, query = np.ones(len(coarse.centroids), np.int64), coarse.centroids[3]
-    assert opened.nearest(query, counts, 40).lists.tolist() == coarse.nearest(query, counts, 40).lists.tolist()
+    assert Ranking(opened, query, counts).until(40).tolist() == Ranking(coarse, query, counts).until(40).tolist()
+    assert Coarse.open(tmp_path, has_codes=False).codes is None
 
 
-def test_codes_that_do_not_fit_their_centroids_are_refused(many_lists, tmp_path):
+def _of_fewer(centroids):
+    return codes_of(centroids[:-1])
+
+
+def _with_other_ids(centroids):
+    return packed(_filled(centroids, np.arange(len(centroids)) + 1))
+
+
+def _repeating_an_id(centroids):
+    return packed(_filled(centroids, np.full(len(centroids), 7)))
+
+
+def _of_no_numbers(centroids):
+    index = codes_of(centroids)
+    faiss.copy_array_to_vector(np.full(index.pq.centroids.size(), np.nan, np.float32), index.pq.centroids)
+    return index
+
+
+def _scanned_otherwise(centroids):
+    index = codes_of(centroids)
+    index.implem = 4
+    return index
+
+
+def _filled(centroids, ids):
+    index = learnt_codes(centroids, lists_count=1, parts=16)
+    add_coded(index, centroids, ids.astype(np.int64), np.zeros(len(centroids), np.int64))
+    return index
+
+
+@pytest.mark.parametrize("codes", [_of_fewer, _with_other_ids, _repeating_an_id, _of_no_numbers, _scanned_otherwise])
+def test_codes_that_do_not_fit_their_centroids_are_refused(many_lists, codes, tmp_path):
     flat, _ = many_lists
-    other = Coarse(flat.centroids, flat.groups, flat.offsets, codes_of(flat.centroids[:-1]))
-    other.save(tmp_path)
+    Coarse(flat.centroids, flat.groups, flat.offsets, codes(flat.centroids)).save(tmp_path)
     with pytest.raises(ValueError, match="codes do not fit"):
-        Coarse.open(tmp_path)
+        Coarse.open(tmp_path, has_codes=True)

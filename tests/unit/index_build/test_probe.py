@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from index_build.bitmaps import count_ranges, pack_mask, unpack_ids
-from index_build.manifest import SCORE_ALL, Band
+from index_build.manifest import Band
 from index_build.probe import ShardIndex, best_order, open_coarse
 
 
@@ -97,18 +97,37 @@ def test_probing_stops_at_the_matches_target(ivf):
     few = shard.probe(ivf.vectors[0], k=1, band=Band.of(1, 1))
     many = shard.probe(ivf.vectors[0], k=1, band=Band.of(shard.rows, 1))
     assert few.work.lists_probed == 1
+    assert few.work.lists_probed < many.work.lists_probed == np.count_nonzero(shard.list_sizes)
     assert few.work.codes_scanned < many.work.codes_scanned == shard.rows
     assert many.row_ids[0] == few.row_ids[0]
 
 
-def test_scoring_all_matches_of_all_lists_is_exact(ivf):
+def test_a_margin_goes_on_into_lists_that_may_hold_better_rows(ivf):
+    shard = open_shards(ivf)[0]
+    queries = np.random.default_rng(4).normal(size=(30, ivf.vectors.shape[1])).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    hits, probed = [], []
+    for margin in (-2.0, 0.1, 0.4, 2.0):
+        found = [shard.probe(query, k=10, band=Band.of(100, 8, margin)) for query in queries]
+        true = [shard.exact(query, np.arange(shard.rows), k=10) for query in queries]
+        hits.append(
+            sum(np.isin(one.row_ids, other.row_ids).sum() for one, other in zip(found, true, strict=True)) / 300
+        )
+        probed.append(sum(one.work.lists_probed for one in found))
+    assert hits == sorted(hits)
+    assert probed == sorted(probed)
+    assert hits[0] < 0.9 < 0.97 < hits[-1]
+    assert probed[-1] == len(queries) * np.count_nonzero(shard.list_sizes)
+
+
+def test_where_codes_save_nothing_all_matches_are_scored(ivf):
     shard = open_shards(ivf)[0]
     mask = np.random.default_rng(2).random(shard.rows) < 0.3
     rows = shard.filter(pack_mask(mask))
     lists = np.array([3, 0, 7], np.int64)
     expected = [row for number in lists for row in range(*shard.lists[number : number + 2]) if mask[row]]
     assert rows.rows_in(lists).tolist() == expected
-    found = shard.probe(ivf.vectors[0], k=10, band=Band.of(shard.rows, SCORE_ALL), rows=rows)
+    found = shard.probe(ivf.vectors[0], k=10, band=Band.of(shard.rows, 1_000), rows=rows)
     exact = shard.exact(ivf.vectors[0], np.flatnonzero(mask), k=10)
     assert found.row_ids.tolist() == exact.row_ids.tolist()
     assert (found.work.codes_scanned, found.refined_count) == (0, int(mask.sum()))
