@@ -20,9 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.peers.protocol import Corpus
 from benchmarks.report import Figure
-from index_build.coarse import ASSIGN_GROUPS, Coarse, train_coarse
-from index_build.codes import add_coded, learnt_codes, packed
-from index_build.manifest import Manifest
+from index_build.coarse import ASSIGN_GROUPS, Coarse, Ranking, train_coarse
+from index_build.codes import add_coded, learnt_codes, packed, scan
 from index_build.probe import ShardIndex, open_coarse
 from index_build.spec import IndexSpec
 from index_build.train import one_thread
@@ -42,7 +41,7 @@ TRAINED = 65_536
 LISTS, LEARNT, ASSIGNED = 16_384, 524_288, 32_768
 """Lists in two levels, rows that they are learnt from, rows that are assigned."""
 NEAREST = (100, 1_000)
-"""Nearest lists that ranking must find: few are compared, of many codes decide."""
+"""Nearest lists that ranking must find."""
 
 
 def parts(rows: int, corpus: Corpus, snapshot: Path) -> Iterator[Figure]:
@@ -52,29 +51,21 @@ def parts(rows: int, corpus: Corpus, snapshot: Path) -> Iterator[Figure]:
     shard = ShardIndex.open(snapshot, manifest, manifest.shards[0], coarse=coarse)
     queries = corpus.queries()[:QUERIES]
     with one_thread(), threadpool_limits(1, user_api="blas"):
-        yield from _codes(rows, manifest, shard, queries)
+        yield from _codes(rows, shard, queries)
     yield from _two_levels(rows, corpus, queries)
 
 
-def _codes(rows: int, manifest: Manifest, shard: ShardIndex, queries: Floats) -> Iterator[Figure]:
+def _codes(rows: int, shard: ShardIndex, queries: Floats) -> Iterator[Figure]:
     """Recall and time of codes of several lengths, of rows and of their differences from centroids, in the same lists."""
     for count, of_what in product(PARTS, ("differences", "rows")):
-        own = ShardIndex(
-            shape=manifest.shape,
-            index=_coded(shard, count, of_differences=of_what == "differences"),
-            coarse=shard.coarse,
-            refine=shard.refine,
-            lists=shard.lists,
-        )
+        index = _coded(shard, count, of_differences=of_what == "differences")
         hits, times = 0, []
         for query in queries:
-            ranked = shard.require_coarse().nearest(query, shard.list_sizes, SCANNED)
-            inside = np.concatenate([np.arange(*shard.lists[number : number + 2]) for number in ranked.lists])
+            lists = shard.ranking(query, None).until(SCANNED)
+            inside = np.concatenate([np.arange(*shard.lists[number : number + 2]) for number in lists])
             best = set(shard.exact(query, inside, k=10).row_ids.tolist())
-            near = shard.require_coarse().similarities(query, ranked.lists) * (of_what == "differences")
-            found, spent = _timed(
-                partial(own.scan_lists, query, ranked._replace(similarities=near), k=FIRST, rows=None)
-            )
+            near = shard.require_coarse().similarities(query, lists) * (of_what == "differences")
+            (found, _), spent = _timed(partial(scan, index, query, lists, near, k=FIRST))
             hits += len(best & set(found.tolist()))
             times.append(spent)
         head = f"parts {rows:,} codes of {count} parts of {of_what}"
@@ -125,16 +116,16 @@ def _two_levels(rows: int, corpus: Corpus, queries: Floats) -> Iterator[Figure]:
 
 
 def _ranking(head: str, coarse: Coarse, queries: Floats) -> Iterator[Figure]:
-    """How many of the nearest lists codes rank among the first and, where they are compared, among the first twice as many."""
+    """How many of the nearest lists codes rank among the first."""
     counts = np.ones(len(coarse.centroids), dtype=np.int64)
     flat = Coarse.flat(coarse.centroids)
     with threadpool_limits(1, user_api="blas"):
         for wanted in NEAREST:
             found, times, times_flat = 0, [], []
             for query in queries:
-                near, spent = _timed(partial(coarse.nearest, query, counts, wanted))
-                true, spent_flat = _timed(partial(flat.nearest, query, counts, wanted))
-                found += len(set(near.lists.tolist()) & set(true.lists.tolist()))
+                near, spent = _timed(partial(Ranking(coarse, query, counts).until, wanted))
+                true, spent_flat = _timed(partial(Ranking(flat, query, counts).until, wanted))
+                found += len(set(near.tolist()) & set(true.tolist()))
                 times.append(spent)
                 times_flat.append(spent_flat)
             yield Figure(f"{head}: nearest {wanted} lists found", round(found / wanted / len(queries), 4), "")

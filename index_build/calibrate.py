@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from index_build.manifest import Band, Calibration, RecallPoint
 from index_build.probe import CODE_COST, FLAT_K_FACTOR, RowFilter, ShardIndex, scan_cost
-from index_build.queries import PARTS, Cell, Truth, make_cells, right_rows
+from index_build.queries import PARTS, Cell, Truth, are_right, make_cells, right_rows
 from index_build.refine import FloatArray, IdArray
 from index_build.spec import IndexSpec
 
@@ -155,7 +156,10 @@ def _fit_band(probes: list[_Probe], shard: ShardIndex, *, spec: IndexSpec) -> li
 
 def _measure(probe: _Probe, shard: ShardIndex, band: Band, *, k: int) -> RecallPoint:
     found = [shard.probe(query, k=k, band=band, rows=probe.rows) for query in probe.queries]
-    hits = sum(int(np.isin(each.row_ids, right).sum()) for each, right in zip(found, probe.right, strict=True))
+    hits = sum(
+        int(are_right(each.row_ids, each.similarities, right, partial(shard.refine.similarities, query)).sum())
+        for query, each, right in zip(probe.queries, found, probe.right, strict=True)
+    )
     count = len(found)
     return RecallPoint(
         filter_kind=probe.cell.kind,

@@ -67,7 +67,7 @@ def publish_export(
     Args:
         store: the lake's objects.
         export_id: a complete export of the lake.
-        scratch: folder for temporary files; it needs about twice the size of the vectors.
+        scratch: folder for temporary files; it needs the size of the vectors once, and of an export that is fetched.
         spec: what to build.
         rules: when to build in full, what to keep.
         log: gets one line a stage.

@@ -7,7 +7,7 @@ directional (the rows nearest to a direction), so that queries meet both friendl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -33,7 +33,7 @@ TIE_TOLERANCE = 1e-6
 """Similarities closer than float32 rounding of a sum over dimensions count as equal."""
 
 TIES_KEPT = 1_024
-"""Right rows that are remembered of a query; where more tie, those of the highest row_ids count as wrong when they are found."""
+"""Right rows that are remembered of a query; where more tie, others are known by their similarity (`are_right`)."""
 
 PARTS: tuple[Literal["near", "anywhere", "far"], ...] = ("near", "anywhere", "far")
 """Where the queries of a directional filter are, a third of them each: around its rows, around any, around those opposite."""
@@ -212,6 +212,16 @@ def right_rows(shards: Sequence[Best], *, k: int) -> list[IdArray]:
         return [best.row_ids for best in shards]
     least = np.sort(scores)[-min(k, len(scores))] - TIE_TOLERANCE
     return [best.row_ids[best.scores >= least] for best in shards]
+
+
+def are_right(
+    row_ids: IdArray, similarities: FloatArray, right: IdArray, similarity_of: Callable[[IdArray], FloatArray]
+) -> Mask:
+    """Which of found rows (n,), with their stored similarities, are among the right ones (m,), or tie with the last of very many."""
+    are_known = np.isin(row_ids, right)
+    if len(right) < TIES_KEPT or are_known.all():
+        return are_known
+    return np.asarray(are_known | (similarities >= similarity_of(right[-1:])[0]))
 
 
 def top_scores(scores: FloatArray, *, k: int) -> FloatArray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from index_build.bitmaps import unpack_ids
 from index_build.calibrate import Fitted, raised
 from index_build.manifest import Calibration, RecallPoint, RecallReport
 from index_build.probe import Candidates, RowFilter, ShardIndex
-from index_build.queries import Cell, Truth, make_cells, right_rows
+from index_build.queries import Cell, Truth, are_right, make_cells, right_rows
 from index_build.refine import FloatArray, IdArray
 from index_build.spec import IndexSpec
 
@@ -118,7 +119,8 @@ def _measure(
     for number, query in enumerate(cell.queries):
         found = [part.search(query, calibration, k=k) for part in parts]
         codes += sum(candidates.work.codes_scanned for candidates in found)
-        hits += _hits(found, right_rows([part.truth.best[number] for part in parts], k=k), k=k)
+        right = right_rows([part.truth.best[number] for part in parts], k=k)
+        hits += _hits(query, parts, found, right, k=k)
     band = calibration.band(max(part.truth.matches / part.shard.index.rows for part in parts))
     is_exact = all(part.row_ids is not None for part in parts)
     return RecallPoint(
@@ -147,8 +149,15 @@ def _prepare(shard: OpenShard, truth: Truth, calibration: Calibration) -> _Part:
     return _Part(shard, truth, rows=shard.index.filter(truth.words), row_ids=row_ids)
 
 
-def _hits(found: Sequence[Candidates], right: Sequence[IdArray], *, k: int) -> int:
+def _hits(
+    query: FloatArray, parts: Sequence[_Part], found: Sequence[Candidates], right: Sequence[IdArray], *, k: int
+) -> int:
     """How many of the `k` rows that merging the shards by stored similarity returns are right."""
     stored = np.concatenate([candidates.similarities for candidates in found])
-    are_right = np.concatenate([np.isin(candidates.row_ids, own) for candidates, own in zip(found, right, strict=True)])
-    return int(are_right[np.argsort(-stored, kind="stable")[:k]].sum())
+    flags = np.concatenate(
+        [
+            are_right(each.row_ids, each.similarities, own, partial(part.shard.index.refine.similarities, query))
+            for part, each, own in zip(parts, found, right, strict=True)
+        ]
+    )
+    return int(flags[np.argsort(-stored, kind="stable")[:k]].sum())

@@ -25,7 +25,7 @@ from index_build.coarse import Coarse, Ranking, codes_of, selector_of, train_coa
 from index_build.export import Batch
 from index_build.manifest import Band, IndexShape, safe_path, shard_of
 from index_build.probe import ShardIndex, best_order
-from index_build.queries import TIE_TOLERANCE, TIES_KEPT, Best, Cell, Truths, right_rows
+from index_build.queries import TIE_TOLERANCE, TIES_KEPT, Best, Cell, Truths, are_right, right_rows
 from index_build.refine import RefineRows, decode_rows, encode_rows, fit_scale
 from index_build.sample import draw_sample
 
@@ -157,6 +157,14 @@ def test_of_many_ties_a_bounded_number_is_remembered():
     [truth] = truths.answers()
     assert [len(best.row_ids) for best in truth.best] == [TIES_KEPT, TIES_KEPT]
     assert truth.best[0].row_ids.tolist() == list(range(TIES_KEPT))
+    [right] = right_rows([truth.best[0]], k=10)
+    found = np.array([0, TIES_KEPT, 2 * TIES_KEPT])
+
+    def similarity_of(row_ids):
+        return np.full(len(row_ids), 0.8, np.float32)
+
+    assert are_right(found, np.array([0.8, 0.8, 0.7], np.float32), right, similarity_of).tolist() == [True, True, False]
+    assert are_right(found, np.array([0.8, 0.8, 0.7], np.float32), right[:10], similarity_of).sum() == 1
 
 
 def test_two_levels_cover_all_lists_and_assign_near_the_best(monkeypatch):
