@@ -39,8 +39,9 @@ FLAT_K_FACTOR = 2
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a search did: lists without a match, lists probed, codes scanned in them."""
+    """What a search did: lists ranked, lists left out for want of a match, lists probed, codes scanned in them."""
 
+    lists_considered: int = 0
     lists_dropped: int = 0
     lists_probed: int = 0
     codes_scanned: int = 0
@@ -166,7 +167,9 @@ class ShardIndex:
             others = ranking.nearer_than(bound, beyond=first, most=MOST_MATCHES)
         if len(others):
             found = _best_of(found, self._search(query, others, k=k, band=band, rows=rows), k=k)
-        return replace(found, work=replace(found.work, lists_dropped=len(self.list_sizes) - ranking.held))
+        dropped = len(self.list_sizes) - ranking.held
+        work = replace(found.work, lists_considered=len(ranking.lists), lists_dropped=dropped)
+        return replace(found, work=work)
 
     def ranking(self, query: FloatArray, rows: RowFilter | None) -> Ranking:
         """Lists that hold matching rows, nearest first."""
@@ -204,7 +207,7 @@ class ShardIndex:
             return self._refined(query, np.empty(0, np.int64), k=k, work=Work())
         parameters = None if rows is None else faiss.SearchParameters(sel=rows.selector)
         _, row_ids = self.index.search(query[None, :], wanted, params=parameters)
-        return self._refined(query, row_ids[0], k=k, work=Work(lists_probed=1, codes_scanned=self.rows))
+        return self._refined(query, row_ids[0], k=k, work=Work(1, lists_probed=1, codes_scanned=self.rows))
 
     def _refined(self, query: FloatArray, row_ids: IdArray, *, k: int, work: Work) -> Candidates:
         similarities = self.refine.similarities(query, row_ids)

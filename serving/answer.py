@@ -182,9 +182,11 @@ def _shards(found: Found) -> list[dict[str, Any]]:
         {
             "shard": result.shard,
             "branch": result.branch,
+            "lists_considered": result.work.lists_considered,
             "lists_dropped": result.work.lists_dropped,
             "lists_probed": result.work.lists_probed,
             "codes_scanned": result.work.codes_scanned,
+            "rows_scored": result.rows_scored,
             "candidates": len(result.gids),
         }
         for result in results

@@ -5,7 +5,7 @@ Shard branches (count-aware: the number of matches decides, `search_engine.md` s
 * `empty`         no row of the shard matches
 * `gather`        few matches: score exactly those
 * `scan`          flat index, every row is compared, a bitmap keeps the matching ones
-* `probe`         inverted lists until they hold enough matches: their codes with the filter's bitmap, or where few
+* `probe`         the nearest inverted lists with matches: their codes with the filter's bitmap, or where few
                   match their matching rows themselves
 * `probe_all`     inverted lists, no filter, so no bitmap
 

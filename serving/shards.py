@@ -83,6 +83,7 @@ class ShardResult:
     gids: Ids
     similarities: FloatArray
     work: Work
+    rows_scored: int
     is_exact: bool
 
 
@@ -152,7 +153,7 @@ class ShardSet:
         match branch:
             case "empty":
                 empty = np.empty(0, np.float32)
-                return ShardResult(number, branch, np.empty(0, np.int64), empty, Work(), is_exact=True)
+                return ShardResult(number, branch, np.empty(0, np.int64), empty, Work(), 0, is_exact=True)
             case "gather":
                 row_ids = np.arange(shard.rows) if rows is None else rows.row_ids()
                 found = shard.exact(query, row_ids, k=k)
@@ -164,6 +165,7 @@ class ShardSet:
             found.row_ids + first,
             found.similarities,
             found.work,
+            found.refined_count,
             is_exact=branch == "gather" or self.is_flat,
         )
 

@@ -140,3 +140,4 @@ def test_lists_without_matches_are_dropped(ivf):
     found = shard.probe(ivf.vectors[0], k=10, band=Band.of(500, 4), rows=shard.filter(pack_mask(mask)))
     assert sorted(found.row_ids.tolist()) == list(range(shard.rows - 3, shard.rows))
     assert found.work.lists_dropped + found.work.lists_probed == ivf.manifest.shape.lists_count
+    assert found.work.lists_considered == found.work.lists_probed
