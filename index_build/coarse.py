@@ -27,8 +27,8 @@ ASSIGN_GROUPS = 4
 """Nearest groups whose lists a row is compared with: rows are as near to their lists, by .004 of a cosine, as with sixteen, in a
 third of the time (`make bench-search PART=parts`)."""
 
-RANKED_LISTS = 64
-"""Lists that are ranked at first at least."""
+RANKED_LISTS, RANKED_SHARE = 64, 128
+"""Lists that are ranked at first at least, and the part of all that is: reading all codes costs as much as keeping so many."""
 
 CENTROID_DIMENSIONS, MOST_CENTROID_PARTS = 2, 256
 """Dimensions of a part of a centroid's code, and the most parts, whose sums still fit into the 16 bits that FAISS adds them in: 96
@@ -160,20 +160,22 @@ class Ranking:
 
     def until(self, wanted: int) -> IdArray:
         """The fewest of the nearest lists that hold `wanted` matches, or all."""
-        size = max(RANKED_LISTS, 2 * wanted * self.held // max(1, self.total))
+        size = max(self._least_size, 2 * wanted * self.held // max(1, self.total))
         while not self._is_complete and self._held_by_ranked < wanted:
             self._rank(size)
             size *= 2
         return self.lists[: _sufficing(self._counts[self.lists], wanted)]
 
-    def nearer_than(self, similarity: float, *, beyond: IdArray, most: int) -> IdArray:
-        """Lists at least as near as `similarity` that are not in `beyond`, nearest first, as far as they hold `most` matches."""
-        enough = most + int(self._counts[beyond].sum())
-        while not self._is_complete and self._is_nearer(similarity) and self._held_by_ranked < enough:
-            self._rank(4 * max(RANKED_LISTS, len(self.lists)))
+    def nearer_than(self, similarity: float, *, beyond: IdArray) -> IdArray:
+        """Lists at least as near as `similarity` that are not in `beyond`, nearest first."""
+        while not self._is_complete and self._is_nearer(similarity):
+            self._rank(4 * max(self._least_size, len(self.lists)))
         near = self.lists[self.similarities >= similarity]
-        others = near[~np.isin(near, beyond)]
-        return others[: int(np.searchsorted(np.cumsum(self._counts[others]), most, side="right"))]
+        return near[~np.isin(near, beyond)]
+
+    @property
+    def _least_size(self) -> int:
+        return max(RANKED_LISTS, len(self._counts) // RANKED_SHARE)
 
     @property
     def _is_complete(self) -> bool:

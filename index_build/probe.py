@@ -27,8 +27,9 @@ CALIBRATED_K = 10
 DEEP_K_FACTOR = 4
 """Results up to which `k_factor` holds, as it was calibrated; the candidates for each of many more."""
 
-MOST_MATCHES = 1 << 17
-"""Matching rows that the lists probed after the first hold at most: a query whose best rows are no nearer than others ends there."""
+MOST_WORK = 1 << 16
+"""Cost of what is probed after the first lists, at most, in scored rows: some 20 ms. A query whose best rows are no nearer than
+thousands of others ends there."""
 
 CODE_COST, LIST_COST = 1 / 64, 3.0
 """Costs of scanning a 4-bit code and of beginning a list, in scored rows (one core, 384 dimensions: 0.28 microseconds)."""
@@ -164,12 +165,19 @@ class ShardIndex:
         others = first[:0]
         if k and len(found.row_ids) == k:
             bound = float(found.similarities[min(k, CALIBRATED_K) - 1]) - band.margin
-            others = ranking.nearer_than(bound, beyond=first, most=MOST_MATCHES)
+            others = self._affordable(ranking.nearer_than(bound, beyond=first), rows)
         if len(others):
             found = _best_of(found, self._search(query, others, k=k, band=band, rows=rows), k=k)
         dropped = len(self.list_sizes) - ranking.held
         work = replace(found.work, lists_considered=len(ranking.lists), lists_dropped=dropped)
         return replace(found, work=work)
+
+    def _affordable(self, lists: IdArray, rows: RowFilter | None) -> IdArray:
+        """The first of some lists that together cost no more than `MOST_WORK`."""
+        sizes = self.list_sizes[lists]
+        scans = np.cumsum(LIST_COST + sizes * CODE_COST)
+        work = scans if rows is None else np.minimum(np.cumsum(rows.list_counts[lists]), scans)
+        return lists[: int(np.searchsorted(work, MOST_WORK, side="right"))]
 
     def ranking(self, query: FloatArray, rows: RowFilter | None) -> Ranking:
         """Lists that hold matching rows, nearest first."""

@@ -103,7 +103,7 @@ def test_lists_that_were_ranked_before_are_not_given_again(many_lists):
     counts = np.ones(len(coarse.centroids), np.int64)
     ranking = Ranking(coarse, coarse.centroids[0], counts)
     first = ranking.until(30)
-    others = ranking.nearer_than(0.3, beyond=first, most=10**6)
+    others = ranking.nearer_than(0.3, beyond=first)
     assert len(first) == 30
     assert len(others) > 0
     assert not np.isin(others, first).any()
