@@ -31,14 +31,13 @@ BAND_MIDDLES = (0.0005, 0.0017, 0.0055, 0.017, 0.055, 0.17, 0.55)
 FIRST_MATCHES = 1_024
 """T: matching rows that are looked at first: they cost as much as the search for them."""
 
-MARGINS = (-2.0, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.25, 0.3, 0.35, 0.4)
-"""Ladder of margins; the first one probes nothing beyond the first lists. Rows have a cosine of .6 to .8 with their centroid, so that
-those of a list are spread by that much around its similarity."""
+MARGINS = (-2.0, 0.1, 0.15, 0.2, 0.225, 0.25, 0.275, 0.3, 0.325, 0.35, 0.4, 0.45)
+"""Ladder of margins; the first one probes nothing beyond the first lists."""
 
 K_FACTORS = (2, 4, 8, 16, 32, 64)
 """Candidates scored per result; with more all first matches are scored."""
 
-RAISED_MARGIN = 0.05
+RAISED_MARGIN = 0.025
 MAX_K_FACTOR = 1024
 """By how much validation raises a margin, and the limit of what it may raise a k_factor to."""
 

@@ -108,6 +108,9 @@ class IndexShape(_Model):
     metric: Literal["inner_product"] = "inner_product"
     dimensions: Annotated[int, Field(ge=1)]
     lists_count: Annotated[int, Field(ge=1)]
+    closeness: Annotated[float, Field(gt=0.0, le=1.0, description="mean cosine of rows with their list's centroid")] = (
+        1.0
+    )
     subquantizers_count: Count = 0
     refine: Literal["sq8", "f16"]
 

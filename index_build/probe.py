@@ -144,9 +144,9 @@ class ShardIndex:
     def probe(self, query: FloatArray, *, k: int, band: Band, rows: RowFilter | None = None) -> Candidates:
         """Best `k` rows among `rows` (all rows when None), looked for in the nearest lists that hold some.
 
-        First in lists that together hold `matches_target` matching rows, or all of them. Then in those that are nearer than
-        the k-th best row found there less a margin, since they may hold a better one; few are where a query has near
-        matches, many where it has none.
+        First in lists that together hold `matches_target` matching rows, or all of them. Then in those that may hold a better
+        row than the k-th best found there: a row's similarity is that of its centroid times its cosine with it (`closeness`),
+        give or take a `margin`. Few lists may where a query has near matches, many where it has none.
 
         Returns:
             min(k, matching rows) candidates, always.
@@ -164,7 +164,8 @@ class ShardIndex:
         found = self._search(query, first, k=k, band=band, rows=rows)
         others = first[:0]
         if k and len(found.row_ids) == k:
-            bound = float(found.similarities[min(k, CALIBRATED_K) - 1]) - band.margin
+            kth = float(found.similarities[min(k, CALIBRATED_K) - 1])
+            bound = (kth - band.margin) / self.shape.closeness
             others = self._affordable(ranking.nearer_than(bound, beyond=first), rows)
         if len(others):
             found = _best_of(found, self._search(query, others, k=k, band=band, rows=rows), k=k)

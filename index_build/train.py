@@ -24,6 +24,10 @@ from lakehouse.errors import SettingsError
 
 CODE_TRAIN_ROWS = 65_536
 """Rows that the codebook is learnt from: sixteen codes a sub-quantizer need no more."""
+
+LEAST_CLOSENESS = 0.1
+"""Of rows to their centroids, where they have nothing in common: it divides."""
+
 SQ8_MIN_RECALL = 0.98
 """Least recall of SQ8 rows alone, on the sample; below it rows are stored as float16. The rest of the allowed loss is
 left to the codes. Short vectors and crowded neighbourhoods need the longer rows."""
@@ -62,15 +66,24 @@ def train(sample: FloatArray, *, rows: int, spec: IndexSpec) -> Trained:
         return Trained(IndexShape(kind="flat", dimensions=dimensions, lists_count=1, refine="f16"))
     lists_count = min(spec.lists_count(rows), len(sample))
     scale = fit_sq8(sample, spec=spec)
+    coarse = train_coarse(sample, lists_count, iterations=spec.kmeans_iterations, seed=spec.seed, on_gpu=has_gpu())
+    some = sample[:CODE_TRAIN_ROWS]
+    lists = coarse.assign(some)
     shape = IndexShape(
         kind="ivf",
         dimensions=dimensions,
         lists_count=lists_count,
+        closeness=_closeness(some, coarse.centroids[lists]),
         subquantizers_count=subquantizers_count(dimensions),
         refine="f16" if scale is None else "sq8",
     )
-    coarse = train_coarse(sample, lists_count, iterations=spec.kmeans_iterations, seed=spec.seed, on_gpu=has_gpu())
-    return Trained(shape, coarse, _learn_codes(sample, coarse, shape), scale)
+    codes = learnt_codes(coarse.differences(some, lists), lists_count=lists_count, parts=shape.subquantizers_count)
+    return Trained(shape, coarse, codes, scale)
+
+
+def _closeness(rows: FloatArray, centroids: FloatArray) -> float:
+    """Mean cosine of rows (n, d) with their centroids (n, d), in hundredths."""
+    return round(max(LEAST_CLOSENESS, float(np.einsum("nd,nd->n", rows, centroids).mean())), 2)
 
 
 def fit_sq8(sample: FloatArray, *, spec: IndexSpec) -> FloatArray | None:
@@ -85,13 +98,6 @@ def fit_sq8(sample: FloatArray, *, spec: IndexSpec) -> FloatArray | None:
     truth = top_scores(np.ascontiguousarray(exact.T), k=k)
     hits = sum(hits_count(exact[found[:, query], query], truth[query]) for query in range(len(queries)))
     return scale if hits >= SQ8_MIN_RECALL * k * len(queries) else None
-
-
-def _learn_codes(sample: FloatArray, coarse: Coarse, shape: IndexShape) -> faiss.IndexIVFPQ:
-    rows = sample[:CODE_TRAIN_ROWS]
-    return learnt_codes(
-        coarse.differences(rows, coarse.assign(rows)), lists_count=shape.lists_count, parts=shape.subquantizers_count
-    )
 
 
 @contextmanager
