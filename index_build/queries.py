@@ -23,7 +23,7 @@ SPREADS = (0.25, 0.5, 1.0)
 DIRECTIONS = 3
 """Directional filters per selectivity: how hard one is depends on where it points."""
 
-OPPOSITE_SHARE = 0.1
+OPPOSITE_SHARE = 0.03
 """Share of rows, those least along the direction of a filter, that its far queries are made around."""
 
 BLOCK_ROWS = 8_192
