@@ -25,7 +25,8 @@ from lakehouse.errors import IntegrityError
 
 CALIBRATED_K = 10
 DEEP_K_FACTOR = 4
-"""Results up to which `k_factor` holds, as it was calibrated; the candidates for each of many more."""
+"""Results up to which `k_factor` and margin hold, as they were calibrated; of many more, the candidates for each, and the part that
+no unread list may better."""
 
 MOST_WORK = 1 << 16
 """Cost of what is probed after the first lists, at most, in scored rows: some 20 ms. A query whose best rows are no nearer than
@@ -164,7 +165,7 @@ class ShardIndex:
         found = self._search(query, first, k=k, band=band, rows=rows)
         others = first[:0]
         if k and len(found.row_ids) == k:
-            kth = float(found.similarities[min(k, CALIBRATED_K) - 1])
+            kth = float(found.similarities[min(k, max(CALIBRATED_K, k // DEEP_K_FACTOR)) - 1])
             bound = (kth - band.margin) / self.shape.closeness
             others = self._affordable(ranking.nearer_than(bound, beyond=first), rows)
         if len(others):
