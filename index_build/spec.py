@@ -31,7 +31,7 @@ MAX_TRAIN_ROWS = 1 << 21
 
 DIMENSIONS_PER_SUBQUANTIZER = 6
 """Six dimensions in four bits: 32 bytes a vector at 384 dimensions. Of a million real texts, the best ten are among the first 320
-of 65,000 scanned codes for .995; with four dimensions .999, in half as many bytes more, with eight .974 (`make bench-search PART=parts`)."""
+of 65,000 scanned codes for .986; with four dimensions .995, in half as many bytes more, with eight .973 (`make bench-search PART=parts`)."""
 
 MIN_SUBQUANTIZERS = 32
 """16 bytes a vector: shorter codes of short vectors order them too badly to refine."""
