@@ -2,7 +2,7 @@
 
 A row is compared with the groups first and then with the lists of the nearest groups, so that a build does not pay for
 every list. Rows of similar groups are neighbours, as lists of a group follow each other. A query, which needs many more
-lists, is compared with short codes of all centroids and then with the likely ones: its lists are in too many groups.
+lists, is compared with short codes of all centroids instead: its lists are in too many groups.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """4-bit product codes in inverted lists: learning them, adding rows whose lists are known, ranking the rows of some lists.
 
-A row is coded by its difference from the centroid of its list, which is shorter than the row, so that codes of a length
-say more. The inner product with the centroid comes on top when lists are scanned. FAISS adds it itself; it never sees the
+A row is coded by its difference from the centroid of its list, which is shorter than the row: codes of a length say more
+where lists are long, and about as much where they are short (ADR 0022). The inner product with the centroid comes on top when lists are scanned. FAISS adds it itself; it never sees the
 centroids, which are stored once a snapshot and not once a shard. Which lists to scan is `coarse.py`.
 """
 

@@ -180,9 +180,7 @@ class Band(_Model):
     matches_target: Annotated[
         int, Field(ge=1, description="T: matching rows that the lists probed first hold at least")
     ]
-    margin: Annotated[
-        float, Field(description="then lists whose centroid is this much less similar than the k-th best row")
-    ]
+    margin: Annotated[float, Field(description="then lists that may hold a better row than the k-th: see probe.py")]
     k_factor: Annotated[int, Field(ge=1, description="candidates by codes, k times this, are scored")]
     recall: Annotated[Ratio, Field(description="what this gave when it was chosen")] = 1.0
 
