@@ -17,9 +17,11 @@ import numpy as np
 
 from index_build.calibrate import calibrate, fitting_cells
 from index_build.encode import EncodedShard, encode
-from index_build.export import Export, open_export, parquet_rows
+from index_build.export import DomainVectors, Export, open_export, parquet_rows
 from index_build.manifest import (
+    DOMAINS,
     MANIFEST_NAME,
+    Domain,
     FileEntry,
     Manifest,
     ShardEntry,
@@ -60,11 +62,10 @@ def build_from(export: Export, out_dir: Path, spec: IndexSpec, *, log: Callable[
     if out_dir.exists() and any(out_dir.iterdir()):
         raise PermanentError(f"{out_dir} is not empty; a snapshot is built into a new folder.")
     draft, work = (out_dir.with_name(f"{out_dir.name}.{suffix}") for suffix in ("draft", "work"))
-    for folder in (draft, work):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    _make_empty(draft, work)
     try:
-        manifest = _build(export, draft, work, spec=spec, log=log)
+        manifest = build_files(export, draft, work, spec=spec, log=log)
+        (draft / MANIFEST_NAME).write_bytes(manifest.to_json())
         draft.replace(out_dir)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -72,7 +73,8 @@ def build_from(export: Export, out_dir: Path, spec: IndexSpec, *, log: Callable[
     return manifest
 
 
-def _build(export: Export, draft: Path, work: Path, *, spec: IndexSpec, log: Callable[[str], None]) -> Manifest:
+def build_files(export: Export, draft: Path, work: Path, *, spec: IndexSpec, log: Callable[[str], None]) -> Manifest:
+    """Write all files of a snapshot but its manifest into `draft`; `work` is for temporary files. Both exist and are empty."""
     rows = export.rows_count
     log(f"index: sampling {rows:,} rows of {export.dimensions} dimensions")
     wanted = max(QUERY_SAMPLE_ROWS, spec.train_rows(rows) if spec.kind(rows) == "ivf" else 0)
@@ -86,10 +88,41 @@ def _build(export: Export, draft: Path, work: Path, *, spec: IndexSpec, log: Cal
     encoded = encode(export, trained, spec, out_dir=draft, work_dir=work, cells=cells.of_shard)
     log("index: calibrating and measuring recall")
     evidence = _evidence(encoded, trained, cells, spec=spec)
-    manifest = _manifest(export, trained, encoded, evidence, folder=draft, shared=shared, spec=spec)
-    (draft / MANIFEST_NAME).write_bytes(manifest.to_json())
+    domains = build_domains(export, draft, work, spec=spec, log=log)
+    unsealed = _manifest(export, trained, encoded, evidence, folder=draft, shared=shared, spec=spec)
+    manifest = seal(unsealed.model_copy(update={"domains": domains}))
     log(f"index: snapshot {manifest.snapshot_id}, recall@{spec.recall_k} {manifest.recall.minimum:.3f} at worst")
     return manifest
+
+
+def build_domains(
+    export: Export,
+    draft: Path,
+    work: Path,
+    *,
+    spec: IndexSpec,
+    log: Callable[[str], None],
+    renewed: Callable[[DomainVectors, Path, Path], Manifest | None] | None = None,
+) -> tuple[Domain, ...]:
+    """Write the domains of an export into a snapshot's `draft`: as `renewed` does, built anew where it gives None."""
+    done: list[Domain] = []
+    for vectors in export.domains:
+        log(f"index: domain {vectors.name}")
+        folders = draft / DOMAINS / vectors.name, work / DOMAINS / vectors.name
+        _make_empty(*folders)
+        manifest = renewed(vectors, *folders) if renewed else None
+        if manifest is None:
+            _make_empty(*folders)
+            manifest = build_files(export.domain(vectors), *folders, spec=spec, log=log)
+        shutil.rmtree(folders[1])
+        done.append(Domain(name=vectors.name, manifest=manifest))
+    return tuple(done)
+
+
+def _make_empty(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
 
 
 def _write_shared(trained: Trained, folder: Path) -> tuple[Path, ...]:
@@ -146,7 +179,7 @@ def _manifest(
     spec: IndexSpec,
 ) -> Manifest:
     info = export.info
-    draft = Manifest(
+    return Manifest(
         snapshot_id="0" * 16,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         input_at=export.written_at,
@@ -164,7 +197,6 @@ def _manifest(
         recall=evidence.report,
         calibration=evidence.calibration,
     )
-    return seal(draft)
 
 
 def shard_entry(shard: EncodedShard, folder: Path) -> ShardEntry:

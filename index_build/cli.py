@@ -32,7 +32,7 @@ def build(docs: Path, vectors: Path, out: Path, *, spec: IndexSpec | None = None
     """
     manifest = build_from(open_files(docs, vectors), out, spec or IndexSpec())
     print(describe(manifest))
-    return EXIT_OK if manifest.recall.minimum >= manifest.recall.target else EXIT_BELOW_TARGET
+    return EXIT_OK if manifest.is_publishable else EXIT_BELOW_TARGET
 
 
 def verify(folder: Path) -> int:
@@ -46,20 +46,22 @@ def verify(folder: Path) -> int:
 
 
 def describe(manifest: Manifest) -> str:
-    """A snapshot in a few lines."""
-    shape, recall = manifest.shape, manifest.recall
-    size = sum(entry.size_bytes for entry in manifest.files())
-    kind = (
-        "flat"
-        if shape.kind == "flat"
-        else f"IVF{shape.lists_count},PQ{shape.subquantizers_count}x4fs, refine {shape.refine}"
-    )
-    verdict = "publishable" if recall.minimum >= recall.target else "below its target, not publishable"
-    lines = [
-        f"snapshot  {manifest.snapshot_id} ({verdict})",
-        f"rows      {manifest.rows_count:,} x {shape.dimensions} in {len(manifest.shards)} shard(s), {size:,} bytes",
+    """A snapshot in a few lines, and in as many each of its domains."""
+    verdict = "publishable" if manifest.is_publishable else "below its target, not publishable"
+    lines = [f"snapshot  {manifest.snapshot_id} ({verdict})", *_described(manifest)]
+    for domain in manifest.domains:
+        lines += [f"domain    {domain.name}", *_described(domain.manifest)]
+    return "\n".join(lines)
+
+
+def _described(part: Manifest) -> list[str]:
+    shape, recall = part.shape, part.recall
+    size = sum(entry.size_bytes for entry in part.own_files())
+    is_flat = shape.kind == "flat"
+    kind = "flat" if is_flat else f"IVF{shape.lists_count},PQ{shape.subquantizers_count}x4fs, refine {shape.refine}"
+    return [
+        f"rows      {part.rows_count:,} x {shape.dimensions} in {len(part.shards)} shard(s), {size:,} bytes",
         f"index     {kind}",
         f"recall@{recall.k} {recall.unfiltered:.3f} unfiltered, {recall.minimum:.3f} at worst over {len(recall.points)} cells "
         f"(target {recall.target:.2f})",
     ]
-    return "\n".join(lines)

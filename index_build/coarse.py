@@ -171,7 +171,9 @@ class Ranking:
         while not self._is_complete and self._is_nearer(similarity):
             self._rank(4 * max(self._least_size, len(self.lists)))
         near = self.lists[self.similarities >= similarity]
-        return near[~np.isin(near, beyond)]
+        are_others = np.ones(len(self._counts), bool)
+        are_others[beyond] = False
+        return near[are_others[near]]
 
     @property
     def _least_size(self) -> int:
@@ -199,7 +201,9 @@ class Ranking:
         size = min(size, self.held)
         found, near = scan(self._coarse.codes, self._query, ONE_LIST, NO_OFFSET, k=size, selector=self._selector)
         if size == self.held:  # a scan leaves out what scores least
-            others = np.setdiff1d(np.flatnonzero(self._counts), found)
+            are_others = self._counts > 0
+            are_others[found] = False
+            others = np.flatnonzero(are_others)
             found = np.concatenate([found, others])
             near = np.concatenate([near, np.full(len(others), -np.inf, np.float32)])
         self.lists, self.similarities = found, near

@@ -26,7 +26,7 @@ from index_build.codes import add_coded, packed
 from index_build.export import KEY, VECTOR, Batch, RowSource
 from index_build.hashing import creator_hashes
 from index_build.queries import Cell, Truth, Truths
-from index_build.refine import FloatArray, IdArray, encode_rows
+from index_build.refine import FloatArray, IdArray, decode_rows, encode_rows
 from index_build.spec import IndexSpec
 from index_build.train import Trained, has_gpu
 from lakehouse.errors import SchemaError
@@ -46,7 +46,10 @@ ADDED = (
 
 @dataclass(frozen=True, slots=True)
 class EncodedShard:
-    """Files of one written shard, and the exact answers in it of the cells that were asked for."""
+    """Files of one written shard, and the exact answers in it of the cells that were asked for.
+
+    `stored_similarity` is the least inner product of a row with its stored form: SQ8 clips what is outside its scale.
+    """
 
     shard: int
     rows: int
@@ -55,6 +58,7 @@ class EncodedShard:
     refine: Path
     lists: Path
     truths: tuple[Truth, ...] = ()
+    stored_similarity: float = 1.0
 
 
 def no_cells(shard: int) -> Sequence[Cell]:
@@ -135,6 +139,7 @@ class _ShardWriter:
         self._row_group_rows = spec.docs_row_group_rows
         self._index = _empty_index(trained)
         self._counts = np.zeros(trained.shape.lists_count, np.int64)
+        self.stored_similarity = 1.0
         self._schema = pa.schema([*ADDED, *schema])
         self._docs = stack.enter_context(pq.ParquetWriter(files.docs, self._schema, compression="zstd"))
         self._refine: BinaryIO = stack.enter_context(files.refine.open("wb"))
@@ -145,6 +150,9 @@ class _ShardWriter:
         row_ids = np.arange(first, first + len(lists), dtype=np.int64)
         stored = np.ascontiguousarray(encode_rows(vectors, self._trained.scale))
         self._refine.write(stored.data)
+        if self._trained.scale is not None:
+            similarities = np.einsum("nd,nd->n", decode_rows(stored, self._trained.scale), vectors)
+            self.stored_similarity = min(self.stored_similarity, float(similarities.min()))
         added = [pa.array(row_ids), pa.array(lists, pa.int32()), pa.array(row_checks(stored))]
         table = pa.table([*added, *docs.columns], schema=self._schema)
         self._docs.write_table(table, row_group_size=self._row_group_rows)
@@ -192,7 +200,7 @@ def _write_shard(
             truths.add(vectors)
         rows = writer.finish(files)
     _require_unique(files.docs, rows)
-    return replace(files, rows=rows, truths=tuple(truths.answers()))
+    return replace(files, rows=rows, truths=tuple(truths.answers()), stored_similarity=writer.stored_similarity)
 
 
 def _require_unique(docs: Path, rows: int) -> None:

@@ -1,5 +1,8 @@
 """Reads what a snapshot is built from: docs with vectors in batches, side tables, the export's own description.
 
+A column of vectors with a name such as `short_vector` is a domain, `short`: vectors of one kind of content, of the creators that have
+any. It is read as an export of its own, of ids and vectors.
+
 Everything is checked at this edge, so the rest of the build may trust it: column types, unit vectors, ids. Nothing here
 knows FAISS or holds more than one batch.
 """
@@ -7,17 +10,21 @@ knows FAISS or holds more than one batch.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from index_build.manifest import DOMAIN_NAME
 from index_build.refine import FloatArray
 from lakehouse.errors import NotFoundError, SchemaError
 
@@ -26,6 +33,9 @@ BATCH_ROWS = 16_384
 
 KEY = "creator_id"
 VECTOR = "vector"
+DOMAIN_VECTOR = re.compile(f"({DOMAIN_NAME})_vector")
+"""Name of a column with the vectors of a domain, and in it the domain's."""
+
 RESERVED = ("row_id", "list_id", "row_check")
 """Columns that the build adds to docs."""
 
@@ -80,10 +90,25 @@ class RowSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class DomainVectors:
+    """Vectors of one kind of content: how many creators have one, and of how many numbers."""
+
+    name: str
+    rows_count: int
+    dimensions: int
+
+    @property
+    def column(self) -> str:
+        """Where they are among the documents."""
+        return f"{self.name}_{VECTOR}"
+
+
+@dataclass(frozen=True, slots=True)
 class Export:
     """Input of a build. `vectors_path` is the `.npy` beside docs that have no vector column.
 
-    `written_at` is the ISO time at which a lake got it, empty where it is in none.
+    `written_at` is the ISO time at which a lake got it, empty where it is in none. `of_domain` makes it the part of an export that
+    is one of its domains.
     """
 
     info: ExportInfo
@@ -94,6 +119,21 @@ class Export:
     vectors_path: Path | None = None
     side: dict[str, tuple[Path, ...]] = field(default_factory=dict)
     written_at: str = ""
+    domains: tuple[DomainVectors, ...] = ()
+    of_domain: DomainVectors | None = None
+
+    def domain(self, domain: DomainVectors) -> Export:
+        """One of its `domains` as an export: the creators that have such a vector, without documents."""
+        return replace(
+            self,
+            schema=pa.schema([self.schema.field(KEY)]),
+            rows_count=domain.rows_count,
+            dimensions=domain.dimensions,
+            vectors_path=None,
+            side={},
+            domains=(),
+            of_domain=domain,
+        )
 
     def batches(self) -> Iterator[Batch]:
         """All rows, in file order.
@@ -102,16 +142,29 @@ class Export:
             SchemaError: an id is null, a vector has other dimensions, is not finite or has no length.
         """
         matrix = None if self.vectors_path is None else np.load(self.vectors_path, mmap_mode="r", allow_pickle=False)
+        column = self.of_domain.column if self.of_domain else VECTOR
+        is_part = self.domains or self.of_domain
+        names = [*self.schema.names, *([] if matrix is not None else [column])] if is_part else None
         start = 0
         for path in self.docs_paths:
             with pq.ParquetFile(path) as source:
-                for record_batch in source.iter_batches(batch_size=BATCH_ROWS):
+                for record_batch in source.iter_batches(batch_size=BATCH_ROWS, columns=names):
                     stop = start + record_batch.num_rows
                     given = None if matrix is None else matrix[start:stop]
-                    yield _batch(
-                        pa.Table.from_batches([record_batch]), given, schema=self.schema, dimensions=self.dimensions
-                    )
                     start = stop
+                    table = pa.Table.from_batches([record_batch])
+                    if self.of_domain:
+                        table = table.filter(pc.is_valid(table[column]))
+                    if table.num_rows:
+                        yield self._batch(table, given, column)
+
+    def _batch(self, table: pa.Table, given: FloatArray | None, column: str) -> Batch:
+        keys = table[KEY]
+        if keys.null_count or pc.any(pc.equal(keys.cast(pa.string()), "")).as_py():
+            raise SchemaError(f"A document has no {KEY}.")
+        raw = _vectors(table[column], self.dimensions) if given is None else np.array(given, dtype=np.float32)
+        docs = table.select(self.schema.names).cast(self.schema)
+        return Batch(docs, _unit(raw, docs[KEY]))
 
 
 def open_export(folder: Path) -> Export:
@@ -156,7 +209,8 @@ def _open(
     if info.dimensions not in (None, dimensions):
         raise SchemaError(f"The export says {info.dimensions} dimensions, its vectors have {dimensions}.")
     schema = _docs_schema(docs)
-    return Export(info, docs, schema, rows, dimensions, vectors_path=vectors, side=side)
+    domains = _domains(docs)
+    return Export(info, docs, schema, rows, dimensions, vectors_path=vectors, side=side, domains=domains)
 
 
 def _read_info(path: Path) -> ExportInfo:
@@ -223,21 +277,31 @@ def _docs_schema(paths: tuple[Path, ...]) -> pa.Schema:
 
 
 def _plain_schema(schema: pa.Schema) -> pa.Schema:
-    columns = [column for column in schema if column.name != VECTOR]
+    columns = [column for column in schema if column.name != VECTOR and not _is_domain(column)]
     return pa.schema([pa.field(column.name, _plain_type(column.type)) for column in columns])
+
+
+def _is_domain(column: pa.Field) -> bool:
+    is_list = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
+    is_vector = is_list and pa.types.is_floating(column.type.value_type)
+    return is_vector and DOMAIN_VECTOR.fullmatch(column.name) is not None
+
+
+def _domains(paths: Sequence[Path]) -> tuple[DomainVectors, ...]:
+    """Domains that any creator has a vector of, by name."""
+    columns = sorted(column.name for column in pq.read_schema(paths[0]) if _is_domain(column))
+    if not columns:
+        return ()
+    counted = ", ".join(f"count({name}), coalesce(max(len({name})), 0)" for name in columns)
+    with closing(duckdb.connect()) as connection:
+        files = connection.read_parquet([str(path) for path in paths])
+        numbers = iter(files.aggregate(counted).fetchall()[0])
+    vectors = [DomainVectors(name.removesuffix(f"_{VECTOR}"), next(numbers), next(numbers)) for name in columns]
+    return tuple(domain for domain in vectors if domain.rows_count)
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _batch(table: pa.Table, given: FloatArray | None, *, schema: pa.Schema, dimensions: int) -> Batch:
-    keys = table[KEY]
-    if keys.null_count or pc.any(pc.equal(keys.cast(pa.string()), "")).as_py():
-        raise SchemaError(f"A document has no {KEY}.")
-    raw = _vectors(table[VECTOR], dimensions) if given is None else np.array(given, dtype=np.float32)
-    docs = table.select(schema.names).cast(schema)
-    return Batch(docs, _unit(raw, docs[KEY]))
 
 
 def _vectors(column: pa.ChunkedArray, dimensions: int) -> FloatArray:

@@ -14,6 +14,8 @@ A snapshot folder::
     shards/0000/refine.bin          n x d row-major, uint8 (sq8) or little-endian float16 (f16), no header
     shards/0000/lists.npy           int64 (nlist + 1,): rows lists[l]:lists[l+1] are inverted list l (flat: [0, n])
     side/{name}/00000.parquet       optional side tables: accounts, history, aliases, posts, evidence
+    domains/{name}/...              optional: the same again for vectors of one kind of content; docs are creator_ids alone. Its
+                                    manifest is in that of the snapshot
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from index_build.spec import IndexSpec
 from lakehouse.errors import IntegrityError, SchemaError
 
-FORMAT_VERSION: Literal[4] = 4
+FORMAT_VERSION: Literal[5] = 5
 """Raised when an older reader would misread a snapshot."""
 
 MANIFEST_NAME = "manifest.json"
@@ -40,6 +42,11 @@ COARSE_FILES = ("coarse/centroids.npy", "coarse/groups.npy", "coarse/offsets.npy
 
 CENTROID_CODES = "coarse/codes.faiss"
 """Codes of the centroids, where there are many lists: IVFPQFastScan of one list, ids are lists."""
+
+DOMAINS = "domains"
+"""Folder of the domains of a snapshot."""
+
+DOMAIN_NAME = r"[a-z][a-z0-9]{0,30}"
 
 MADE_AT = ("created_at", "input_at")
 """Times of a build, by the clock of who made it."""
@@ -223,7 +230,7 @@ class Current(_Model):
 class Manifest(_Model):
     """A published snapshot. `snapshot_id` is derived from everything but itself and the times of its making."""
 
-    format_version: Literal[4] = FORMAT_VERSION
+    format_version: Literal[5] = FORMAT_VERSION
     snapshot_id: SnapshotId
     created_at: Annotated[str, Field(description="ISO time, UTC; not part of the id")]
     input_at: Annotated[
@@ -243,12 +250,32 @@ class Manifest(_Model):
     source_tables: tuple[SourceTable, ...] = ()
     recall: RecallReport
     calibration: Calibration
+    domains: Annotated[
+        tuple[Domain, ...], Field(description="vectors of kinds of content, of the creators that have them")
+    ] = ()
 
     def files(self) -> tuple[FileEntry, ...]:
         """Every file of the snapshot but the manifest itself."""
-        shards = [file for shard in self.shards for file in shard.files()]
         side = [file for table in self.side_tables for file in table.files]
-        return (*self.shared, *shards, *side)
+        inside = [file for domain in self.domains for file in domain.files()]
+        return (*self.own_files(), *side, *inside)
+
+    def own_files(self) -> tuple[FileEntry, ...]:
+        """Files without those of side tables and domains."""
+        return (*self.shared, *(file for shard in self.shards for file in shard.files()))
+
+    def parts(self) -> tuple[Manifest, ...]:
+        """The snapshot's manifest and those of its domains: each has vectors, a recall and constants of its own."""
+        return (self, *(domain.manifest for domain in self.domains))
+
+    def domain(self, name: str) -> Manifest | None:
+        """Manifest of a domain, None where the snapshot has none of that name."""
+        return next((domain.manifest for domain in self.domains if domain.name == name), None)
+
+    @property
+    def is_publishable(self) -> bool:
+        """Every part reaches its recall."""
+        return all(part.recall.minimum >= part.recall.target for part in self.parts())
 
     @property
     def placed_shards(self) -> tuple[ShardEntry, ...]:
@@ -279,9 +306,29 @@ class Manifest(_Model):
         return self
 
 
+class Domain(_Model):
+    """Vectors of one kind of content, in the folder `domains/{name}`; paths in its manifest begin there."""
+
+    name: Annotated[str, Field(pattern=f"^{DOMAIN_NAME}$")]
+    manifest: Manifest
+
+    @property
+    def folder(self) -> str:
+        """In the snapshot's own."""
+        return f"{DOMAINS}/{self.name}"
+
+    def files(self) -> tuple[FileEntry, ...]:
+        """Its files by their paths in the snapshot's folder."""
+        return tuple(file.model_copy(update={"path": f"{self.folder}/{file.path}"}) for file in self.manifest.files())
+
+
 def derive_id(fields: dict[str, Any]) -> str:
-    """Snapshot id of manifest fields in JSON form: sha256 over all of them but itself and the times of its making."""
+    """Snapshot id of manifest fields in JSON form: sha256 over all of them but itself and the times of its making.
+
+    A domain counts by its own id.
+    """
     content = {name: value for name, value in fields.items() if name not in {"snapshot_id", *MADE_AT}}
+    content["domains"] = [[domain["name"], domain["manifest"]["snapshot_id"]] for domain in content["domains"]]
     if content["full_build"] is not None:
         content["full_build"] = {name: value for name, value in content["full_build"].items() if name not in MADE_AT}
     return hashlib.sha256(_canonical(content)).hexdigest()[:ID_LENGTH]
@@ -305,8 +352,9 @@ def parse_manifest(data: bytes) -> Manifest:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
         raise SchemaError(f"The manifest is not valid: {_first_problem(error)}") from error
-    if derive_id(manifest.model_dump(mode="json")) != manifest.snapshot_id:
-        raise IntegrityError(f"The manifest's content does not match its snapshot id {manifest.snapshot_id}.")
+    for part in manifest.parts():
+        if derive_id(part.model_dump(mode="json")) != part.snapshot_id:
+            raise IntegrityError(f"The manifest's content does not match its snapshot id {part.snapshot_id}.")
     return manifest
 
 
@@ -375,7 +423,10 @@ def _file_problems(manifest: Manifest) -> list[str]:
     needed = set(COARSE_FILES) if manifest.shape.kind == "ivf" else set()
     optional = {CENTROID_CODES} if needed else set()
     needed |= {"scale.npy"} if manifest.shape.refine == "sq8" else set()
+    names = [domain.name for domain in manifest.domains]
     checks = {
+        "a domain occurs twice": len(names) == len(set(names)),
+        "a domain has domains": not any(domain.manifest.domains for domain in manifest.domains),
         "a path occurs twice": len(paths) == len(set(paths)),
         "a file is named like the manifest": MANIFEST_NAME not in paths,
         f"shared files are not {sorted(needed)}": shared - optional == needed,

@@ -81,10 +81,11 @@ def publish(store: ObjectStore, folder: Path, *, base: Manifest | None = None) -
         _require_current(seen, base)
         copied = _files_of(base, read_manifest(folder), folder)
     manifest = verify_folder(folder, elsewhere=copied)
-    if manifest.recall.minimum < manifest.recall.target:
+    if not manifest.is_publishable:
+        worst = min((part.recall for part in manifest.parts()), key=lambda recall: recall.minimum - recall.target)
         raise ContractError(
-            f"Snapshot {manifest.snapshot_id} reaches recall {manifest.recall.minimum:.3f}, "
-            f"below its target {manifest.recall.target:.3f}; it is not published."
+            f"Snapshot {manifest.snapshot_id} reaches recall {worst.minimum:.3f}, "
+            f"below its target {worst.target:.3f}; it is not published."
         )
     _upload(store, folder, manifest, copied)
     return _move(store, manifest.snapshot_id, seen=seen)

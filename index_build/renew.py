@@ -25,11 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index_build.buckets import Buckets
-from index_build.build import copy_side, file_entry, shard_entry, source_tables
+from index_build.build import build_domains, copy_side, file_entry, shard_entry, source_tables
 from index_build.codes import emptied
 from index_build.encode import ADDED, BUCKET_ROWS, encode, row_checks
-from index_build.export import KEY, Batch, Export
-from index_build.manifest import MANIFEST_NAME, Manifest, ShardEntry, seal, vectors_at
+from index_build.export import KEY, Batch, DomainVectors, Export
+from index_build.manifest import MANIFEST_NAME, Domain, Manifest, ShardEntry, seal, vectors_at
 from index_build.probe import open_coarse, open_scale
 from index_build.refine import IdArray, encode_rows
 from index_build.spec import IndexSpec
@@ -42,6 +42,9 @@ FULL_EVERY = timedelta(days=7)
 MOVED_SHARE = 0.1
 """Share of the full build's rows that may be removed or in the side shard: removed rows are still scanned, and the side
 shard is searched beside the others."""
+
+LEAST_STORED = 0.9
+"""Similarity of a new row with its stored form: SQ8 clips less of rows like those that its scale was fitted on."""
 
 JOIN_MEMORY = "4GB"
 """Of the join of keys; beyond it DuckDB spills. Keys of 25 million creators take about 1 GB."""
@@ -74,7 +77,7 @@ def full_build_reason(
     """
     built_at = datetime.fromisoformat(base.built.created_at)
     reasons = {
-        "it is a flat one, which is built in a moment": base.shape.kind == "flat",
+        "it is a flat one, which is built in a moment": not _may_stand_on(base),
         "the choices of the build are others": base.spec != spec,
         "the vectors are of another model": (base.model_id, base.shape.dimensions)
         != (export.info.model_id, export.dimensions),
@@ -88,7 +91,14 @@ def full_build_reason(
 def needed_files(base: Manifest) -> list[str]:
     """Paths of a snapshot's files that a renewal reads."""
     shards = base.placed_shards
-    return [*(file.path for file in base.shared), shards[0].index.path, *(shard.docs.path for shard in shards)]
+    own = [*(file.path for file in base.shared), shards[0].index.path, *(shard.docs.path for shard in shards)]
+    inside = [
+        f"{domain.folder}/{path}"
+        for domain in base.domains
+        if _may_stand_on(domain.manifest)
+        for path in needed_files(domain.manifest)
+    ]
+    return [*own, *inside]
 
 
 def renew(
@@ -113,6 +123,7 @@ def renew(
     try:
         manifest = _renew(_Base(folder, base), export, draft, work, log=log)
         if manifest is not None:
+            (draft / MANIFEST_NAME).write_bytes(manifest.to_json())
             draft.replace(out_dir)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -192,6 +203,9 @@ def _renew(base: _Base, export: Export, draft: Path, work: Path, *, log: Callabl
     encoded = (
         encode(side, trained, spec, out_dir=draft, work_dir=work, first=len(base.shards)) if side.rows_count else []
     )
+    if any(shard.stored_similarity < LEAST_STORED for shard in encoded):
+        log("index: new vectors are outside the scale of stored rows: all are built")
+        return None
     shards = [
         *(
             shard.model_copy(update={"docs": file_entry(draft / shard.docs.path, draft, rows=shard.rows)})
@@ -199,13 +213,37 @@ def _renew(base: _Base, export: Export, draft: Path, work: Path, *, log: Callabl
         ),
         *(shard_entry(shard, draft).model_copy(update={"is_side": True}) for shard in encoded),
     ]
-    manifest = _manifest(base.manifest, export, shards, draft)
-    (draft / MANIFEST_NAME).write_bytes(manifest.to_json())
+    domains = _domains(base, export, draft, work, log=log)
+    manifest = _manifest(base.manifest, export, shards, domains, draft)
     log(f"index: snapshot {manifest.snapshot_id} on {manifest.built.snapshot_id}")
     return manifest
 
 
-def _manifest(base: Manifest, export: Export, shards: list[ShardEntry], draft: Path) -> Manifest:
+def _domains(base: _Base, export: Export, draft: Path, work: Path, *, log: Callable[[str], None]) -> tuple[Domain, ...]:
+    """Domains, each on that of the base where it can."""
+
+    def renewed(vectors: DomainVectors, folder: Path, scratch: Path) -> Manifest | None:
+        held = next((domain for domain in base.manifest.domains if domain.name == vectors.name), None)
+        part = export.domain(vectors)
+        if held is None or not _fits(held.manifest, part):
+            return None
+        return _renew(_Base(base.folder / held.folder, held.manifest), part, folder, scratch, log=log)
+
+    return build_domains(export, draft, work, spec=base.manifest.spec, log=log, renewed=renewed)
+
+
+def _fits(base: Manifest, part: Export) -> bool:
+    shards_count = base.spec.shards_count(part.rows_count)
+    return _may_stand_on(base) and base.shape.dimensions == part.dimensions and len(base.placed_shards) == shards_count
+
+
+def _may_stand_on(base: Manifest) -> bool:
+    return base.shape.kind == "ivf"
+
+
+def _manifest(
+    base: Manifest, export: Export, shards: list[ShardEntry], domains: tuple[Domain, ...], draft: Path
+) -> Manifest:
     info = export.info
     return seal(
         base.model_copy(
@@ -220,6 +258,7 @@ def _manifest(base: Manifest, export: Export, shards: list[ShardEntry], draft: P
                 "shards": tuple(shards),
                 "side_tables": copy_side(export, draft),
                 "source_tables": source_tables(export),
+                "domains": domains,
             }
         )
     )

@@ -72,12 +72,20 @@ def verify_folder(folder: Path, *, elsewhere: Collection[str] = ()) -> Manifest:
     for entry in manifest.files():
         if entry.path not in elsewhere:
             verify_file(folder, entry)
+    _verify_part(folder, manifest, elsewhere)
+    for domain in manifest.domains:
+        inside = {path.removeprefix(f"{domain.folder}/") for path in elsewhere if path.startswith(f"{domain.folder}/")}
+        _verify_part(folder / domain.folder, domain.manifest, inside)
+    return manifest
+
+
+def _verify_part(folder: Path, manifest: Manifest, elsewhere: Collection[str]) -> None:
+    """Structure of a snapshot without its domains, or of a domain."""
     _verify_removed(folder, manifest)
     coarse = open_coarse(folder, manifest)
     for shard in manifest.shards:
         if not any(entry.path in elsewhere for entry in shard.files()):
             _verify_shard(folder, manifest, shard, coarse=coarse)
-    return manifest
 
 
 def verify_file(folder: Path, entry: FileEntry) -> None:

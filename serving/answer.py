@@ -54,17 +54,17 @@ def shape(snapshot: Snapshot, found: Found, secret: bytes) -> SearchResponse:
         facets=facets,
         weights=work.request.weights,
         sort=work.request.sort,
-        plan=_plan(snapshot, found),
+        plan=_plan(found),
         explain=explain,
     )
 
 
-def _plan(snapshot: Snapshot, found: Found) -> PlanAnswer:
+def _plan(found: Found) -> PlanAnswer:
     ranking = found.page.ranking if found.page else None
     return PlanAnswer(
         name=found.plan,
         matches=found.matches.total,
-        rows=snapshot.manifest.creators_count,
+        rows=found.matches.shards.manifest.creators_count,
         candidates=ranking.candidates if ranking else 0,
         stop=ranking.stop if ranking else "exhausted",
         ms=round(found.work.watch.total(), 3),
@@ -80,11 +80,12 @@ def _next_cursor(snapshot: Snapshot, found: Found, hits: int, secret: bytes) -> 
 
 def _facets(snapshot: Snapshot, found: Found) -> dict[str, list[FacetCount]]:
     """Counts over the filtered set; seeds are no results, so they do not count."""
-    is_narrowed = found.matches is not snapshot.matching(found.work.filters)
+    domain = found.work.request.domain
+    is_narrowed = found.matches is not snapshot.matching(found.work.filters, domain)
     counts = (
         snapshot.columns.facet_counts(unpack_mask(found.matches.words, snapshot.catalog.rows))
         if is_narrowed
-        else snapshot.facet_counts(found.work.filters)
+        else snapshot.facet_counts(found.work.filters, domain)
     )
     return {name: [FacetCount(**count) for count in listed] for name, listed in counts.items()}
 
@@ -94,7 +95,7 @@ def _hits(snapshot: Snapshot, found: Found, page: Page) -> list[Hit]:
     values = found.scorer.values(gids, page.ranking.similarities[page.start : page.stop])
     micros = found.scorer.micros(values)
     documents = snapshot.documents.read([int(gid) for gid in gids])
-    seeds = _seed_similarities(snapshot, found.work, gids)
+    seeds = _seed_similarities(found, gids)
     hits = []
     for row, document in enumerate(documents):
         evidence = _evidence(snapshot, found, document, int(gids[row]))
@@ -142,12 +143,13 @@ def _contributions(
     return sorted(parts, key=lambda part: -part.contribution)
 
 
-def _seed_similarities(snapshot: Snapshot, work: Work, gids: Ids) -> list[list[SeedSimilarity]]:
+def _seed_similarities(found: Found, gids: Ids) -> list[list[SeedSimilarity]]:
+    work, shards = found.work, found.matches.shards
     if not work.seeds:
         return [[] for _ in gids]
     names = list(work.seeds)
-    seeds = snapshot.shards.vectors(np.array([work.seeds[name] for name in names], dtype=np.int64))
-    cosines = snapshot.shards.vectors(gids) @ seeds.T
+    seeds = shards.vectors(np.array([work.seeds[name] for name in names], dtype=np.int64))
+    cosines = shards.vectors(gids) @ seeds.T
     return [
         [SeedSimilarity(creator_id=name, similarity=round(float(c), 6)) for name, c in zip(names, row, strict=True)]
         for row in cosines
@@ -171,7 +173,8 @@ def _explain(snapshot: Snapshot, found: Found) -> dict[str, Any]:
         },
         "streams": dict(found.page.ranking.streams) if found.page else {},
         "shards": _shards(found),
-        "calibration": _calibration(snapshot, found),
+        "domain": work.request.domain,
+        "calibration": _calibration(found),
         "ms": {name: round(spent, 3) for name, spent in work.watch.stages.items()},
     }
 
@@ -193,9 +196,10 @@ def _shards(found: Found) -> list[dict[str, Any]]:
     ]
 
 
-def _calibration(snapshot: Snapshot, found: Found) -> dict[str, Any]:
-    manifest = snapshot.manifest
-    band = manifest.calibration.band(found.matches.total / snapshot.catalog.rows)
+def _calibration(found: Found) -> dict[str, Any]:
+    shards = found.matches.shards
+    manifest = shards.manifest
+    band = manifest.calibration.band(found.matches.total / shards.rows)
     return {
         "band": band.model_dump(),
         "recall_minimum": manifest.recall.minimum,

@@ -169,6 +169,11 @@ class Catalog:
         """Creator (gid) of every profile, ascending."""
         return self.arrays(f"SELECT {GID} FROM profiles")[GID].astype(np.int64)
 
+    def gids_in(self, docs: Path, *, unknown: int) -> Ids:
+        """Row of the creator of each row of a shard's documents, by row_id; `unknown` where there is none."""
+        query = f"SELECT coalesce(d.{GID}, ?) AS {GID} FROM read_parquet(?) s LEFT JOIN docs d USING (creator_id) ORDER BY s.row_id"
+        return self.arrays(query, [unknown, str(docs)])[GID].astype(np.int64)
+
     def arrays(self, query: str, values: Sequence[Any] = ()) -> dict[str, npt.NDArray[Any]]:
         """Columns of a query as numpy arrays, masked where a value is null."""
         result: dict[str, npt.NDArray[Any]] = self._connection.cursor().execute(query, list(values)).fetchnumpy()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from index_build.manifest import Manifest
 from lakehouse.contracts.taxonomy import NICHES, RISK_LEVELS, RISKS
 from serving.columns import NICHE_LABELS, PLATFORM_LABELS, RISK_LABELS
 from serving.filters import ACCOUNT_TYPES
 from serving.models import Filters, Weights
 from serving.search import Searcher
+
+DOMAIN_LABELS = {"short": "short-form content", "long": "long-form content"}
 
 
 def dictionaries(searcher: Searcher) -> dict[str, Any]:
@@ -35,6 +38,7 @@ def _dictionaries(searcher: Searcher) -> dict[str, Any]:
         "account_types": [{"code": code, "label": code} for code in ACCOUNT_TYPES],
         "filters": [*columns, *(name for name in Filters.model_fields if name not in columns)],
         "sorts": searcher.sorts(),
+        "domains": _domains(snapshot.manifest),
         "weights": Weights().model_dump(),
     }
 
@@ -55,8 +59,18 @@ def snapshot_info(searcher: Searcher) -> dict[str, Any]:
         "shape": manifest.shape.model_dump(mode="json"),
         "recall": manifest.recall.model_dump(mode="json", exclude={"curve"}),
         "calibration": manifest.calibration.model_dump(mode="json"),
+        "domains": [
+            entry | {"recall_minimum": domain.manifest.recall.minimum}
+            for entry, domain in zip(_domains(manifest), manifest.domains, strict=True)
+        ],
         "source_tables": {table.name: table.version for table in manifest.source_tables},
     }
+
+
+def _domains(manifest: Manifest) -> list[dict[str, Any]]:
+    """Kinds of content that have vectors of their own, with the creators that have one."""
+    counts = {domain.name: domain.manifest.creators_count for domain in manifest.domains}
+    return _listed(counts, DOMAIN_LABELS)
 
 
 def _listed(counts: dict[str, int], labels: dict[str, str]) -> list[dict[str, Any]]:

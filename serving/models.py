@@ -287,6 +287,7 @@ class SearchRequest(Strict):
     query: Annotated[str, StringConstraints(max_length=MAX_QUERY_CHARS)] | None = None
     similar_to: Annotated[Codes, BeforeValidator(_one_as_list), Field(max_length=MAX_SEEDS)] = ()
     dissimilar_to: Annotated[Codes, BeforeValidator(_one_as_list), Field(max_length=MAX_SEEDS)] = ()
+    domain: Code | None = None
     filters: Filters = Filters()
     weights: Weights = Weights()
     sort: Annotated[Sort, BeforeValidator(lambda v: {"by": v} if isinstance(v, str) else v)] = Sort()

@@ -73,7 +73,7 @@ class Pager:
 
     def _longer(self, size: int | None, plan: PlanName, matches: Matches, scorer: Scorer) -> Ranking:
         """The best `size` matches, all for None."""
-        shards = self._snapshot.shards
+        shards = matches.shards
         if size is None or plan == "exhaustive":
             return rank_all(shards, matches, scorer, window=size)
         rank = rank_static if plan == "sort_only" else rank_streams

@@ -11,7 +11,9 @@ from serving.catalog import Ids
 from serving.encoder import QueryEncoder
 from serving.errors import RequestError
 from serving.lexical import NO_HITS, find_words
+from serving.models import SearchRequest
 from serving.rank import Question
+from serving.shards import ShardSet
 from serving.snapshot import Snapshot
 from serving.work import Work
 
@@ -52,21 +54,31 @@ def unit(vector: Vector) -> Vector:
 
 def _vector(snapshot: Snapshot, work: Work) -> Vector | None:
     parts: list[Vector] = []
+    shards = snapshot.vectors(work.request.domain)
     if work.vector is not None:
-        parts.append(_checked(work.vector, snapshot.shards.dimensions))
+        parts.append(_checked(work.vector, shards.dimensions))
     elif work.request.text:
-        parts.append(_encoder(snapshot).vector(work.request.text))
+        parts.append(_encoded(snapshot, work.request, shards.dimensions))
     if work.seeds:
-        parts.append(_direction(snapshot, work.seeds))
+        parts.append(_direction(shards, work.seeds))
     if not parts:
         return None
     wanted = unit(np.sum(parts, axis=0))
-    return unit(wanted - OPPOSITE_SHARE * _direction(snapshot, work.opposites)) if work.opposites else wanted
+    return unit(wanted - OPPOSITE_SHARE * _direction(shards, work.opposites)) if work.opposites else wanted
 
 
-def _direction(snapshot: Snapshot, creators: Mapping[str, int]) -> Vector:
+def _encoded(snapshot: Snapshot, request: SearchRequest, dimensions: int) -> Vector:
+    """Vector of the text; the encoder is that of the whole creators' vectors, a foreign domain's may be another's."""
+    vector = _encoder(snapshot).vector(request.text)
+    if len(vector) != dimensions:
+        message = f"The vectors of the domain {request.domain!r} were not made by a known encoder: search it by similar_to or a given vector."
+        raise RequestError("no_encoder", message, field="query")
+    return vector
+
+
+def _direction(shards: ShardSet, creators: Mapping[str, int]) -> Vector:
     """Mean direction of some creators."""
-    return unit(snapshot.shards.vectors(_rows(creators)).sum(axis=0))
+    return unit(shards.vectors(_rows(creators)).sum(axis=0))
 
 
 def _niches(snapshot: Snapshot, work: Work) -> dict[str, float]:

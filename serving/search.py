@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from index_build.bitmaps import without_rows
 from lakehouse.errors import NotFoundError
 from serving.answer import Found, shape
 from serving.cursor import decode_cursor, require_same
@@ -97,7 +96,7 @@ class Searcher:
         """
         work = self._begin(request, vector)
         with work.watch.stage("filter"):
-            matches = self._without_seeds(work, self.snapshot.matching(work.filters))
+            matches = self._without_seeds(work, self.snapshot.matching(work.filters, work.request.domain))
         question = make_question(self.snapshot, work)
         plan = self._plan(matches, question)
         scorer = Scorer(self.snapshot.columns, question)
@@ -147,7 +146,24 @@ class Searcher:
             raise RequestError("invalid_value", message, field="dissimilar_to")
         offset = cursor.offset if cursor else 0
         given = None if vector is None else vector.astype(np.float32)
-        return Work(parsed, filters, key, offset, day, seeds, opposites, given)
+        work = Work(parsed, filters, key, offset, day, seeds, opposites, given)
+        self._require_domain(work)
+        return work
+
+    def _require_domain(self, work: Work) -> None:
+        """A domain exists, is asked for together with something to compare with, and has the creators to be like or unlike."""
+        domain = work.request.domain
+        if domain is None:
+            return
+        shards = self.snapshot.vectors(domain)
+        if not work.is_compared:
+            message = "A domain says by which vectors creators are compared: it needs a query or creators to be like."
+            raise RequestError("invalid_value", message, field="domain")
+        for field, named in (("similar_to", work.seeds), ("dissimilar_to", work.opposites)):
+            for creator_id, gid in named.items():
+                if shards.rows_of(np.array([gid]))[0] < 0:
+                    message = f"Creator {creator_id!r} has no vector in the domain {domain!r}."
+                    raise RequestError("invalid_value", message, field=field)
 
     def _require_sort(self, by: str) -> None:
         known = self.sorts()
@@ -178,11 +194,11 @@ class Searcher:
     def _without_seeds(self, work: Work, matches: Matches) -> Matches:
         seeds = np.array(sorted({*work.seeds.values(), *work.opposites.values()}), dtype=np.int64)
         inside = seeds[matches.contain(seeds)]
-        return Matches(without_rows(matches.words, inside), self.snapshot.shards) if len(inside) else matches
+        return matches.without(inside) if len(inside) else matches
 
     def _plan(self, matches: Matches, question: Question) -> PlanName:
         """Streams score at least their first round, so that many matches are as cheap to score one and all."""
-        shards = self.snapshot.shards
+        shards = matches.shards
         return plan_of(
             matches=matches.total,
             largest_shard_matches=shards.largest_match(matches),

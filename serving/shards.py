@@ -1,6 +1,7 @@
 """The vectors of all shards as one: similarities of rows, best rows of a filter, fan-out and merge.
 
-Rows are addressed by gid here and by row_id inside a shard. How a shard finds its best rows is `index_build.probe`;
+Callers address rows by gid. A set numbers its own rows through all its shards, a shard by row_id; the set of the whole creator has
+each row at its gid, that of a domain does not (`domains.py`). How a shard finds its best rows is `index_build.probe`;
 which way is taken is `plan.py`. FAISS' own shard wrapper is not used: it drops filters silently.
 """
 
@@ -16,7 +17,7 @@ from typing import TypeVar
 import faiss
 import numpy as np
 
-from index_build.bitmaps import WordArray, contains, count_rows, slice_rows, unpack_ids
+from index_build.bitmaps import WordArray, contains, count_rows, slice_rows, unpack_ids, without_rows
 from index_build.manifest import Manifest
 from index_build.probe import RowFilter, ShardIndex, Work, open_coarse
 from index_build.refine import FloatArray
@@ -36,16 +37,16 @@ class Matches:
     """Rows that pass a filter, in the forms that different plans need. Immutable; kept and shared between requests."""
 
     def __init__(self, words: WordArray, shards: ShardSet) -> None:
-        """Wrap a set over all rows."""
+        """Wrap a set of gids that all have a vector in `shards`."""
         self.words = words
+        self.shards = shards
         self.total = count_rows(words)
         self.is_all = self.total == shards.rows
-        self._shards = shards
 
     @property
     def max_bytes(self) -> int:
         """Most memory that it takes: the set, its parts in the shards, the rows where they are kept, and those listed to be scored."""
-        is_listed = self.total <= LISTED_SHARE * self._shards.rows
+        is_listed = self.total <= LISTED_SHARE * self.shards.rows
         return 2 * self.words.nbytes + 8 * self.total * (self._keeps_gids + is_listed)
 
     @property
@@ -65,12 +66,23 @@ class Matches:
     def _gids(self) -> Ids:
         return unpack_ids(self.words)
 
+    def without(self, gids: Ids) -> Matches:
+        """The same less some matching rows."""
+        less = Matches(without_rows(self.words, gids), self.shards)
+        less.own_words = without_rows(self.own_words, self.shards.rows_of(gids))
+        return less
+
+    @cached_property
+    def own_words(self) -> WordArray:
+        """The rows as the set of vectors numbers them."""
+        return self.shards.own_words(self.words)
+
     @cached_property
     def filters(self) -> list[RowFilter]:
         """One selector per shard."""
         return [
-            shard.filter(slice_rows(self.words, int(first), shard.rows))
-            for shard, first in zip(self._shards.shards, self._shards.firsts, strict=True)
+            shard.filter(slice_rows(self.own_words, int(first), shard.rows))
+            for shard, first in zip(self.shards.shards, self.shards.firsts, strict=True)
         ]
 
 
@@ -90,9 +102,13 @@ class ShardResult:
 class ShardSet:
     """All shards of a snapshot, opened. Thread-safe."""
 
+    has_all = True
+    """Every row that a filter can find has a vector here."""
+
     def __init__(self, shards: list[ShardIndex], manifest: Manifest, *, threads: int) -> None:
         """Wrap opened shards."""
         self.shards = shards
+        self.manifest = manifest
         self.calibration = manifest.calibration
         self.dimensions = manifest.shape.dimensions
         self.firsts = np.concatenate([[0], np.cumsum([shard.rows for shard in shards])])[:-1].astype(np.int64)
@@ -108,26 +124,40 @@ class ShardSet:
         Raises:
             IntegrityError: one of them is not what the manifest says.
         """
-        coarse = open_coarse(folder, manifest)
-        shards = [ShardIndex.open(folder, manifest, shard, coarse=coarse) for shard in manifest.shards]
-        return cls(shards, manifest, threads=threads)
+        return cls(open_shards(folder, manifest), manifest, threads=threads)
 
     def close(self) -> None:
         """End the threads; memory goes with the object."""
         if self._pool is not None:
             self._pool.shutdown(wait=True)
 
+    def own_words(self, words: WordArray) -> WordArray:
+        """A set of gids as a set of own rows."""
+        return words
+
+    def rows_of(self, gids: Ids) -> Ids:
+        """Own rows of gids."""
+        return gids
+
+    def gids_of(self, rows: Ids) -> Ids:
+        """Gids of own rows."""
+        return rows
+
     def vectors(self, gids: Ids) -> FloatArray:
         """Stored vectors of rows, float32 (len(gids), d)."""
-        out = np.empty((len(gids), self.dimensions), dtype=np.float32)
-        for number, places, row_ids in self._by_shard(gids):
+        return self.stored(self.rows_of(gids))
+
+    def stored(self, rows: Ids) -> FloatArray:
+        """Stored vectors of own rows, float32 (len(rows), d)."""
+        out = np.empty((len(rows), self.dimensions), dtype=np.float32)
+        for number, places, row_ids in self._by_shard(rows):
             out[places] = self._flat[number][row_ids] if self.is_flat else self.shards[number].refine.vectors(row_ids)
         return out
 
     def similarities(self, query: FloatArray, gids: Ids) -> FloatArray:
         """Cosine of `query` (d,) with rows, float32 (len(gids),)."""
         out = np.empty(len(gids), dtype=np.float32)
-        for number, places, row_ids in self._by_shard(gids):
+        for number, places, row_ids in self._by_shard(self.rows_of(gids)):
             out[places] = self._shard_similarities(number, query, row_ids)
         return out
 
@@ -162,7 +192,7 @@ class ShardSet:
         return ShardResult(
             number,
             branch,
-            found.row_ids + first,
+            self.gids_of(found.row_ids + first),
             found.similarities,
             found.work,
             found.refined_count,
@@ -182,17 +212,27 @@ class ShardSet:
         )
         return scanned[row_ids]
 
-    def _by_shard(self, gids: Ids) -> list[tuple[int, Ids, Ids]]:
-        """Shard, places in `gids` and row_ids of every shard that holds some of them."""
+    def _by_shard(self, rows: Ids) -> list[tuple[int, Ids, Ids]]:
+        """Shard, places in `rows` and row_ids of every shard that holds some of them."""
         if len(self.shards) == 1:
-            return [(0, np.arange(len(gids)), gids)] if len(gids) else []
-        owners = np.searchsorted(self.firsts, gids, side="right") - 1
+            return [(0, np.arange(len(rows)), rows)] if len(rows) else []
+        owners = np.searchsorted(self.firsts, rows, side="right") - 1
         found = [(int(number), np.flatnonzero(owners == number)) for number in np.unique(owners)]
-        return [(number, places, gids[places] - self.firsts[number]) for number, places in found]
+        return [(number, places, rows[places] - self.firsts[number]) for number, places in found]
 
     def _each(self, work: Callable[[int], T]) -> list[T]:
         numbers = range(len(self.shards))
         return [work(number) for number in numbers] if self._pool is None else list(self._pool.map(work, numbers))
+
+
+def open_shards(folder: Path, manifest: Manifest) -> list[ShardIndex]:
+    """Shards of a verified snapshot folder, or of one of its domains.
+
+    Raises:
+        IntegrityError: one of them is not what the manifest says.
+    """
+    coarse = open_coarse(folder, manifest)
+    return [ShardIndex.open(folder, manifest, shard, coarse=coarse) for shard in manifest.shards]
 
 
 def _flat_vectors(shard: ShardIndex) -> FloatArray:

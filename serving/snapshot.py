@@ -7,7 +7,7 @@ raises; keeping the old one is the business of `holder.py`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -30,14 +30,16 @@ from serving.catalog import Catalog
 from serving.code_columns import CodeColumns
 from serving.columns import Columns
 from serving.documents import Documents
+from serving.domains import DomainShards
 from serving.encoder import QueryEncoder, encoder_for
 from serving.filters import FilterSet, Vocabulary, compile_filters
 from serving.lexical import WordIndex
 from serving.matching import Matcher
 from serving.models import Filters
+from serving.requests import require_known
 from serving.settings import ServingSettings
 from serving.shards import Matches, ShardSet
-from serving.tables import CATALOG, CODES, COLUMNS, DOCUMENTS, WORDS, discard, prepared
+from serving.tables import CATALOG, CODES, COLUMNS, DOCUMENTS, PLACES, WORDS, discard, prepared
 
 CANARY_ROWS = 3
 """Rows of a shard that must find themselves before it serves."""
@@ -46,7 +48,7 @@ CANARY_BAND = Band.of(2_048, 256)
 """Rows in the lists that are looked into, and those compared exactly: enough in any crowd of near-equal rows."""
 
 CANARY_SIMILARITY = 0.98
-"""Least similarity of a row with its own stored vector; SQ8 loses less."""
+"""Least similarity of a stored row with what it finds, as a share of its similarity with itself: another row may be as near."""
 
 FILTERS_CACHED = 256
 """Filters whose clauses, facets, and where they fit, whose rows are kept."""
@@ -74,6 +76,7 @@ class Snapshot:
     matcher: Matcher
     vocabulary: Vocabulary
     encoder: QueryEncoder | None
+    domains: Mapping[str, DomainShards] = field(default_factory=dict)
     matches: Cache[Matches] = field(
         default_factory=lambda: Cache(FILTERS_CACHED, max_bytes=MATCHES_BYTES, bytes_of=lambda kept: kept.max_bytes)
     )
@@ -130,7 +133,13 @@ class Snapshot:
         """Open every part; `opened` closes those that need it."""
         shards = ShardSet.open(folder, manifest, threads=settings.threads)
         opened.callback(shards.close)
-        _require_canaries(shards, manifest)
+        _require_canaries(shards)
+        domains: dict[str, DomainShards] = {}
+        for domain in manifest.domains:
+            places = tables / PLACES / domain.name
+            domains[domain.name] = DomainShards.open_domain(folder, domain, places, threads=settings.threads)
+            opened.callback(domains[domain.name].close)
+            _require_canaries(domains[domain.name])
         catalog = Catalog.open(tables / CATALOG, manifest, threads=settings.threads)
         opened.callback(catalog.close)
         columns = Columns.open(tables / COLUMNS)
@@ -144,6 +153,7 @@ class Snapshot:
             Matcher(catalog, CodeColumns.open(tables / CODES), columns.by_creator),
             catalog.vocabulary(manifest),
             encoder,
+            domains,
         )
 
     def compile(self, filters: Filters, today: date) -> FilterSet:
@@ -162,21 +172,43 @@ class Snapshot:
             return compiled()
         return compiled() if len(text) > COMPILED_CHARS else self.compiled.get((text, today), compiled)
 
-    def matching(self, filters: FilterSet) -> Matches:
-        """Rows that pass a filter, remembered."""
-        return self.matches.get(filters.key, lambda: Matches(self.matcher.rows(filters), self.shards))
+    def vectors(self, domain: str | None) -> ShardSet:
+        """Vectors of a domain, of the whole creators for None.
 
-    def facet_counts(self, filters: FilterSet) -> dict[str, list[dict[str, Any]]]:
-        """Facets of the rows that pass a filter, remembered."""
-        found = self.matching(filters)
+        Raises:
+            RequestError: there is no such domain.
+        """
+        if domain is None:
+            return self.shards
+        require_known((domain,), self.domains, field="domain", what="domain")
+        return self.domains[domain]
+
+    def matching(self, filters: FilterSet, domain: str | None = None) -> Matches:
+        """Rows that pass a filter and have a vector in the domain, remembered."""
+
+        def found() -> Matches:
+            passing = self.matcher.rows(filters)
+            if domain is None:
+                return Matches(passing, self.shards)
+            shards = self.domains[domain]
+            return Matches(passing & shards.present, shards)
+
+        return self.matches.get((filters.key, domain), found)
+
+    def facet_counts(self, filters: FilterSet, domain: str | None = None) -> dict[str, list[dict[str, Any]]]:
+        """Facets of the rows that `matching` finds, remembered."""
+        found = self.matching(filters, domain)
         return self.facets.get(
-            filters.key,
-            lambda: self.columns.facet_counts(None if found.is_all else unpack_mask(found.words, self.catalog.rows)),
+            (filters.key, domain),
+            lambda: self.columns.facet_counts(
+                None if found.is_all and found.shards.has_all else unpack_mask(found.words, self.catalog.rows)
+            ),
         )
 
     def close(self) -> None:
         """Free tables and threads."""
-        self.shards.close()
+        for shards in (self.shards, *self.domains.values()):
+            shards.close()
         self.catalog.close()
 
 
@@ -307,7 +339,7 @@ def open_source(path_or_uri: str | Path, settings: ServingSettings) -> Source:
     return LakeSource(ObjectStore.open(lake), settings.lake.cache_dir)
 
 
-def _require_canaries(shards: ShardSet, manifest: Manifest) -> None:
+def _require_canaries(shards: ShardSet) -> None:
     """Some rows of every shard must find themselves.
 
     Raises:
@@ -315,8 +347,8 @@ def _require_canaries(shards: ShardSet, manifest: Manifest) -> None:
     """
     for shard, first in zip(shards.shards, shards.firsts, strict=True):
         for row_id in np.unique(np.linspace(0, shard.rows - 1, CANARY_ROWS).astype(np.int64)):
-            query = shards.vectors(np.array([first + row_id]))[0]
-            query = query / np.linalg.norm(query)
-            found = shard.probe(query, k=1, band=CANARY_BAND)
-            if not len(found.similarities) or found.similarities[0] < CANARY_SIMILARITY:
-                raise IntegrityError(f"Snapshot {manifest.snapshot_id} does not find its own rows.")
+            query = shards.stored(np.array([first + row_id]))[0]
+            length = np.linalg.norm(query)
+            found = shard.probe(query / length, k=1, band=CANARY_BAND)
+            if not len(found.similarities) or found.similarities[0] < CANARY_SIMILARITY * length:
+                raise IntegrityError(f"Snapshot {shards.manifest.snapshot_id} does not find its own rows.")

@@ -24,6 +24,7 @@ from serving.catalog import Catalog
 from serving.code_columns import CodeColumns
 from serving.columns import Columns
 from serving.documents import Documents
+from serving.domains import write_places
 from serving.lexical import WordIndex
 
 VERSION = 2
@@ -40,6 +41,7 @@ CHECKED, MADE = "checked.json", "made.json"
 """What was checked of the snapshot, and the files of the tables with their sizes; the last one is written last."""
 
 CATALOG, DOCUMENTS, COLUMNS, CODES, WORDS = "catalog.duckdb", "documents.arrow", "columns", "codes", "words"
+PLACES = "domains"
 
 
 def prepared(folder: Path, home: Path, *, threads: int) -> tuple[Manifest, Path]:
@@ -86,6 +88,8 @@ def _make(folder: Path, manifest: Manifest, tables: Path, *, threads: int) -> No
             CodeColumns.load(catalog).save(draft / CODES)
             WordIndex.load(catalog).save(draft / WORDS)
             Documents.write(draft / DOCUMENTS, *catalog.shown_batches())
+            for domain in manifest.domains:
+                write_places(draft / PLACES / domain.name, folder, domain, catalog)
         (draft / MADE).write_text(json.dumps(_sizes(draft)), encoding="utf-8")
         try:
             draft.rename(tables)

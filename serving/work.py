@@ -77,6 +77,7 @@ def request_key(request: SearchRequest, filters: FilterSet, vector: npt.NDArray[
         request.text,
         sorted(set(request.similar_to)),
         sorted(set(request.dissimilar_to)),
+        request.domain,
         request.weights.model_dump(),
         request.sort.model_dump(),
         None if vector is None else hashlib.sha256(vector.tobytes()).hexdigest(),

@@ -276,8 +276,18 @@ CREATOR_ALIASES = TableSpec(
 )
 DOCS = TableSpec(
     name="_silver_enrich__account_docs",
-    description="The text of each account that encoders and taggers read",
-    columns=(*_ACCOUNT, "content_hash", "doc_text", "language_code", "category_labels"),
+    description="The text of each account that encoders and taggers read, and where its posts are of both forms that of each",
+    columns=(
+        *_ACCOUNT,
+        "content_hash",
+        "doc_text",
+        "short_hash",
+        "short_text",
+        "long_hash",
+        "long_text",
+        "language_code",
+        "category_labels",
+    ),
     key=_ACCOUNT,
     required=("content_hash", "doc_text"),
 )
@@ -381,6 +391,8 @@ GOLD_ACCOUNTS = TableSpec(
         "anomaly_score",
         "score_reasons",
         "content_hash",
+        "short_hash",
+        "long_hash",
         "source_codes",
         "first_seen_at",
         "observed_at",
@@ -460,8 +472,8 @@ GOLD_PROFILES = TableSpec(
 )
 SEARCH_DOCS = TableSpec(
     name="gold_creator__search_docs",
-    description="Searchable projection of a creator: everything a filter, the ranking or a result card needs, and the vector",
-    columns=(*GOLD_PROFILES.columns, "doc_text", "vector"),
+    description="Searchable projection of a creator: everything a filter, the ranking or a result card needs, and the vectors",
+    columns=(*GOLD_PROFILES.columns, "doc_text", "vector", "short_vector", "long_vector"),
     key=("creator_id",),
     required=("platforms", "profiles", "first_seen_at", "observed_at", "doc_text", "vector"),
 )

@@ -3,6 +3,9 @@
 `compose` decides what goes in and in which order; `build_account_docs` feeds it from silver. Order and caps matter more
 than encoder precision: name first, then what the account is about in plain words, then its own words. Handles are left
 out on purpose: they dilute a short text (cosine of "football player" to a footballer falls from .46 to .41).
+
+An account whose posts are of both forms (`forms.py`) has a text of each as well, with only the posts of that form. One whose posts are all
+of one form needs no second text: the whole says it.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +25,7 @@ import pyarrow.compute as pc
 
 from lakehouse.contracts.tables import ACCOUNTS, DOCS, POSTS
 from lakehouse.enrich.conserved import one_for_one
+from lakehouse.enrich.forms import FORMS, LONG, is_long
 from lakehouse.enrich.labels import words_of
 from lakehouse.ops.derive import Read, derive
 from lakehouse.ops.steps import Report, StepContext
@@ -34,6 +39,8 @@ NEWEST_POSTS = 8
 """Posts read per account: enough to name a topic, few enough that one viral theme does not drown the profile."""
 DOC_CHARS = 480
 """Longest text. Encoding cost is linear in length; about 120 tokens keep 10,000 accounts within half a minute on 2 cores."""
+NEVER_MICROS = 2**63 - 1
+"""Age of a post of which nobody knows when it was published: older than all others."""
 SEPARATOR = ". "
 """Between the parts of a text; a text without it is a bare name."""
 BIO_CHARS = 200
@@ -116,21 +123,71 @@ def common_labels(account_labels: Iterable[str] | None, post_labels: Sequence[Se
 
 
 def compose_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Rows of the docs table from account rows joined with `posts` (newest first)."""
-    posts, ends = batch.column("posts").flatten(), _ends(batch.column("posts"))
-    titles = _cut(posts.field("text").to_pylist(), ends)
-    tags = posts.field("tags")
-    frequent = map(_frequent, _cut(tags.flatten().to_pylist(), _ends(tags)[ends]))
-    post_labels = _cut(_lists(posts.field("category_labels")), ends)
+    """Rows of the docs table from account rows joined with `posts` (newest first, at most `NEWEST_POSTS` of each form)."""
+    posts = _Posts.of(batch.column("posts"))
+    texts, labels = _texts(batch, posts.newest())
+    hashes = list(map(content_hash, texts))
+    made = {"content_hash": hashes, "doc_text": texts, "category_labels": labels}
+    for form in FORMS:
+        made |= _of_form(form, batch, posts, hashes)
+    kept = {name: batch.column(name) for name in ("platform", "platform_account_id", "language_code")}
+    return pa.RecordBatch.from_pydict(kept | made, schema=DOCS.arrow_schema())
+
+
+@dataclass(frozen=True, slots=True)
+class _Posts:
+    """Posts of some accounts one after the other, and where those of each end; one number more than accounts, the first is 0."""
+
+    rows: pa.StructArray
+    ends: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, lists: pa.ListArray) -> _Posts:
+        return cls(lists.flatten(), _ends(lists))
+
+    def newest(self) -> _Posts:
+        """The first `NEWEST_POSTS` of each account."""
+        places = np.arange(len(self.rows)) - np.repeat(self.ends[:-1], np.diff(self.ends))
+        return self._where(places < NEWEST_POSTS)
+
+    def of_form(self, form: str) -> _Posts:
+        """Those of a form."""
+        are_long = self.rows.field("is_long").to_numpy(zero_copy_only=False).astype(bool)
+        return self._where(are_long if form == LONG else ~are_long)
+
+    def _where(self, are_kept: npt.NDArray[np.bool_]) -> _Posts:
+        before = np.concatenate([[0], np.cumsum(are_kept)])
+        return _Posts(self.rows.filter(pa.array(are_kept)), before[self.ends])
+
+
+def _of_form(form: str, batch: pa.RecordBatch, posts: _Posts, hashes: list[str]) -> dict[str, list[str | None]]:
+    """Text and hash of the posts of one form; an account whose posts are all of it has the hash of its whole text."""
+    own, totals = np.diff(posts.of_form(form).ends), np.diff(posts.ends)
+    found: list[str | None] = [key if count else None for key, count in zip(hashes, own.tolist(), strict=True)]
+    written: list[str | None] = [None] * len(hashes)
+    mixed = np.flatnonzero((own > 0) & (own < totals))
+    if len(mixed):
+        some = batch.take(pa.array(mixed))
+        texts, _ = _texts(some, _Posts.of(some.column("posts")).of_form(form))
+        for row, text in zip(mixed.tolist(), texts, strict=True):
+            found[row] = content_hash(text)
+            written[row] = None if found[row] == hashes[row] else text
+    return {f"{form}_hash": found, f"{form}_text": written}
+
+
+def _texts(batch: pa.RecordBatch, posts: _Posts) -> tuple[list[str], list[list[str]]]:
+    """Texts of accounts with some of their posts, and the labels in them."""
+    titles = _cut(posts.rows.field("text").to_pylist(), posts.ends)
+    tags = posts.rows.field("tags")
+    frequent = map(_frequent, _cut(tags.flatten().to_pylist(), _ends(tags)[posts.ends]))
+    post_labels = _cut(_lists(posts.rows.field("category_labels")), posts.ends)
     labels = list(map(common_labels, _lists(batch.column("category_labels")), post_labels))
     words = (batch.column(name).to_pylist() for name in ("display_name", "handle", "bio"))
     texts = [
         compose(name=name, handle=handle, bio=bio, labels=own, tags=top, titles=newest)
         for name, handle, bio, own, top, newest in zip(*words, labels, frequent, titles, strict=True)
     ]
-    made = {"content_hash": list(map(content_hash, texts)), "doc_text": texts, "category_labels": labels}
-    kept = {name: batch.column(name) for name in ("platform", "platform_account_id", "language_code")}
-    return pa.RecordBatch.from_pydict(kept | made, schema=DOCS.arrow_schema())
+    return texts, labels
 
 
 def build_account_docs(ctx: StepContext) -> Report:
@@ -148,18 +205,20 @@ def _joined(read: Read) -> DataFrame:
 
 
 def newest_posts(posts: DataFrame) -> DataFrame:
-    """Per account its `NEWEST_POSTS` newest posts as an array `posts` of (text, tags, category_labels), newest first.
+    """Per account its `NEWEST_POSTS` newest posts of each form as an array `posts` of (text, tags, category_labels, is_long), newest first.
 
-    The rank filter is pushed before the shuffle, so an account with a million posts costs as much as one with eight.
+    The rank filter is pushed before the shuffle, so an account with a million posts costs as much as one with sixteen.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     key = ("platform", "platform_account_id")
-    newest = Window.partitionBy(*key).orderBy(F.col("published_at").desc_nulls_last(), F.col("post_id"))
+    newest = Window.partitionBy(*key, "is_long").orderBy("age", "post_id")
+    age = F.coalesce(-F.unix_micros("published_at"), F.lit(NEVER_MICROS)).alias("age")
     text = F.substring(F.coalesce("title", "caption"), 1, 2 * TITLE_CHARS).alias("text")
-    ranked = posts.withColumn("rank", F.row_number().over(newest)).where(F.col("rank") <= NEWEST_POSTS)
-    entry = F.struct("rank", text, "tags", "category_labels")
+    told = posts.select(*key, age, "post_id", text, "tags", "category_labels", is_long().alias("is_long"))
+    ranked = told.withColumn("rank", F.row_number().over(newest)).where(F.col("rank") <= NEWEST_POSTS)
+    entry = F.struct("age", "post_id", "text", "tags", "category_labels", "is_long")
     return ranked.groupBy(*key).agg(F.array_sort(F.collect_list(entry)).alias("posts"))
 
 

@@ -51,7 +51,11 @@ def vectors_of(column: pa.Array, dimensions: int) -> tuple[Vectors, np.ndarray]:
 def _missing_texts(ctx: StepContext, model_id: str) -> DataFrame:
     from pyspark.sql import functions as F
 
-    written = ctx.lake.read(DOCS).where("doc_text <> ''")  # a text that says nothing has no meaning
+    pairs = (("content_hash", "doc_text"), ("short_hash", "short_text"), ("long_hash", "long_text"))
+    each = [F.struct(F.col(key).alias("content_hash"), F.col(text).alias("doc_text")) for key, text in pairs]
+    written = (
+        ctx.lake.read(DOCS).select(F.inline(F.array(*each))).where("doc_text <> ''")
+    )  # nothing said, nothing meant
     texts = written.groupBy("content_hash").agg(F.first("doc_text").alias("doc_text"))
     if ctx.lake.version(EMBEDDINGS.name) is None:
         return texts

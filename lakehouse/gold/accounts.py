@@ -36,7 +36,7 @@ SUPPRESSED = (
 
 TAKEN: tuple[tuple[TableSpec, tuple[str, ...]], ...] = (
     (CREATOR_IDS, ("creator_id", "confidence_score")),
-    (DOCS, ("content_hash",)),
+    (DOCS, ("content_hash", "short_hash", "long_hash")),
     (
         ENGAGEMENT,
         (

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
-FORMAT = "2"
+FORMAT = "3"
 """Raised when the layout of an export changes."""
 DESCRIPTION = "export.json"
 SIDE = {

@@ -109,7 +109,10 @@ function request() {
   const query = $("query").value.trim();
   if (query) body.query = query;
   if (state.seeds.length) body.similar_to = state.seeds.map((seed) => seed.id);
-  if (state.opposites.length && (body.query || body.similar_to)) body.dissimilar_to = state.opposites.map((seed) => seed.id);
+  const isCompared = body.query || body.similar_to;
+  if (state.opposites.length && isCompared) body.dissimilar_to = state.opposites.map((seed) => seed.id);
+  const domain = $("filters").elements.domain.value;
+  if (domain && isCompared) body.domain = domain;
   return body;
 }
 
@@ -578,6 +581,8 @@ async function loadDictionaries() {
   fill(form.niche, known.niches);
   fill(form.country, known.countries, "region");
   fill(form.language, known.languages, "language");
+  fill(form.domain, known.domains);
+  $("domains").hidden = !known.domains.length;
   $("snapshot").textContent = `${snapshot.creators.toLocaleString("en")} creators · as of ${day(snapshot.as_of)} · snapshot ${snapshot.snapshot_id.slice(0, 8)}`;
 }
 

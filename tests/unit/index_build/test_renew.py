@@ -194,6 +194,23 @@ def test_too_many_changes_ask_for_a_full_build(ivf, tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
+def test_vectors_outside_the_scale_of_stored_rows_ask_for_a_full_build(ivf_sq8, tmp_path):
+    passed = night(tmp_path / "export", ivf_sq8)
+    path = passed.export / "docs" / "part-0.parquet"
+    table = pq.read_table(path)
+    row = table["creator_id"].to_pylist().index(min(passed.new))
+    vectors = table["vector"].to_pylist()
+    vectors[row] = np.eye(1, 32)[0].tolist()
+    place = table.schema.get_field_index("vector")
+    pq.write_table(table.set_column(place, "vector", pa.array(vectors, pa.list_(pa.float32()))), path)
+    said: list[str] = []
+    assert (
+        renew(open_export(passed.export), ivf_sq8.folder, ivf_sq8.manifest, tmp_path / "out", log=said.append) is None
+    )
+    assert "outside the scale" in said[-1]
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_too_many_removed_ask_for_a_full_build(ivf, tmp_path):
     passed = night(tmp_path / "export", ivf, share=0.001)
     path = passed.export / "docs" / "part-0.parquet"

@@ -173,3 +173,41 @@ def _check_scores(lake):
     assert scores["ann"]["quality_score"] is None
     assert scores["ann"]["null_reason_code"] == "too_few_peers"
     assert scores["ben"]["null_reason_code"] == "no_posts"
+
+
+def test_forms_have_texts_and_vectors_of_their_own(lake):
+    lengths = {0: 20.0, 1: 900.0, 2: None, 3: None, 4: 180.0}
+    posts = [
+        _post(
+            "fay",
+            number,
+            days=1 + number,
+            duration_seconds=seconds,
+            title="Dance #Shorts" if number == 2 else f"t{number}",
+        )
+        for number, seconds in lengths.items()
+    ]
+    old = _post("fay", 9, days=300, duration_seconds=30.0, title="oldest") | {"published_at": None}
+    many = [
+        _post("fay", 100 + number, days=10 + number, duration_seconds=5_000.0, title=f"film {number}")
+        for number in range(20)
+    ]
+    tiktok = [
+        _post("gil", number, duration_seconds=900.0, title=f"clip {number}") | {"platform": "tiktok"}
+        for number in range(2)
+    ]
+    _write(lake, t.ACCOUNTS, [_account("fay"), _account("gil") | {"platform": "tiktok"}, _account("hal")])
+    _write(lake, t.POSTS, [old, *posts, *many, *tiktok])
+    ctx = StepContext(lake, lake.settings.model_copy(update={"encoder_device": "cpu"}), {}, lambda _line: None)
+    build_account_docs(ctx)
+    build_embeddings(ctx)
+    docs = _content(lake, t.DOCS)
+    assert docs["fay"]["doc_text"] == "Fay. t0. t1. Dance Shorts. t3. t4. film 0. film 1. film 2"
+    assert docs["fay"]["short_text"] == "Fay. t0. Dance Shorts. t4. oldest"
+    assert docs["fay"]["long_text"] == "Fay. t1. t3. " + ". ".join(f"film {number}" for number in range(6))
+    assert docs["gil"]["short_hash"] == docs["gil"]["content_hash"]
+    assert docs["gil"]["long_hash"] is docs["hal"]["short_hash"] is None
+    keys = ("content_hash", "short_hash", "long_hash")
+    wanted = {row[key] for row in docs.values() for key in keys if row[key] is not None}
+    assert {row.content_hash for row in lake.read(t.EMBEDDINGS).collect()} == wanted
+    assert len(wanted) == 5

@@ -6,7 +6,16 @@ import pyarrow as pa
 import pytest
 
 from lakehouse.contracts.tables import DOCS
-from lakehouse.enrich.docs import DOC_CHARS, clean, common_labels, compose, compose_batch, content_hash, cut
+from lakehouse.enrich.docs import (
+    DOC_CHARS,
+    NEWEST_POSTS,
+    clean,
+    common_labels,
+    compose,
+    compose_batch,
+    content_hash,
+    cut,
+)
 
 STRINGS = pa.list_(pa.string())
 JOINED = pa.schema(
@@ -14,9 +23,20 @@ JOINED = pa.schema(
         *((name, pa.string()) for name in ("platform", "platform_account_id", "display_name", "handle", "bio")),
         ("category_labels", STRINGS),
         ("language_code", pa.string()),
-        ("posts", pa.list_(pa.struct([("text", pa.string()), ("tags", STRINGS), ("category_labels", STRINGS)]))),
+        (
+            "posts",
+            pa.list_(
+                pa.struct(
+                    [("text", pa.string()), ("tags", STRINGS), ("category_labels", STRINGS), ("is_long", pa.bool_())]
+                )
+            ),
+        ),
     ]
 )
+
+
+def _post(text=None, tags=None, labels=None, *, is_long=False):
+    return {"text": text, "tags": tags, "category_labels": labels, "is_long": is_long}
 
 
 def _rows(*rows):
@@ -75,12 +95,12 @@ def test_posts_stay_with_their_account():
         "platform_account_id": "1",
         "handle": "jo",
         "posts": [
-            {"text": "First", "tags": ["b", "a"], "category_labels": ["Music"]},
-            {"text": None, "tags": ["a"], "category_labels": None},
+            _post("First", ["b", "a"], ["Music"]),
+            _post(None, ["a"]),
         ],
     }
     ann = {"platform_account_id": "2", "display_name": "Ann", "category_labels": ["Beauty", "Beauty"]}
-    ben = {"platform_account_id": "3", "posts": [{"text": "Second", "tags": None, "category_labels": ["News"]}]}
+    ben = {"platform_account_id": "3", "posts": [_post("Second", None, ["News"])]}
     docs = _rows(ann, jo, {"platform_account_id": "4", "posts": []}, ben)
     assert docs.schema == DOCS.arrow_schema()
     assert docs.column("platform_account_id").to_pylist() == ["2", "1", "4", "3"]
@@ -97,3 +117,44 @@ def test_posts_stay_with_their_account():
 def test_titles_beyond_the_cap_change_nothing():
     titles = [f"title {number} " * 9 for number in range(9)]
     assert compose(name="Jo", titles=titles) == compose(name="Jo", titles=titles + ["more"] * 99)
+
+
+def test_posts_of_one_form_are_the_whole_text():
+    jo = {"platform_account_id": "1", "handle": "jo", "posts": [_post("First"), _post("Second")]}
+    ann = {"platform_account_id": "2", "handle": "ann", "posts": [_post("Third", is_long=True)]}
+    docs = _rows(jo, ann, {"platform_account_id": "3", "handle": "ben", "posts": []}).to_pylist()
+    assert [(row["short_hash"], row["long_hash"]) for row in docs] == [
+        (docs[0]["content_hash"], None),
+        (None, docs[1]["content_hash"]),
+        (None, None),
+    ]
+    assert {row[name] for row in docs for name in ("short_text", "long_text")} == {None}
+
+
+def test_posts_of_both_forms_have_a_text_of_each():
+    posts = [_post("Short one", ["s"], ["Music"]), _post("Long one", ["l"], ["News"], is_long=True), _post("Short two")]
+    other = {"platform_account_id": "1", "handle": "ann", "posts": [_post("Else", is_long=True)]}
+    jo = {"platform_account_id": "2", "handle": "jo", "posts": posts}
+    docs = _rows(other, jo).to_pylist()[1]
+    assert docs["doc_text"] == "jo. s, l. Short one. Long one. Short two"
+    assert docs["short_text"] == "jo. music, singer. s. Short one. Short two"
+    assert docs["long_text"] == "jo. news. l. Long one"
+    assert (docs["short_hash"], docs["long_hash"]) == (
+        content_hash(docs["short_text"]),
+        content_hash(docs["long_text"]),
+    )
+    assert docs["category_labels"] == []
+
+
+def test_the_whole_text_has_the_newest_posts_and_a_form_its_own():
+    posts = [_post(f"t{number}", is_long=number % 2 == 0) for number in range(2 * NEWEST_POSTS)]
+    docs = _rows({"platform_account_id": "1", "handle": "jo", "posts": posts}).to_pylist()[0]
+    assert docs["doc_text"] == "jo. " + ". ".join(f"t{number}" for number in range(NEWEST_POSTS))
+    assert docs["long_text"] == "jo. " + ". ".join(f"t{number}" for number in range(0, 2 * NEWEST_POSTS, 2))
+
+
+def test_a_form_that_says_the_same_is_not_written_again():
+    posts = [_post("Same"), _post("Same", is_long=True)]
+    docs = _rows({"platform_account_id": "1", "handle": "jo", "posts": posts}).to_pylist()[0]
+    assert docs["short_hash"] == docs["long_hash"] == docs["content_hash"]
+    assert docs["short_text"] is docs["long_text"] is None
