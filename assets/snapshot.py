@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from assets.names import EXPORT
-from index_build.lake import Rules, fingerprint, publish_export
+from index_build.build import fingerprint
+from index_build.lake import Rules, publish_export
 from index_build.publish import is_stored_whole, read_current
 from index_build.spec import IndexSpec
 from lakehouse.contracts.layout import progress_key
@@ -15,7 +16,6 @@ from lakehouse.ops.steps import Cursor, Report, StepContext
 from lakehouse.settings import Settings
 from lakehouse.silver.erased import last_erasure
 from lakehouse.storage.lake import Lake
-from lakehouse.storage.scratch import own_folder
 
 SPEC = IndexSpec()
 
@@ -25,7 +25,7 @@ def build_snapshot(ctx: StepContext) -> Report:
     export_id = ((ctx.lake.objects.read_json(progress_key(EXPORT)) or {}).get("cursor") or {}).get("version")
     if export_id is None:
         raise NotFoundError("There is no export yet; run the pipeline first.")
-    scratch = own_folder(ctx.settings.home / "scratch")
+    scratch = ctx.settings.home / "index_build"
     outdated = last_erasure(ctx.lake.objects)
     manifest = publish_export(
         ctx.lake.objects,

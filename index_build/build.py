@@ -1,11 +1,13 @@
 """Builds a snapshot folder from an export: sample, train, encode, calibrate, validate, manifest last.
 
 The order of the stages is the whole content of this file; each stage lives in its own module. The folder is built
-beside its final name and renamed when complete, so a killed build leaves nothing that looks like a snapshot.
+beside its final name and renamed when complete, so a killed build leaves nothing that looks like a snapshot. The same build started
+again goes on with what was finished (`progress.py`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +18,11 @@ import faiss
 import numpy as np
 
 from index_build.calibrate import calibrate, fitting_cells
-from index_build.encode import EncodedShard, encode
+from index_build.encode import EncodedShard, Share, encode, shard_files
 from index_build.export import DomainVectors, Export, open_export, parquet_rows
 from index_build.manifest import (
     DOMAINS,
+    FORMAT_VERSION,
     MANIFEST_NAME,
     Domain,
     FileEntry,
@@ -30,13 +33,14 @@ from index_build.manifest import (
     seal,
 )
 from index_build.probe import ShardIndex
+from index_build.progress import Progress
 from index_build.queries import Cell
-from index_build.refine import RefineRows
+from index_build.refine import FloatArray, RefineRows
 from index_build.sample import draw_sample
 from index_build.spec import IndexSpec
 from index_build.train import Trained, one_thread, require_one_faiss, train
 from index_build.validate import Evidence, OpenShard, report_cells, validate
-from lakehouse.errors import PermanentError
+from lakehouse.errors import CreatorlakeError, PermanentError
 from lakehouse.storage.objects import sha256_file
 
 QUERY_SAMPLE_ROWS = 20_000
@@ -62,19 +66,70 @@ def build_from(export: Export, out_dir: Path, spec: IndexSpec, *, log: Callable[
     if out_dir.exists() and any(out_dir.iterdir()):
         raise PermanentError(f"{out_dir} is not empty; a snapshot is built into a new folder.")
     draft, work = (out_dir.with_name(f"{out_dir.name}.{suffix}") for suffix in ("draft", "work"))
-    _make_empty(draft, work)
+    _claim(draft, work, f"{fingerprint(spec)} {export.identity()}", log=log)
     try:
         manifest = build_files(export, draft, work, spec=spec, log=log)
-        (draft / MANIFEST_NAME).write_bytes(manifest.to_json())
-        draft.replace(out_dir)
-    finally:
+    except CreatorlakeError:  # what is wrong with the input will be wrong again
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(work, ignore_errors=True)
+        raise
+    (draft / MANIFEST_NAME).write_bytes(manifest.to_json())
+    draft.replace(out_dir)
+    shutil.rmtree(work)
     return manifest
 
 
+def fingerprint(spec: IndexSpec) -> str:
+    """What a snapshot depends on besides its export: spec, format and library version."""
+    text = f"{FORMAT_VERSION} {faiss.__version__} {spec.model_dump_json()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _claim(draft: Path, work: Path, what: str, *, log: Callable[[str], None]) -> None:
+    """Make the folders of a build, or keep those of the same build that was killed."""
+    mark = work / "build.txt"
+    if draft.is_dir() and mark.is_file() and mark.read_text(encoding="utf-8") == what:
+        log("index: going on with a build that was ended")
+        return
+    _make_empty(draft, work)
+    mark.write_text(what, encoding="utf-8")
+
+
 def build_files(export: Export, draft: Path, work: Path, *, spec: IndexSpec, log: Callable[[str], None]) -> Manifest:
-    """Write all files of a snapshot but its manifest into `draft`; `work` is for temporary files. Both exist and are empty."""
+    """Write all files of a snapshot but its manifest into `draft`; `work` is for temporary files. Both exist.
+
+    They are empty, or hold what a killed call with the same arguments left.
+    """
+    progress = Progress(work, draft)
+    part = progress.manifest()
+    if part is None:
+        part = _build_part(export, progress, spec=spec, log=log)
+        progress.put_manifest(part)
+    domains = build_domains(export, draft, work, spec=spec, log=log)
+    return seal(part.model_copy(update={"domains": domains}))
+
+
+def _build_part(export: Export, progress: Progress, *, spec: IndexSpec, log: Callable[[str], None]) -> Manifest:
+    """Everything but the domains."""
+    rows, draft = export.rows_count, progress.draft
+    trained, sample = progress.trained() or _train(export, progress, spec=spec, log=log)
+    shared = _write_shared(trained, draft)
+    cells = _Cells(fitting_cells(sample, spec) if trained.coarse else [], report_cells(sample, spec))
+    encoded = [
+        _encoded(export, trained, Share(shard, spec.shards_count(rows)), progress, cells, spec=spec, log=log)
+        for shard in range(spec.shards_count(rows))
+    ]
+    log("index: calibrating and measuring recall")
+    evidence = _evidence(encoded, trained, cells, spec=spec)
+    manifest = _manifest(export, trained, encoded, evidence, folder=draft, shared=shared, spec=spec)
+    log(f"index: snapshot {manifest.snapshot_id}, recall@{spec.recall_k} {manifest.recall.minimum:.3f} at worst")
+    return manifest
+
+
+def _train(
+    export: Export, progress: Progress, *, spec: IndexSpec, log: Callable[[str], None]
+) -> tuple[Trained, FloatArray]:
+    """What all shards share, and the rows that queries are made of."""
     rows = export.rows_count
     log(f"index: sampling {rows:,} rows of {export.dimensions} dimensions")
     wanted = max(QUERY_SAMPLE_ROWS, spec.train_rows(rows) if spec.kind(rows) == "ivf" else 0)
@@ -82,17 +137,28 @@ def build_files(export: Export, draft: Path, work: Path, *, spec: IndexSpec, log
     log(f"index: training a {spec.kind(rows)} index on {len(sample):,} rows")
     trained = train(sample, rows=rows, spec=spec)
     sample = sample[:QUERY_SAMPLE_ROWS].copy()
-    shared = _write_shared(trained, draft)
-    log(f"index: encoding {spec.shards_count(rows)} shard(s)")
-    cells = _Cells(fitting_cells(sample, spec) if trained.coarse else [], report_cells(sample, spec))
-    encoded = encode(export, trained, spec, out_dir=draft, work_dir=work, cells=cells.of_shard)
-    log("index: calibrating and measuring recall")
-    evidence = _evidence(encoded, trained, cells, spec=spec)
-    domains = build_domains(export, draft, work, spec=spec, log=log)
-    unsealed = _manifest(export, trained, encoded, evidence, folder=draft, shared=shared, spec=spec)
-    manifest = seal(unsealed.model_copy(update={"domains": domains}))
-    log(f"index: snapshot {manifest.snapshot_id}, recall@{spec.recall_k} {manifest.recall.minimum:.3f} at worst")
-    return manifest
+    progress.put_trained(trained, sample)
+    return trained, sample
+
+
+def _encoded(
+    export: Export,
+    trained: Trained,
+    share: Share,
+    progress: Progress,
+    cells: _Cells,
+    *,
+    spec: IndexSpec,
+    log: Callable[[str], None],
+) -> EncodedShard:
+    """A shard, written unless it was."""
+    shard = progress.shard(share.shard)
+    if shard is None:
+        log(f"index: encoding shard {share.shard + 1} of {share.of}")
+        files, asked = shard_files(progress.draft, share.shard), cells.of_shard(share.shard)
+        shard = encode(export, trained, spec, files, work_dir=progress.work, share=share, cells=asked)
+        progress.put_shard(shard)
+    return shard
 
 
 def build_domains(
@@ -109,12 +175,13 @@ def build_domains(
     for vectors in export.domains:
         log(f"index: domain {vectors.name}")
         folders = draft / DOMAINS / vectors.name, work / DOMAINS / vectors.name
-        _make_empty(*folders)
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
         manifest = renewed(vectors, *folders) if renewed else None
         if manifest is None:
-            _make_empty(*folders)
+            if renewed:  # it may have begun
+                _make_empty(*folders)
             manifest = build_files(export.domain(vectors), *folders, spec=spec, log=log)
-        shutil.rmtree(folders[1])
         done.append(Domain(name=vectors.name, manifest=manifest))
     return tuple(done)
 
@@ -179,7 +246,7 @@ def _manifest(
     spec: IndexSpec,
 ) -> Manifest:
     info = export.info
-    return Manifest(
+    unsealed = Manifest(
         snapshot_id="0" * 16,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         input_at=export.written_at,
@@ -197,6 +264,7 @@ def _manifest(
         recall=evidence.report,
         calibration=evidence.calibration,
     )
+    return seal(unsealed)
 
 
 def shard_entry(shard: EncodedShard, folder: Path) -> ShardEntry:
@@ -218,7 +286,7 @@ def copy_side(export: Export, folder: Path) -> tuple[SideTable, ...]:
 
 def _copy_side_table(name: str, paths: tuple[Path, ...], folder: Path) -> SideTable:
     target = folder / "side" / name
-    target.mkdir(parents=True)
+    target.mkdir(parents=True, exist_ok=True)
     entries: list[FileEntry] = []
     for number, path in enumerate(paths):
         copy = target / f"{number:05d}.parquet"

@@ -64,7 +64,7 @@ class Coarse:
     def save(self, folder: Path) -> tuple[Path, ...]:
         """Write the arrays under `folder/coarse`."""
         paths = tuple(folder / name for name in COARSE_FILES)
-        paths[0].parent.mkdir()
+        paths[0].parent.mkdir(exist_ok=True)
         np.save(paths[0], self.centroids, allow_pickle=False)
         np.save(paths[1], self.groups, allow_pickle=False)
         np.save(paths[2], self.offsets, allow_pickle=False)

@@ -1,13 +1,15 @@
-"""Writes the shards: assign lists, order rows by (list, creator_id), write docs, codes and refine rows in that order.
+"""Writes a shard: assign lists, order rows by (list, creator_id), write docs, codes and refine rows in that order.
 
-Two passes with bounded memory. Pass 1 streams the export once and spills rows into buckets of neighbouring lists per
-shard; pass 2 sorts one bucket at a time in memory and appends it everywhere. Buckets ascend by list, so the shard comes
-out in full order without ever being in memory. The exact answers of the queries that a build is measured by are gathered
+Two passes with bounded memory. Pass 1 streams the export once and spills the rows of the shard into buckets of neighbouring
+lists; pass 2 sorts one bucket at a time in memory and appends it everywhere. Buckets ascend by list, so the shard comes
+out in full order without ever being in memory. Nothing is shared with other shards but what was trained, so that each may be built
+alone, again, or elsewhere; that costs a pass over the export for each of them. The exact answers of the queries that a build is measured by are gathered
 on the way, as nobody sees all exact rows again.
 """
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -61,72 +63,105 @@ class EncodedShard:
     stored_similarity: float = 1.0
 
 
-def no_cells(shard: int) -> Sequence[Cell]:
-    """Nothing is measured."""
-    del shard
-    return ()
+def shard_files(
+    out_dir: Path, number: int, *, rows: int = 0, truths: tuple[Truth, ...] = (), stored_similarity: float = 1.0
+) -> EncodedShard:
+    """The shard of a number in a snapshot folder."""
+    folder = out_dir / "shards" / f"{number:04d}"
+    return EncodedShard(
+        number,
+        rows,
+        docs=folder / "docs.parquet",
+        index=folder / "index.faiss",
+        refine=folder / "refine.bin",
+        lists=folder / "lists.npy",
+        truths=truths,
+        stored_similarity=stored_similarity,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Creators whose hash leaves the rest `shard` when divided by the number of shards; 0 of 1 are all."""
+
+    shard: int = 0
+    of: int = 1
+
+    def rows(self, batch: Batch) -> IdArray | None:
+        """Which rows of a batch are of it, None for all."""
+        if self.of == 1:
+            return None
+        return np.flatnonzero(creator_hashes(batch.creator_ids) % np.uint64(self.of) == self.shard)
 
 
 def encode(
     source: RowSource,
     trained: Trained,
     spec: IndexSpec,
+    files: EncodedShard,
     *,
-    out_dir: Path,
     work_dir: Path,
-    first: int = 0,
-    cells: Callable[[int], Sequence[Cell]] = no_cells,
-) -> list[EncodedShard]:
-    """Write all shards of `source` under `out_dir/shards`, numbered from `first`; `cells` are asked of each of them.
+    share: Share | None = None,
+    cells: Sequence[Cell] = (),
+) -> EncodedShard:
+    """Write a share of the rows of `source`, all by default, into the `files` of a shard; `cells` are asked of it.
+
+    What a killed call left of it is removed first.
 
     Raises:
-        SchemaError: a creator_id occurs twice, or a shard would be empty.
+        SchemaError: a creator_id occurs twice, or the shard would be empty.
     """
-    shards_count = spec.shards_count(source.rows_count)
-    spill = Spill(source, trained, shards_count=shards_count, folder=work_dir / "spill")
+    shutil.rmtree(files.docs.parent, ignore_errors=True)
+    spill = Spill(source, trained, share=share or Share(), folder=work_dir / "spill")
     spill.fill()
-    return [
-        _write_shard(spill, trained, spec, shard=shard, number=first + shard, out_dir=out_dir, cells=cells(shard))
-        for shard in range(shards_count)
-    ]
+    written = _write_shard(spill, trained, spec, files=files, cells=cells)
+    spill.remove()
+    return written
 
 
 class Spill:
-    """Rows of a source, divided by shard and by bucket of neighbouring lists."""
+    """Rows of a share of a source, divided into buckets of neighbouring lists."""
 
-    def __init__(self, source: RowSource, trained: Trained, *, shards_count: int, folder: Path) -> None:
-        """Prepare; nothing is read or written yet."""
+    def __init__(self, source: RowSource, trained: Trained, *, share: Share, folder: Path) -> None:
+        """Prepare; what a killed build left is removed."""
         self._source = source
         self._trained = trained
-        self._shards_count = shards_count
-        self._per_shard = max(1, -(-source.rows_count // (shards_count * BUCKET_ROWS)))
+        self._share = share
+        self._count = max(1, -(-source.rows_count // (share.of * BUCKET_ROWS)))
         vector = pa.field(VECTOR, pa.list_(pa.float32(), source.dimensions))
         self.docs_schema = source.schema
         self._schema = pa.schema([*source.schema, pa.field(LIST, pa.int32()), vector])
-        self._buckets = Buckets(folder, shards_count * self._per_shard, self._schema)
+        self._folder = folder
+        self.remove()
+        self._buckets = Buckets(folder, self._count, self._schema)
 
     def fill(self) -> None:
         """Read the source once and write every bucket."""
         assign = _assigner(self._trained)
         with self._buckets.filled() as buckets:
             for batch in self._source.batches():
-                lists = assign(batch.vectors)
-                vectors = pa.FixedSizeListArray.from_arrays(pa.array(batch.vectors.ravel()), batch.vectors.shape[1])
-                table = pa.table([*batch.docs.columns, pa.array(lists, pa.int32()), vectors], schema=self._schema)
-                buckets.add(self._numbers(batch, lists), table)
+                own = self._share.rows(batch)
+                docs = batch.docs if own is None else batch.docs.take(pa.array(own))
+                rows = batch.vectors if own is None else batch.vectors[own]
+                if not len(rows):
+                    continue
+                lists = assign(rows)
+                vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+                table = pa.table([*docs.columns, pa.array(lists, pa.int32()), vectors], schema=self._schema)
+                buckets.add(lists * self._count // self._trained.shape.lists_count, table)
 
-    def sorted_buckets(self, shard: int) -> Iterator[tuple[pa.Table, IdArray, FloatArray]]:
-        """Documents, list ids (int64) and vectors of a shard, in (list, creator_id) order, a bucket at a time."""
-        for bucket in range(self._per_shard):
-            table = self._buckets.take(shard * self._per_shard + bucket)
+    def sorted_buckets(self) -> Iterator[tuple[pa.Table, IdArray, FloatArray]]:
+        """Documents, list ids (int64) and vectors, in (list, creator_id) order, a bucket at a time."""
+        for bucket in range(self._count):
+            table = self._buckets.take(bucket)
             if table.num_rows:
                 order = pc.sort_indices(table, sort_keys=[(LIST, "ascending"), (KEY, "ascending")])
                 ordered = table.combine_chunks().take(order)
                 yield ordered.select(self.docs_schema.names), _ids(ordered[LIST]), _matrix(ordered[VECTOR])
 
-    def _numbers(self, batch: Batch, lists: IdArray) -> IdArray:
-        shards = (creator_hashes(batch.creator_ids) % np.uint64(self._shards_count)).astype(np.int64)
-        return np.asarray(shards * self._per_shard + lists * self._per_shard // self._trained.shape.lists_count)
+    def remove(self) -> None:
+        """Remove all buckets."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class _ShardWriter:
@@ -148,11 +183,11 @@ class _ShardWriter:
         """Write one sorted bucket."""
         first = int(self._counts.sum())
         row_ids = np.arange(first, first + len(lists), dtype=np.int64)
-        stored = np.ascontiguousarray(encode_rows(vectors, self._trained.scale))
+        stored = encode_rows(vectors, self._trained.scale)
         self._refine.write(stored.data)
         if self._trained.scale is not None:
-            similarities = np.einsum("nd,nd->n", decode_rows(stored, self._trained.scale), vectors)
-            self.stored_similarity = min(self.stored_similarity, float(similarities.min()))
+            kept = np.vecdot(decode_rows(stored, self._trained.scale), vectors)
+            self.stored_similarity = min(self.stored_similarity, float(kept.min()))
         added = [pa.array(row_ids), pa.array(lists, pa.int32()), pa.array(row_checks(stored))]
         table = pa.table([*added, *docs.columns], schema=self._schema)
         self._docs.write_table(table, row_group_size=self._row_group_rows)
@@ -180,22 +215,13 @@ def row_checks(stored: np.ndarray) -> IdArray:
 
 
 def _write_shard(
-    spill: Spill, trained: Trained, spec: IndexSpec, *, shard: int, number: int, out_dir: Path, cells: Sequence[Cell]
+    spill: Spill, trained: Trained, spec: IndexSpec, *, files: EncodedShard, cells: Sequence[Cell]
 ) -> EncodedShard:
-    folder = out_dir / "shards" / f"{number:04d}"
-    folder.mkdir(parents=True)
-    files = EncodedShard(
-        number,
-        0,
-        docs=folder / "docs.parquet",
-        index=folder / "index.faiss",
-        refine=folder / "refine.bin",
-        lists=folder / "lists.npy",
-    )
+    files.docs.parent.mkdir(parents=True)
     truths = Truths(cells, k=spec.recall_k)
     with ExitStack() as stack:
         writer = _ShardWriter(trained, spec, files, schema=spill.docs_schema, stack=stack)
-        for docs, lists, vectors in spill.sorted_buckets(shard):
+        for docs, lists, vectors in spill.sorted_buckets():
             writer.append(docs, lists, vectors)
             truths.add(vectors)
         rows = writer.finish(files)

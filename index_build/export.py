@@ -9,6 +9,7 @@ knows FAISS or holds more than one batch.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -121,6 +122,15 @@ class Export:
     written_at: str = ""
     domains: tuple[DomainVectors, ...] = ()
     of_domain: DomainVectors | None = None
+
+    def identity(self) -> str:
+        """What tells one input from another: name, size and time of every file."""
+        paths = [*self.docs_paths, *([self.vectors_path] if self.vectors_path else [])]
+        for name in sorted(self.side):
+            paths += self.side[name]
+        states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+        told = repr((states, self.info.model_dump(), self.rows_count, self.dimensions))
+        return hashlib.sha256(told.encode()).hexdigest()
 
     def domain(self, domain: DomainVectors) -> Export:
         """One of its `domains` as an export: the creators that have such a vector, without documents."""

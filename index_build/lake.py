@@ -5,18 +5,15 @@ The order of the pipeline and its progress records live above; how a snapshot is
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import faiss
-
-from index_build.build import build_from
+from index_build.build import build_from, fingerprint
 from index_build.export import Export, open_export
-from index_build.manifest import FORMAT_VERSION, Manifest
+from index_build.manifest import MANIFEST_NAME, Manifest
 from index_build.publish import (
     DAMAGED,
     KEEP_SNAPSHOTS,
@@ -29,10 +26,11 @@ from index_build.publish import (
 )
 from index_build.renew import FULL_EVERY, full_build_reason, needed_files, renew
 from index_build.spec import IndexSpec
-from index_build.verify import verify_file
+from index_build.verify import read_manifest, verify_file
 from lakehouse.contracts.layout import export_key, snapshot_key
 from lakehouse.errors import NotFoundError
 from lakehouse.storage.objects import ObjectStore
+from lakehouse.storage.scratch import kept_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +65,43 @@ def publish_export(
     Args:
         store: the lake's objects.
         export_id: a complete export of the lake.
-        scratch: folder for temporary files; it needs the size of the vectors once, and of an export that is fetched.
+        scratch: folder for temporary files; it needs the size of a shard's vectors once, and of an export that is fetched. A killed
+            call leaves there what it had finished, and the next one for this export goes on with it.
         spec: what to build.
         rules: when to build in full, what to keep.
         log: gets one line a stage.
 
     Raises:
         NotFoundError: there is no such export.
+        TransientError: another process builds the same in `scratch`.
         CreatorlakeError: as `build_snapshot` and `publish` raise.
     """
     existing = find_snapshot(store, export_id, spec)
     if existing is not None and _is_published(store, existing.snapshot_id, log):
         return existing
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="snapshot-") as folder:
-        export = _opened(store, export_id, Path(folder) / "export")
+    with kept_folder(scratch, f"{export_id}-{fingerprint(spec)}") as folder:
+        export = _opened(store, export_id, folder / "export")
         is_mended = existing is not None  # a damaged snapshot is no base, least of all of itself
-        manifest = None if is_mended else _renewed(store, export, Path(folder), spec=spec, rules=rules, log=log)
+        manifest = None if is_mended else _renewed(store, export, folder, spec=spec, rules=rules, log=log)
         if manifest is None:
-            out = Path(folder) / "snapshot"
-            manifest = build_from(export, out, spec, log=log)
-            publish(store, out)
+            manifest = _built_and_published(store, export, folder / "snapshot", spec=spec, log=log)
     removed = collect_garbage(store, keep=rules.keep, outdated=rules.outdated)
     log(f"index: published {manifest.snapshot_id}, removed {len(removed)} old snapshot(s)")
     return manifest
+
+
+def _built_and_published(
+    store: ObjectStore, export: Export, out: Path, *, spec: IndexSpec, log: Callable[[str], None]
+) -> Manifest:
+    """Build a snapshot in full, unless a call that was killed while it published has done so, and publish it."""
+    if not (out / MANIFEST_NAME).is_file():
+        build_from(export, out, spec, log=log)
+    try:
+        publish(store, out)
+        return read_manifest(out)
+    except DAMAGED:  # else the next call would find it again
+        shutil.rmtree(out)
+        raise
 
 
 def _renewed(
@@ -118,6 +129,7 @@ def _renewed(
         log(f"index: a full build, as the snapshot in service cannot be built on: {error}")
         return None
     out = folder / "renewed"
+    shutil.rmtree(out, ignore_errors=True)
     manifest = renew(export, held, base, out, log=log)
     try:
         if manifest is not None:
@@ -165,12 +177,6 @@ def _is_published(store: ObjectStore, snapshot_id: str, log: Callable[[str], Non
     return True
 
 
-def fingerprint(spec: IndexSpec) -> str:
-    """What a snapshot depends on besides its export: spec, format and library version."""
-    text = f"{FORMAT_VERSION} {faiss.__version__} {spec.model_dump_json()}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def _local_export(store: ObjectStore, export_id: str, target: Path) -> Path:
     """Folder of the export: as it is in a local lake, downloaded from an object store."""
     if not store.exists(export_key(export_id, "export.json")):
@@ -179,5 +185,7 @@ def _local_export(store: ObjectStore, export_id: str, target: Path) -> Path:
     if not store.layout.is_s3:
         return Path(store.layout.uri(prefix))
     for info in list(store.list(prefix)):
-        store.download(info.key, target / info.key.removeprefix(prefix))
+        path = target / info.key.removeprefix(prefix)
+        if not path.is_file() or path.stat().st_size != info.size:  # an export never changes
+            store.download(info.key, path)
     return target

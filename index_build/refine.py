@@ -31,12 +31,12 @@ def fit_scale(vectors: FloatArray) -> FloatArray:
 
 
 def encode_rows(vectors: FloatArray, scale: FloatArray | None) -> StoredArray:
-    """Stored form of `vectors` (n, d): uint8 with a scale, float16 without; values outside the scale are clipped."""
+    """Stored form of `vectors` (n, d), row-major: uint8 with a scale, float16 without; values outside the scale are clipped."""
     if scale is None:
-        return vectors.astype("<f2")
+        return np.ascontiguousarray(vectors.astype("<f2"))
     step = np.where(scale[1] > 0, scale[1], np.float32(1))
     codes = np.rint((vectors - scale[0]) / step)
-    return np.asarray(np.clip(codes, 0, SQ8_LEVELS), dtype=np.uint8)
+    return np.ascontiguousarray(np.clip(codes, 0, SQ8_LEVELS), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

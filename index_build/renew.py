@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from index_build.buckets import Buckets
 from index_build.build import build_domains, copy_side, file_entry, shard_entry, source_tables
 from index_build.codes import emptied
-from index_build.encode import ADDED, BUCKET_ROWS, encode, row_checks
+from index_build.encode import ADDED, BUCKET_ROWS, encode, row_checks, shard_files
 from index_build.export import KEY, Batch, DomainVectors, Export
 from index_build.manifest import MANIFEST_NAME, Domain, Manifest, ShardEntry, seal, vectors_at
 from index_build.probe import open_coarse, open_scale
@@ -200,9 +200,8 @@ def _renew(base: _Base, export: Export, draft: Path, work: Path, *, log: Callabl
         (draft / file.path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(base.folder / file.path, draft / file.path)
     _write_docs(base, export, places, draft, work)
-    encoded = (
-        encode(side, trained, spec, out_dir=draft, work_dir=work, first=len(base.shards)) if side.rows_count else []
-    )
+    files = shard_files(draft, len(base.shards))
+    encoded = [encode(side, trained, spec, files, work_dir=work)] if side.rows_count else []
     if any(shard.stored_similarity < LEAST_STORED for shard in encoded):
         log("index: new vectors are outside the scale of stored rows: all are built")
         return None
@@ -299,7 +298,7 @@ def _write_keys(export: Export, trained: Trained, path: Path) -> None:
     schema = pa.schema([(KEY, pa.string()), ("row_check", pa.int64())])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in export.batches():
-            checks = row_checks(np.ascontiguousarray(encode_rows(batch.vectors, trained.scale)))
+            checks = row_checks(encode_rows(batch.vectors, trained.scale))
             writer.write_table(pa.table([batch.docs[KEY], pa.array(checks)], schema=schema))
 
 

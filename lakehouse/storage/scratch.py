@@ -1,4 +1,4 @@
-"""Folders of a process for files that are worth nothing after it, however it ends: the next process removes them."""
+"""Folders for files that are worth nothing after a process, however it ends: the next one removes them, or goes on with them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
+
+from lakehouse.errors import TransientError
 
 LOCK = "lock"
 BEING_MADE = "."
@@ -42,6 +44,31 @@ def passing_folder(parent: Path) -> Iterator[Path]:
             lock.close()
             with suppress(OSError):
                 parent.rmdir()
+
+
+@contextmanager
+def kept_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A folder for work that a killed process leaves to the next one that asks for the same name; removed when the block ends well.
+
+    Folders of other names under `parent` are removed unless somebody works in them.
+
+    Raises:
+        TransientError: another process works in it.
+    """
+    folder = parent / name
+    for other in parent.glob("*/"):
+        if other != folder:
+            _remove_if_left(other)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise TransientError(f"Another process works in {folder}; try again when it has ended.") from error
+        yield folder
+        shutil.rmtree(folder)
+    with suppress(OSError):
+        parent.rmdir()
 
 
 def _made(parent: Path) -> tuple[Path, TextIO]:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from index_build import lake
+from index_build.build import fingerprint
 from index_build.publish import is_stored_whole, publish, read_current, rollback, verify_stored
 from index_build.train import require_one_faiss
 from lakehouse.contracts.layout import export_key, snapshot_key
-from lakehouse.errors import NotFoundError, SettingsError
+from lakehouse.errors import IntegrityError, NotFoundError, SettingsError
 from tests.unit.index_build.conftest import FLAT_SPEC
 
 
@@ -29,7 +30,7 @@ def test_export_becomes_current_and_leaves_no_scratch(exported, flat, tmp_path):
     manifest = run(exported, tmp_path)
     assert manifest.snapshot_id == flat.manifest.snapshot_id
     assert read_current(exported).snapshot_id == manifest.snapshot_id
-    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not (tmp_path / "scratch").exists()
 
 
 def test_a_snapshot_that_exists_is_not_built_again(exported, make_snapshot, tmp_path, monkeypatch):
@@ -54,14 +55,41 @@ def test_a_damaged_snapshot_is_built_again(exported, tmp_path, name):
     assert read_current(exported).snapshot_id == first.snapshot_id
 
 
+def test_what_a_killed_publication_had_built_is_not_built_again(exported, flat, tmp_path, monkeypatch):
+    def killed(*_arguments, **_more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lake, "publish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(exported, tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(lake, "build_from", None)
+    assert run(exported, tmp_path).snapshot_id == flat.manifest.snapshot_id
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_what_it_had_built_and_is_damaged_is_built_again(exported, flat, tmp_path, monkeypatch):
+    publish_it = lake.publish
+
+    def rotten(store, folder):
+        (folder / "shards" / "0000" / "refine.bin").write_bytes(b"rotten")
+        return publish_it(store, folder)
+
+    monkeypatch.setattr(lake, "publish", rotten)
+    with pytest.raises(IntegrityError):
+        run(exported, tmp_path)
+    monkeypatch.undo()
+    assert run(exported, tmp_path).snapshot_id == flat.manifest.snapshot_id
+
+
 def test_an_unknown_export_is_said(store, tmp_path):
     with pytest.raises(NotFoundError):
         run(store, tmp_path)
 
 
 def test_fingerprint_follows_the_spec():
-    assert lake.fingerprint(FLAT_SPEC) == lake.fingerprint(FLAT_SPEC.model_copy())
-    assert lake.fingerprint(FLAT_SPEC) != lake.fingerprint(FLAT_SPEC.model_copy(update={"seed": 2}))
+    assert fingerprint(FLAT_SPEC) == fingerprint(FLAT_SPEC.model_copy())
+    assert fingerprint(FLAT_SPEC) != fingerprint(FLAT_SPEC.model_copy(update={"seed": 2}))
 
 
 def test_two_faiss_distributions_are_refused(monkeypatch):

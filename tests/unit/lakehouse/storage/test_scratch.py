@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from lakehouse.storage.scratch import own_folder, passing_folder
+from lakehouse.errors import TransientError
+from lakehouse.storage.scratch import kept_folder, own_folder, passing_folder
 
 PROGRAM = """
 import sys, time
@@ -55,3 +56,31 @@ def test_a_passing_folder_goes_with_its_use_even_after_an_error(tmp_path):
         with pytest.raises(ValueError):
             use()
         assert not (tmp_path / "scratch").exists()
+
+
+def test_a_kept_folder_stays_after_an_error_and_goes_when_all_is_well(tmp_path):
+    parent = tmp_path / "kept"
+
+    def interrupted():
+        with kept_folder(parent, "one") as folder:
+            (folder / "half").write_text("done")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with kept_folder(parent, "one") as folder:
+        assert (folder / "half").read_text() == "done"
+    assert not parent.exists()
+
+
+def test_a_kept_folder_belongs_to_one_process_and_others_go(tmp_path):
+    for name in ("one", "two"):
+        with pytest.raises(KeyboardInterrupt), kept_folder(tmp_path, name):
+            raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["two"]
+    with kept_folder(tmp_path, "two"):
+        with pytest.raises(TransientError, match="Another process works in"), kept_folder(tmp_path, "two"):
+            pass
+        with kept_folder(tmp_path, "three"):
+            assert (tmp_path / "two").exists()
+        assert (tmp_path / "two").exists()
