@@ -28,8 +28,8 @@ DEEP_K_FACTOR = 4
 """Results up to which `k_factor` and margin hold, as they were calibrated; of many more, the candidates for each, and the part that
 no unread list may better."""
 
-MOST_WORK = 1 << 15
-"""Cost of what is probed after the first lists, at most, in scored rows: some 10 ms. A query whose best rows are no nearer than
+MOST_WORK = 1 << 14
+"""Cost of what is probed after the first lists, at most, in scored rows: some 5 ms. A query whose best rows are no nearer than
 thousands of others ends there."""
 
 CODE_COST, LIST_COST = 1 / 64, 3.0
