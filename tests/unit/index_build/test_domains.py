@@ -26,8 +26,10 @@ from lakehouse.storage.objects import ObjectStore
 from tests.unit.index_build.conftest import IVF_SPEC, clustered
 from tests.unit.index_build.test_renew import completed, silent
 
-ROWS = 6_000
-SPEC = IVF_SPEC.model_copy(update={"shard_max_rows": 4_000, "recall_target": 0.9})
+ROWS = 2_400
+SPEC = IVF_SPEC.model_copy(
+    update={"flat_max_rows": 200, "shard_max_rows": 1_500, "recall_target": 0.9, "queries_per_cell": 8}
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def world() -> World:
         [f"c{number:06d}" for number in range(ROWS)],
         clustered(ROWS, 32, seed=0),
         [None if number % 4 == 3 else short[number] for number in range(ROWS)],
-        [long[number] if number % 100 == 7 else None for number in range(ROWS)],
+        [long[number] if number % 20 == 7 else None for number in range(ROWS)],
     )
 
 
@@ -123,7 +125,7 @@ def creators(folder: Path, manifest: Manifest, name: str) -> list[str | None]:
 
 def test_columns_of_vectors_are_domains_unless_nobody_has_one(built):
     export = open_export(built.export)
-    assert export.domains == (DomainVectors("long", ROWS // 100, 32), DomainVectors("short", ROWS * 3 // 4, 32))
+    assert export.domains == (DomainVectors("long", ROWS // 20, 32), DomainVectors("short", ROWS * 3 // 4, 32))
     assert export.schema.names == ["creator_id", "followers_total_count", "odd_vector"]
     assert [domain.name for domain in built.manifest.domains] == ["long", "short"]
 

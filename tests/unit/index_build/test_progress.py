@@ -15,26 +15,12 @@ from index_build.progress import Progress
 from index_build.queries import Best, Truth
 from index_build.verify import verify_folder
 from lakehouse.errors import SchemaError
-from tests.unit.index_build.conftest import FLAT_SPEC, IVF_SPEC
+from tests.unit.index_build.conftest import FEW_LISTS, FLAT_SPEC
 from tests.unit.index_build.test_build import contents
-from tests.unit.index_build.test_domains import world
+from tests.unit.index_build.test_domains import SPEC, world
 from tests.unit.index_build.test_renew import silent
 
-SPEC = IVF_SPEC.model_copy(update={"shard_max_rows": 4_000, "recall_target": 0.9, "queries_per_cell": 8})
 STAGES = ("train", "encode", "calibrate")
-
-
-@pytest.fixture(scope="module")
-def export(tmp_path_factory) -> Path:
-    return world().write(tmp_path_factory.mktemp("export") / "export")
-
-
-@pytest.fixture(scope="module")
-def whole(export, tmp_path_factory):
-    """Bytes and id of an undisturbed build."""
-    out = tmp_path_factory.mktemp("whole") / "out"
-    manifest = build_snapshot(export, out, SPEC, log=silent)
-    return contents(out), manifest.snapshot_id
 
 
 class Kills:
@@ -56,11 +42,24 @@ class Kills:
         return watched
 
 
-def test_killed_before_any_stage_and_started_again(export, whole, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
+@pytest.fixture(scope="module")
+def export(tmp_path_factory) -> Path:
+    return world().write(tmp_path_factory.mktemp("export") / "export")
+
+
+@pytest.fixture(scope="module")
+def whole(export, tmp_path_factory):
+    """Bytes, id and stages of an undisturbed build."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("index_build.coarse.GROUPED_LISTS", FEW_LISTS)
         stages = Kills(patch, before=None)
-        build_snapshot(export, tmp_path / "all", SPEC, log=silent)
-    expected = stages.done
+        manifest = build_snapshot(export, out, SPEC, log=silent)
+    return contents(out), manifest.snapshot_id, stages.done
+
+
+def test_killed_before_any_stage_and_started_again(export, whole, tmp_path, monkeypatch):
+    files, snapshot_id, expected = whole
     # of the whole two shards; of the flat domain one, of the other two
     assert expected == [
         *("train", "encode", "encode", "calibrate"),
@@ -83,7 +82,7 @@ def test_killed_before_any_stage_and_started_again(export, whole, tmp_path, monk
         manifest = build_snapshot(export, out, SPEC, log=said.append)
     assert done + stages.done == expected
     assert said[0] == "index: going on with a build that was ended"
-    assert (contents(out), manifest.snapshot_id) == whole
+    assert (contents(out), manifest.snapshot_id) == (files, snapshot_id)
     assert verify_folder(out) == manifest
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == ["out"]
 
@@ -136,7 +135,7 @@ def test_exact_answers_are_read_as_they_were_written(tmp_path):
     truths = (
         Truth(None, 7, (Best(rows, scores), none)),
         Truth(np.array([3, 1], np.uint64), 3, (none, Best(rows[:1], scores[:1]))),
-        Truth(np.zeros(2, np.uint64), 0, ()),
+        Truth(np.zeros(2, np.uint64), 0, (none, none)),
     )
     progress = Progress(tmp_path, tmp_path / "draft")
     assert progress.shard(3) is None

@@ -35,8 +35,8 @@ from serving.models import COMPONENTS
 from serving.search import Searcher
 from serving.snapshot import Snapshot
 
-ROWS = 1_500
-SPEC = {"flat_max_rows": 100, "rows_per_list": 40, "shard_max_rows": 800}
+ROWS = 900
+SPEC = {"flat_max_rows": 100, "rows_per_list": 40, "shard_max_rows": 400, "queries_per_cell": 8}
 BY_MEANING = dict.fromkeys(COMPONENTS, 0.0) | {"similarity": 1.0}
 FILTERS: list[dict[str, Any]] = [{"is_private": "any"}, {}, {"platforms": ["tiktok"]}, {"has_contact": True}]
 

@@ -44,8 +44,7 @@ def _mean(*parts):
     return total / np.linalg.norm(total)
 
 
-@pytest.fixture
-def creators(lake):
+def _creators(lake):
     keys = [{"platform": "youtube", "platform_account_id": account} for _, account, _, _ in ACCOUNTS]
     hashes = [dict(zip(("content_hash", "short_hash", "long_hash"), found, strict=True)) for *_, found in ACCOUNTS]
     known = [
@@ -66,21 +65,14 @@ def creators(lake):
     return {row.creator_id: row for row in lake.read(SEARCH_DOCS).collect()}
 
 
-def test_each_form_has_the_mean_of_the_accounts_that_have_it(creators):
+def test_each_form_has_the_mean_of_the_accounts_that_have_it(lake):
+    creators = _creators(lake)
     small, large = math.log(100), math.log(1_000)
-    mixed = creators["mixed"]
+    mixed, one_form, no_posts = creators["mixed"], creators["one form"], creators["no posts"]
     assert mixed.vector == pytest.approx(_mean(("whole", small), ("other", large)), abs=1e-6)
     assert mixed.short_vector == pytest.approx(_mean(("short", small), ("other", large)), abs=1e-6)
     assert mixed.long_vector == pytest.approx(VECTORS["long"], abs=1e-6)
-
-
-def test_a_vector_that_is_not_there_is_null(creators):
-    assert creators["one form"].vector == creators["one form"].short_vector == VECTORS["short"].tolist()
-    assert creators["one form"].long_vector is None
-    assert creators["no posts"].vector == VECTORS["whole"].tolist()
-    assert creators["no posts"].short_vector is creators["no posts"].long_vector is None
-
-
-def test_the_text_is_that_of_the_largest_accounts_each_once(creators):
-    assert creators["mixed"].doc_text == "text of 2 text of 1"
-    assert creators["one form"].doc_text == "text of 3"
+    assert one_form.vector == one_form.short_vector == VECTORS["short"].tolist()
+    assert no_posts.vector == VECTORS["whole"].tolist()
+    assert one_form.long_vector is no_posts.short_vector is no_posts.long_vector is None
+    assert (mixed.doc_text, one_form.doc_text) == ("text of 2 text of 1", "text of 3")
