@@ -51,14 +51,12 @@ def publish(
         name: of the benchmark.
         figures: what was measured.
         command: that measures it again.
-        replaces: first words of the figures that these stand for; others that the file holds stay. All without it.
+        replaces: first word or words of the figures that these stand for; others that the file holds stay. All without it.
         keeps: where nothing is named that they replace, first words of the figures that stay nevertheless.
     """
     RESULTS.mkdir(exist_ok=True)
     kept = [
-        figure
-        for figure in _known(name)
-        if (_first_word(figure) not in replaces if replaces else _first_word(figure) in keeps)
+        figure for figure in _known(name) if (not _begins(figure, replaces) if replaces else _begins(figure, keeps))
     ]
     result = {
         "name": name,
@@ -77,8 +75,10 @@ def _known(name: str) -> list[dict[str, Any]]:
     return list(json.loads(path.read_text(encoding="utf-8"))["figures"]) if path.exists() else []
 
 
-def _first_word(figure: dict[str, Any]) -> str:
-    return str(figure["name"]).split(" ", 1)[0]
+def _begins(figure: dict[str, Any], beginnings: tuple[str, ...]) -> bool:
+    """Whether a figure's name begins with one of some words; marks behind them do not count."""
+    words = [word.rstrip(":,") for word in str(figure["name"]).split()]
+    return any(words[: len(first)] == first for first in ([w.rstrip(":,") for w in b.split()] for b in beginnings))
 
 
 def table(figures: list[Figure]) -> str:

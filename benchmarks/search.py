@@ -54,7 +54,8 @@ def main() -> None:
         if asked in {None, "", "all", part}:
             figures = list(measure())
             if figures:
-                publish("search", figures, command="make bench-search", replaces=(part,))
+                of_sizes = {" ".join(figure.name.split()[:2]) for figure in figures}
+                publish("search", figures, command="make bench-search", replaces=tuple(sorted(of_sizes)))
 
 
 def data() -> Iterator[Figure]:
