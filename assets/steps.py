@@ -171,7 +171,7 @@ _OWN: tuple[Step, ...] = (
         also=(t.CREATOR_ALIASES.name,),
         fingerprint=creators_fingerprint,
     ),
-    _table_step(t.DOCS, build_account_docs, t.ACCOUNTS, t.POSTS),
+    _table_step(t.DOCS, build_account_docs, t.ACCOUNTS, t.POSTS, code="2"),
     _table_step(t.EMBEDDINGS, build_embeddings, t.DOCS, fingerprint=model_fingerprint),
     _table_step(t.NICHES, build_niches, t.DOCS, t.EMBEDDINGS, fingerprint=model_fingerprint),
     _table_step(t.RISKS, build_risks, t.ACCOUNTS, t.POSTS),

@@ -42,6 +42,10 @@ from index_build.train import Trained, one_thread, require_one_faiss, train
 from index_build.validate import Evidence, OpenShard, report_cells, validate
 from lakehouse.errors import CreatorlakeError, PermanentError
 from lakehouse.storage.objects import sha256_file
+from lakehouse.storage.scratch import LOCK, held
+
+MARK = "build.txt"
+"""File of a work folder that says which build it belongs to."""
 
 QUERY_SAMPLE_ROWS = 20_000
 """Rows that calibration queries are combined from: enough that no query repeats."""
@@ -66,16 +70,18 @@ def build_from(export: Export, out_dir: Path, spec: IndexSpec, *, log: Callable[
     if out_dir.exists() and any(out_dir.iterdir()):
         raise PermanentError(f"{out_dir} is not empty; a snapshot is built into a new folder.")
     draft, work = (out_dir.with_name(f"{out_dir.name}.{suffix}") for suffix in ("draft", "work"))
-    _claim(draft, work, f"{fingerprint(spec)} {export.identity()}", log=log)
-    try:
-        manifest = build_files(export, draft, work, spec=spec, log=log)
-    except CreatorlakeError:  # what is wrong with the input will be wrong again
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    (draft / MANIFEST_NAME).write_bytes(manifest.to_json())
-    draft.replace(out_dir)
-    shutil.rmtree(work)
+    with held(work):
+        _claim(draft, work, f"{fingerprint(spec)} {export.identity()}", log=log)
+        try:
+            manifest = build_files(export, draft, work, spec=spec, log=log)
+        except CreatorlakeError:  # what is wrong with the input will be wrong again
+            _discard(draft, work)
+            shutil.rmtree(work)
+            raise
+        (draft / MANIFEST_NAME).write_bytes(manifest.to_json())
+        draft.replace(out_dir)
+        _discard(draft, work)
+        shutil.rmtree(work)
     return manifest
 
 
@@ -87,12 +93,24 @@ def fingerprint(spec: IndexSpec) -> str:
 
 def _claim(draft: Path, work: Path, what: str, *, log: Callable[[str], None]) -> None:
     """Make the folders of a build, or keep those of the same build that was killed."""
-    mark = work / "build.txt"
+    mark = work / MARK
     if draft.is_dir() and mark.is_file() and mark.read_text(encoding="utf-8") == what:
         log("index: going on with a build that was ended")
         return
-    _make_empty(draft, work)
+    _discard(draft, work)
+    draft.mkdir(parents=True)
     mark.write_text(what, encoding="utf-8")
+
+
+def _discard(draft: Path, work: Path) -> None:
+    """Remove what a build has made: first what says that it is one, last and not here the lock."""
+    (work / MARK).unlink(missing_ok=True)
+    shutil.rmtree(draft, ignore_errors=True)
+    for path in work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def build_files(export: Export, draft: Path, work: Path, *, spec: IndexSpec, log: Callable[[str], None]) -> Manifest:

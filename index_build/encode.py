@@ -62,6 +62,11 @@ class EncodedShard:
     truths: tuple[Truth, ...] = ()
     stored_similarity: float = 1.0
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Its files."""
+        return (self.docs, self.index, self.refine, self.lists)
+
 
 def shard_files(
     out_dir: Path, number: int, *, rows: int = 0, truths: tuple[Truth, ...] = (), stored_similarity: float = 1.0

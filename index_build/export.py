@@ -292,14 +292,19 @@ def _plain_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def _is_domain(column: pa.Field) -> bool:
-    is_list = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    is_list = any(is_kind(column.type) for is_kind in kinds)
     is_vector = is_list and pa.types.is_floating(column.type.value_type)
     return is_vector and DOMAIN_VECTOR.fullmatch(column.name) is not None
 
 
 def _domains(paths: Sequence[Path]) -> tuple[DomainVectors, ...]:
     """Domains that any creator has a vector of, by name."""
-    columns = sorted(column.name for column in pq.read_schema(paths[0]) if _is_domain(column))
+    found = [sorted(column.name for column in pq.read_schema(path) if _is_domain(column)) for path in paths]
+    columns = found[0]
+    other = next((path for path, names in zip(paths, found, strict=True) if names != columns), None)
+    if other is not None:
+        raise SchemaError(f"{other} has vectors of other domains than {paths[0]}.")
     if not columns:
         return ()
     counted = ", ".join(f"count({name}), coalesce(max(len({name})), 0)" for name in columns)
@@ -307,6 +312,9 @@ def _domains(paths: Sequence[Path]) -> tuple[DomainVectors, ...]:
         files = connection.read_parquet([str(path) for path in paths])
         numbers = iter(files.aggregate(counted).fetchall()[0])
     vectors = [DomainVectors(name.removesuffix(f"_{VECTOR}"), next(numbers), next(numbers)) for name in columns]
+    empty = next((domain for domain in vectors if domain.rows_count and not domain.dimensions), None)
+    if empty is not None:
+        raise SchemaError(f"The vectors of {empty.column!r} have no dimensions.")
     return tuple(domain for domain in vectors if domain.rows_count)
 
 

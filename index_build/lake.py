@@ -76,10 +76,10 @@ def publish_export(
         TransientError: another process builds the same in `scratch`.
         CreatorlakeError: as `build_snapshot` and `publish` raise.
     """
-    existing = find_snapshot(store, export_id, spec)
-    if existing is not None and _is_published(store, existing.snapshot_id, log):
-        return existing
     with kept_folder(scratch, f"{export_id}-{fingerprint(spec)}") as folder:
+        existing = find_snapshot(store, export_id, spec)
+        if existing is not None and _is_published(store, existing.snapshot_id, log):
+            return existing
         export = _opened(store, export_id, folder / "export")
         is_mended = existing is not None  # a damaged snapshot is no base, least of all of itself
         manifest = None if is_mended else _renewed(store, export, folder, spec=spec, rules=rules, log=log)

@@ -427,11 +427,16 @@ def _file_problems(manifest: Manifest) -> list[str]:
     checks = {
         "a domain occurs twice": len(names) == len(set(names)),
         "a domain has domains": not any(domain.manifest.domains for domain in manifest.domains),
+        "a domain is of another export": all(_origin(part) == _origin(manifest) for part in manifest.parts()),
         "a path occurs twice": len(paths) == len(set(paths)),
         "a file is named like the manifest": MANIFEST_NAME not in paths,
         f"shared files are not {sorted(needed)}": shared - optional == needed,
     }
     return [problem for problem, is_fine in checks.items() if not is_fine]
+
+
+def _origin(manifest: Manifest) -> tuple[str, str, IndexSpec]:
+    return manifest.export_id, manifest.model_id, manifest.spec
 
 
 def _refine_bytes(manifest: Manifest, shard: ShardEntry) -> int:

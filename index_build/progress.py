@@ -5,6 +5,8 @@ All of it lies in the work folder of the build and is written beside its name an
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +49,7 @@ class Progress:
     def put_trained(self, trained: Trained, sample: FloatArray) -> None:
         """Record it."""
         draft = self.work / "trained.draft"
+        shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         (draft / "shape.json").write_text(trained.shape.model_dump_json(), encoding="utf-8")
         arrays: Arrays = {"sample": sample}
@@ -65,26 +68,37 @@ class Progress:
             return None
         with np.load(path) as found:
             arrays = dict(found)
-        return shard_files(
+        shard = shard_files(
             self.draft,
             number,
             rows=int(arrays["rows"]),
             truths=_truths(arrays),
             stored_similarity=float(arrays["stored_similarity"]),
         )
+        return shard if _sizes(shard) == arrays["sizes"].tolist() else None
 
     def put_shard(self, shard: EncodedShard) -> None:
-        """Record it."""
+        """Record it, once its files are on the disk."""
         path = self._shard_path(shard.shard)
         draft = path.with_suffix(".draft.npz")
-        numbers = {"rows": np.array(shard.rows), "stored_similarity": np.array(shard.stored_similarity)}
+        for file in shard.paths:
+            _flush(file)
+        numbers = {
+            "rows": np.array(shard.rows),
+            "stored_similarity": np.array(shard.stored_similarity),
+            "sizes": np.array(_sizes(shard)),
+        }
         _save(draft, _arrays(shard.truths) | numbers)
         draft.rename(path)
 
     def manifest(self) -> Manifest | None:
-        """Manifest of the snapshot without its domains, None where it is not done."""
+        """Manifest of the snapshot without its domains, None where it is not done or files of it are lacking."""
         path = self.work / "part.json"
-        return parse_manifest(path.read_bytes()) if path.exists() else None
+        if not path.exists():
+            return None
+        manifest = parse_manifest(path.read_bytes())
+        is_there = all(_size(self.draft / file.path) == file.size_bytes for file in manifest.files())
+        return manifest if is_there else None
 
     def put_manifest(self, manifest: Manifest) -> None:
         """Record it."""
@@ -94,6 +108,20 @@ class Progress:
 
     def _shard_path(self, number: int) -> Path:
         return self.work / f"shard-{number:04d}.npz"
+
+
+def _sizes(shard: EncodedShard) -> list[int]:
+    return [_size(path) for path in shard.paths]
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, -1 where it is not there."""
+    return path.stat().st_size if path.is_file() else -1
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _save(path: Path, arrays: Arrays) -> None:

@@ -312,7 +312,7 @@ def _info(store: ObjectStore, key: str, current: Current | None) -> SnapshotInfo
         created_at(manifest),
         vectors_at(manifest),
         manifest.rows_count,
-        manifest.recall.minimum,
+        min(part.recall.minimum for part in manifest.parts()),
         is_current=current is not None and current.snapshot_id == snapshot_id,
         is_previous=current is not None and current.previous == snapshot_id,
     )

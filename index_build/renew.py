@@ -34,6 +34,7 @@ from index_build.probe import open_coarse, open_scale
 from index_build.refine import IdArray, encode_rows
 from index_build.spec import IndexSpec
 from index_build.train import Trained
+from index_build.verify import JOIN_MEMORY
 from lakehouse.errors import SchemaError
 
 FULL_EVERY = timedelta(days=7)
@@ -45,9 +46,6 @@ shard is searched beside the others."""
 
 LEAST_STORED = 0.9
 """Similarity of a new row with its stored form: SQ8 clips less of rows like those that its scale was fitted on."""
-
-JOIN_MEMORY = "4GB"
-"""Of the join of keys; beyond it DuckDB spills. Keys of 25 million creators take about 1 GB."""
 
 REPEATED = "SELECT creator_id FROM fresh GROUP BY creator_id HAVING count(*) > 1 LIMIT 1"
 STAYING = "SELECT fresh.file_row_number AS row, row_id FROM fresh JOIN stored USING (creator_id, row_check)"

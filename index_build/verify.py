@@ -6,11 +6,14 @@ Recall is not measured again here; the manifest's report belongs to exactly thes
 
 from __future__ import annotations
 
+import tempfile
 import zlib
 from collections.abc import Collection
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
+import duckdb
 import faiss
 import numpy as np
 import pyarrow as pa
@@ -20,6 +23,7 @@ from index_build.coarse import Coarse
 from index_build.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
+    Domain,
     FileEntry,
     Manifest,
     ShardEntry,
@@ -36,6 +40,11 @@ SAMPLED_GROUPS = 8
 
 SAMPLED_LISTS = 256
 """Inverted lists whose ids are compared one by one."""
+
+JOIN_MEMORY = "4GB"
+"""Of joins of keys; beyond it DuckDB spills. Keys of 25 million creators take about 1 GB."""
+
+STRANGERS = "SELECT count(*) FROM part ANTI JOIN whole USING (creator_id) WHERE creator_id IS NOT NULL"
 
 DOCS_CHECKED = ("row_id", "list_id", "row_check", "creator_id")
 
@@ -76,6 +85,7 @@ def verify_folder(folder: Path, *, elsewhere: Collection[str] = ()) -> Manifest:
     for domain in manifest.domains:
         inside = {path.removeprefix(f"{domain.folder}/") for path in elsewhere if path.startswith(f"{domain.folder}/")}
         _verify_part(folder / domain.folder, domain.manifest, inside)
+        _verify_creators(folder, manifest, domain)
     return manifest
 
 
@@ -115,6 +125,23 @@ def _verify_removed(folder: Path, manifest: Manifest) -> None:
             raise IntegrityError(f"The documents of shard {shard.shard} cannot be read: {error}") from error
     if removed != manifest.rows_count - manifest.creators_count:
         raise IntegrityError(f"{removed} rows have no creator, not {manifest.rows_count - manifest.creators_count}.")
+
+
+def _verify_creators(folder: Path, manifest: Manifest, domain: Domain) -> None:
+    """Creators of a domain are among those of the whole."""
+    whole = [str(folder / shard.docs.path) for shard in manifest.shards]
+    part = [str(folder / domain.folder / shard.docs.path) for shard in domain.manifest.shards]
+    with tempfile.TemporaryDirectory() as spill:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": JOIN_MEMORY,
+            "temp_directory": spill,
+        }
+        with closing(duckdb.connect(config=config)) as connection:
+            connection.read_parquet(whole).create_view("whole")
+            connection.read_parquet(part).create_view("part")
+            strangers = connection.sql(STRANGERS).fetchall()[0][0]
+    if strangers:
+        raise IntegrityError(f"{strangers} creators of the domain {domain.name} are not among the documents.")
 
 
 def _verify_shard(folder: Path, manifest: Manifest, shard: ShardEntry, *, coarse: Coarse | None) -> None:

@@ -161,6 +161,8 @@ def _explain(snapshot: Snapshot, found: Found) -> dict[str, Any]:
     work, question = found.work, found.scorer.question
     with work.watch.stage("explain"):
         clauses = snapshot.matcher.clause_counts(work.filters)
+        if work.request.domain is not None:
+            clauses["domain"] = found.matches.shards.manifest.creators_count
     return {
         "filter": work.filters.canonical(),
         "filter_hash": work.filters.key,

@@ -47,7 +47,8 @@ class Matches:
     def max_bytes(self) -> int:
         """Most memory that it takes: the set, its parts in the shards, the rows where they are kept, and those listed to be scored."""
         is_listed = self.total <= LISTED_SHARE * self.shards.rows
-        return 2 * self.words.nbytes + 8 * self.total * (self._keeps_gids + is_listed)
+        sets = 2 if self.shards.has_all else 3
+        return sets * self.words.nbytes + 8 * self.total * (self._keeps_gids + is_listed)
 
     @property
     def gids(self) -> Ids:

@@ -291,6 +291,9 @@ DOCS = TableSpec(
     key=_ACCOUNT,
     required=("content_hash", "doc_text"),
 )
+DOC_TEXTS = (("content_hash", "doc_text"), ("short_hash", "short_text"), ("long_hash", "long_text"))
+"""Texts of an account in `DOCS`: of the whole and of each form, the hash of each and where it is written."""
+
 EMBEDDINGS = TableSpec(
     name="silver_enrich__embeddings",
     description="One vector per distinct text and encoder; unchanged text is never embedded again",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from lakehouse.contracts.tables import DOCS, EMBEDDINGS
+from lakehouse.contracts.tables import DOC_TEXTS, DOCS, EMBEDDINGS
 from lakehouse.encoder import Encoder, Vectors, model_id_of
 from lakehouse.ops.steps import Report, StepContext
 
@@ -51,8 +51,7 @@ def vectors_of(column: pa.Array, dimensions: int) -> tuple[Vectors, np.ndarray]:
 def _missing_texts(ctx: StepContext, model_id: str) -> DataFrame:
     from pyspark.sql import functions as F
 
-    pairs = (("content_hash", "doc_text"), ("short_hash", "short_text"), ("long_hash", "long_text"))
-    each = [F.struct(F.col(key).alias("content_hash"), F.col(text).alias("doc_text")) for key, text in pairs]
+    each = [F.struct(F.col(key).alias("content_hash"), F.col(text).alias("doc_text")) for key, text in DOC_TEXTS]
     written = (
         ctx.lake.read(DOCS).select(F.inline(F.array(*each))).where("doc_text <> ''")
     )  # nothing said, nothing meant

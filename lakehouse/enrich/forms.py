@@ -25,6 +25,7 @@ def is_long() -> Column:
     marked = F.lower(F.concat_ws(" ", "title", "caption")).contains(SHORTS_MARK)
     found = F.lit(False)
     for platform, seconds in LONG_ABOVE_SECONDS.items():
-        lasts = F.coalesce(F.col("duration_seconds") > seconds, ~marked)
+        known = F.when(F.col("duration_seconds") > 0, F.col("duration_seconds"))  # of a live stream 0 is told
+        lasts = F.coalesce(known > seconds, ~marked)
         found = F.when(F.col("platform") == platform, lasts).otherwise(found)
     return found

@@ -27,6 +27,7 @@ from lakehouse.contracts.tables import (
     BRONZE_POSTS,
     BRONZE_PROFILES,
     CREATOR_IDS,
+    DOC_TEXTS,
     DOCS,
     EMBEDDINGS,
     LINKS,
@@ -209,7 +210,11 @@ def _take_out_of_silver(lake: Lake, accounts: Sequence[Account]) -> None:
 
 def _texts_of(lake: Lake, keys: DataFrame) -> DataFrame:
     """Hashes of texts that nobody but these accounts has."""
-    docs = lake.read(DOCS).select(*ACCOUNT_KEY, "content_hash")
+    from pyspark.sql import functions as F
+
+    written = lake.read(DOCS)
+    hashes = [key for key, _ in DOC_TEXTS if key in written.columns]  # a table of an older version has fewer
+    docs = written.select(*ACCOUNT_KEY, F.explode(F.array_compact(F.array(*hashes))).alias("content_hash"))
     theirs = docs.join(keys, list(ACCOUNT_KEY), "left_semi").select("content_hash").distinct()
     others = docs.join(keys, list(ACCOUNT_KEY), "left_anti").select("content_hash")
     return theirs.join(others, "content_hash", "left_anti")

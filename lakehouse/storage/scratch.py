@@ -59,16 +59,38 @@ def kept_folder(parent: Path, name: str) -> Iterator[Path]:
     for other in parent.glob("*/"):
         if other != folder:
             _remove_if_left(other)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise TransientError(f"Another process works in {folder}; try again when it has ended.") from error
+    with held(folder):
         yield folder
         shutil.rmtree(folder)
     with suppress(OSError):
         parent.rmdir()
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, which is made when it is not there.
+
+    Raises:
+        TransientError: another process works in it.
+    """
+    with _locked(folder):
+        yield
+
+
+def _locked(folder: Path) -> TextIO:
+    """The lock of a folder that is there: what was opened may have been removed before it was locked."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / LOCK).open("a")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.close()
+            raise TransientError(f"Another process works in {folder}; try again when it has ended.") from error
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle.fileno()), (folder / LOCK).stat()):
+                return handle
+        handle.close()
 
 
 def _made(parent: Path) -> tuple[Path, TextIO]:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from lakehouse.contracts.tables import DOCS, EMBEDDINGS, QUALITY_METRICS, TABLES
+from lakehouse.contracts.tables import DOC_TEXTS, DOCS, EMBEDDINGS, QUALITY_METRICS, TABLES
 from lakehouse.settings import Settings
 from lakehouse.storage.objects import ObjectStore
 
@@ -120,7 +120,8 @@ def _compared(settings: Settings, name: str) -> pa.Table | None:
     docs = open_table(settings, DOCS.name)
     if rows is None or name != EMBEDDINGS.name or docs is None:
         return rows
-    used = set(_rows(docs, ["content_hash"]).column("content_hash").to_pylist())
+    keys = [key for key, _ in DOC_TEXTS]
+    used = {text for column in _rows(docs, keys).columns for text in column.to_pylist()}
     is_used = [text in used for text in rows.column("content_hash").to_pylist()]
     plain = rows.cast(EMBEDDINGS.arrow_schema())  # delta-rs gives views of strings, which cannot be filtered
     return plain.filter(pa.array(is_used))  # vectors of texts that nobody has any more are kept

@@ -213,6 +213,49 @@ def test_swapped_shards_of_a_domain_are_refused(built, tmp_path):
         verify_folder(tmp_path / "copy")
 
 
+def test_a_domain_of_another_export_is_refused(built):
+    domain = built.manifest.domains[0]
+    foreign = Domain(name="long", manifest=seal(domain.manifest.model_copy(update={"export_id": "e2"})))
+    with pytest.raises(ValidationError, match="a domain is of another export"):
+        Manifest.model_validate(built.manifest.model_copy(update={"domains": (foreign,)}).model_dump())
+
+
+def _exported(folder: Path, *tables: pa.Table) -> Path:
+    (folder / "docs").mkdir(parents=True)
+    for number, table in enumerate(tables):
+        pq.write_table(table, folder / "docs" / f"part-{number}.parquet")
+    return folder
+
+
+def _table(ids: list[str], **columns: pa.Array) -> pa.Table:
+    return pa.table({"creator_id": ids, "vector": pa.array([[1.0, 0.0]] * len(ids), pa.list_(pa.float32())), **columns})
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float32()), pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.float32(), 2)]
+)
+def test_lists_of_numbers_of_any_kind_are_vectors(tmp_path, kind):
+    folder = _exported(tmp_path / "export", _table(["a", "b"], short_vector=pa.array([[0.0, 1.0], None], kind)))
+    export = open_export(folder)
+    assert export.domains == (DomainVectors("short", 1, 2),)
+    (batch,) = export.domain(export.domains[0]).batches()
+    assert (batch.creator_ids, batch.vectors.tolist()) == (["a"], [[0.0, 1.0]])
+
+
+def test_domains_are_those_of_every_file(tmp_path):
+    some = _table(["a"], short_vector=pa.array([[0.0, 1.0]], pa.list_(pa.float32())))
+    for order in ((some, _table(["b"])), (_table(["b"]), some)):
+        folder = _exported(tmp_path / str(len(list(tmp_path.iterdir()))), *order)
+        with pytest.raises(SchemaError, match="vectors of other domains"):
+            open_export(folder)
+
+
+def test_vectors_without_numbers_are_refused(tmp_path):
+    folder = _exported(tmp_path / "export", _table(["a"], short_vector=pa.array([[]], pa.list_(pa.float32()))))
+    with pytest.raises(SchemaError, match="'short_vector' have no dimensions"):
+        open_export(folder)
+
+
 def test_a_vector_that_is_not_as_the_others_stops_the_build(tmp_path):
     made = world()
     made.short[5] = made.short[5][:16]  # type: ignore[index]

@@ -14,7 +14,8 @@ from index_build.encode import shard_files
 from index_build.progress import Progress
 from index_build.queries import Best, Truth
 from index_build.verify import verify_folder
-from lakehouse.errors import SchemaError
+from lakehouse.errors import SchemaError, TransientError
+from lakehouse.storage.scratch import held
 from tests.unit.index_build.conftest import FEW_LISTS, FLAT_SPEC
 from tests.unit.index_build.test_build import contents
 from tests.unit.index_build.test_domains import SPEC, world
@@ -103,6 +104,65 @@ def test_half_a_shard_is_written_anew(export, whole, tmp_path, monkeypatch):
     assert contents(out) == whole[0]
 
 
+def _killed(export: Path, out: Path, monkeypatch: pytest.MonkeyPatch, *, before: int) -> None:
+    with monkeypatch.context() as patch:
+        Kills(patch, before=before)
+        with pytest.raises(KeyboardInterrupt):
+            build_snapshot(export, out, SPEC, log=silent)
+
+
+def test_killed_while_training_is_recorded(export, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("index_build.progress._save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build_snapshot(export, tmp_path / "out", SPEC, log=silent)
+    assert (tmp_path / "out.work" / "trained.draft").exists()
+    build_snapshot(export, tmp_path / "out", SPEC, log=silent)
+    assert contents(tmp_path / "out") == whole[0]
+
+
+@pytest.mark.parametrize("stage", [3, 5], ids=["a shard", "all but the domains"])
+@pytest.mark.parametrize("name", ["docs.parquet", "index.faiss"])
+def test_a_file_that_was_cut_short_is_written_anew(export, whole, tmp_path, monkeypatch, name, stage):
+    out = tmp_path / "out"
+    _killed(export, out, monkeypatch, before=stage)
+    path = tmp_path / "out.draft" / "shards" / "0001" / name
+    with path.open("rb+") as file:
+        file.truncate(path.stat().st_size // 2)
+    build_snapshot(export, out, SPEC, log=silent)
+    assert contents(out) == whole[0]
+
+
+def test_killed_while_another_build_takes_its_place(export, whole, tmp_path, monkeypatch):
+    """The files of the first build may be gone then: it must not take itself for finished."""
+    out = tmp_path / "out"
+    _killed(export, out, monkeypatch, before=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(building.shutil, "rmtree", _once_then_killed(building.shutil.rmtree))
+        with pytest.raises(KeyboardInterrupt):
+            build_snapshot(export, out, SPEC.model_copy(update={"seed": 5}), log=silent)
+    assert not (tmp_path / "out.draft").exists()
+    build_snapshot(export, out, SPEC, log=silent)
+    assert contents(out) == whole[0]
+
+
+def _once_then_killed(remove):
+    calls: list[object] = []
+
+    def once(path, **more):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(path)
+        remove(path, **more)
+
+    return once
+
+
+def test_two_builds_of_one_folder_do_not_meet(export, tmp_path):
+    with held(tmp_path / "out.work"), pytest.raises(TransientError, match="Another process works in"):
+        build_snapshot(export, tmp_path / "out", SPEC, log=silent)
+
+
 @pytest.mark.parametrize("change", ["spec", "input"])
 def test_another_build_begins_anew(export, tmp_path, monkeypatch, change):
     out = tmp_path / "out"
@@ -139,7 +199,11 @@ def test_exact_answers_are_read_as_they_were_written(tmp_path):
     )
     progress = Progress(tmp_path, tmp_path / "draft")
     assert progress.shard(3) is None
-    progress.put_shard(shard_files(tmp_path / "draft", 3, rows=99, truths=truths, stored_similarity=0.75))
+    shard = shard_files(tmp_path / "draft", 3, rows=99, truths=truths, stored_similarity=0.75)
+    shard.docs.parent.mkdir(parents=True)
+    for path in shard.paths:
+        path.write_bytes(b"rows")
+    progress.put_shard(shard)
     found = progress.shard(3)
     assert found is not None
     assert (found.rows, found.stored_similarity, found.docs) == (99, 0.75, tmp_path / "draft/shards/0003/docs.parquet")

@@ -199,6 +199,14 @@ def test_what_a_domain_cannot_do_is_said(world: World, body: dict[str, Any], fie
     assert caught.value.field == field
 
 
+def test_of_nothing_found_the_domain_is_named_too(world: World) -> None:
+    answer = world.searcher.search(
+        {"query": "vegan", "domain": "short", "filters": {"followers_total": {"min": 10**12}}}
+    )
+    assert answer.explain is not None
+    assert answer.explain["clauses"]["domain"] == world.searcher.snapshot.domains["short"].rows
+
+
 def test_domains_are_listed(world: World) -> None:
     count = sum(doc["short_vector"] is not None for doc in world.documents)
     entry = {"code": "short", "label": "short-form content", "count": count}
@@ -276,5 +284,5 @@ def test_a_domain_of_other_creators_is_refused(tmp_path: Path) -> None:
     swapped = seal(manifest.model_copy(update={"domains": (domain,)}))
     (tmp_path / "snapshot" / "manifest.json").write_bytes(swapped.to_json())
     assert json.loads(swapped.to_json())["domains"][0]["name"] == "short"
-    with pytest.raises(IntegrityError, match="creators that are not among the documents"):
+    with pytest.raises(IntegrityError, match="40 creators of the domain short are not among the documents"):
         Snapshot.open(tmp_path / "snapshot", serving_settings(tmp_path / "home"), encoder=word_encoder())

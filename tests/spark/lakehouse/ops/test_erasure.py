@@ -19,6 +19,7 @@ from lakehouse.contracts.tables import (
     ACCOUNTS,
     BRONZE_POSTS,
     BRONZE_PROFILES,
+    DOC_TEXTS,
     DOCS,
     EMBEDDINGS,
     LINKS,
@@ -72,6 +73,7 @@ PROFILES = [
 ]
 POSTED = [
     {"post_id": "p1", "account_id": "UCcanary0000000000000000", "title": "canary song", "views": "5"},
+    {"post_id": "p3", "account_id": "UCcanary0000000000000000", "title": "canary dance #shorts", "views": "5"},
     {"post_id": "p2", "account_id": "UCother00000000000000000", "title": "song", "views": "5"},
 ]
 
@@ -140,7 +142,9 @@ def said_in_files(lake) -> str:
 def embed(lake) -> dict[str, str]:
     """Give every text a vector; account to text."""
     docs = {row.platform_account_id: row.content_hash for row in lake.read(DOCS).collect()}
-    rows = [(content_hash, "model", [1.0]) for content_hash in sorted(set(docs.values()))]
+    written = {row[key] for row in lake.read(DOCS).collect() for key, _ in DOC_TEXTS if row[key]}
+    assert len(written) == len(set(docs.values())) + 2, "the erased account has texts of both forms"
+    rows = [(content_hash, "model", [1.0]) for content_hash in sorted(written)]
     lake.upsert(EMBEDDINGS, lake.spark.createDataFrame(rows, lake.spark_schema(EMBEDDINGS)))
     return docs
 
@@ -162,7 +166,7 @@ def test_nothing_names_an_erased_account_and_it_never_comes_back(full, folder):
         ("youtube", "@canaryhandle"),
         ("youtube", "UCcanary0000000000000000"),
     ]
-    assert erase(full, lambda _text: None) == Erased(accounts=2, records=3)
+    assert erase(full, lambda _text: None) == Erased(accounts=2, records=4)
     assert erase(full, lambda _text: None) == Erased()
     assert {row.content_hash for row in full.read(EMBEDDINGS).collect()} == {
         texts["UCother00000000000000000"],

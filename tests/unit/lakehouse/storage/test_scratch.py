@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import sys
 import pytest
 
 from lakehouse.errors import TransientError
-from lakehouse.storage.scratch import kept_folder, own_folder, passing_folder
+from lakehouse.storage.scratch import held, kept_folder, own_folder, passing_folder
 
 PROGRAM = """
 import sys, time
@@ -84,3 +86,19 @@ def test_a_kept_folder_belongs_to_one_process_and_others_go(tmp_path):
         with kept_folder(tmp_path, "three"):
             assert (tmp_path / "two").exists()
         assert (tmp_path / "two").exists()
+
+
+def test_a_folder_that_goes_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    lock, swept = fcntl.flock, []
+
+    def swept_first(handle, how):
+        lock(handle, how)
+        if not swept:
+            swept.append(True)
+            shutil.rmtree(tmp_path / "held")
+
+    monkeypatch.setattr(fcntl, "flock", swept_first)
+    with held(tmp_path / "held"):
+        assert (tmp_path / "held" / "lock").exists()
+        with pytest.raises(TransientError), held(tmp_path / "held"):
+            pass
