@@ -89,6 +89,7 @@ def _lake_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     search.add_argument("text")
     search.add_argument("--limit", type=int, default=10)
     search.add_argument("--filters", default="{}", help="filters as JSON, as in POST /v1/search")
+    search.add_argument("--domain", help="short or long: compare by short-form or long-form content")
     doctor = _command(commands, "doctor", _doctor, "check this machine and the lake")
     doctor.add_argument(
         "--set-lifecycle", action="store_true", help="first set our lifecycle rules on the lake's bucket"
@@ -204,7 +205,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _search(arguments: argparse.Namespace) -> int:
     from serving.cli import search_text
 
-    return search_text(arguments.text, filters=arguments.filters, limit=arguments.limit)
+    return search_text(arguments.text, filters=arguments.filters, limit=arguments.limit, domain=arguments.domain)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -32,7 +32,9 @@ def serve(lake: str | None = None, *, host: str = "127.0.0.1", port: int = 8000)
     return 0
 
 
-def search_text(text: str, *, filters: str = "{}", limit: int = 10, lake: str | None = None) -> int:
+def search_text(
+    text: str, *, filters: str = "{}", limit: int = 10, domain: str | None = None, lake: str | None = None
+) -> int:
     """Search the current snapshot of a lake and print the hits.
 
     Raises:
@@ -40,7 +42,7 @@ def search_text(text: str, *, filters: str = "{}", limit: int = 10, lake: str | 
     """
     settings = _settings(lake)
     try:
-        body = {"query": text, "filters": json.loads(filters), "limit": limit}
+        body = {"query": text, "filters": json.loads(filters), "limit": limit, "domain": domain}
         searcher = Searcher.open(settings.lake.lake_root, settings=settings)
         answer = searcher.search(body)
     except json.JSONDecodeError as error:

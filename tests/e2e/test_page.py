@@ -179,6 +179,24 @@ def test_a_profile_opens_and_similar_creators_are_found(page):
     expect(page.locator("#seeds")).to_be_hidden()
 
 
+def test_creators_are_matched_by_one_kind_of_content(page):
+    bodies: list[dict] = []
+    page.on("request", lambda asked: bodies.append(asked.post_data_json) if asked.url.endswith("/v1/search") else None)
+    page.fill("#query", "travel")
+    page.press("#query", "Enter")
+    page.wait_for_selector(".reasons li")
+    everyone = page.locator("#summary strong").inner_text()
+    page.select_option("select[name=domain]", "long")
+    expect(page.locator("#summary strong")).not_to_have_text(everyone)
+    assert "domain=long" in page.url
+    for card in page.locator(".card").all():
+        assert "YouTube" in card.inner_text(), "all others make short-form content"
+    page.fill("#query", "")
+    page.press("#query", "Enter")
+    expect(page.locator("#summary strong")).to_have_text(everyone)
+    assert [body.get("domain") for body in bodies] == [None, "long", None]
+
+
 def _open_joined(page):
     """Open the profile of a creator with several accounts; its evidence as the service tells it."""
     found = page.evaluate(
