@@ -17,6 +17,7 @@ from serving_factories import serving_settings, word_encoder
 from starlette.testclient import TestClient
 
 from index_build.publish import publish
+from lakehouse.errors import PermanentError
 from lakehouse.storage.objects import ObjectStore
 from serving.app import create_app
 from serving.cli import search_text
@@ -216,3 +217,5 @@ def test_the_terminal_prints_hits_and_reasons(
     shown = capsys.readouterr().out
     assert shown.splitlines()[1].split()[1:3] == ["Leo", "Messi"]
     assert "instagram @leomessi" in shown
+    with pytest.raises(PermanentError, match="Unknown domain 'short'"):
+        search_text("leo messi", domain="short", lake=lake)
