@@ -1,7 +1,7 @@
-"""Fits the planner's constants of a snapshot: margin and k_factor per selectivity band, B between exact and probing.
+"""Fits the planner's constants of a snapshot: margin, bound of work and k_factor per selectivity band, B between exact and probing.
 
 The rule: the least margin at which recall reaches the target on every kind of filter tried in the band, and around every
-part of it, then the least k_factor at which it still does. What probing costs is counted in rows, not in seconds, so that
+part of it, then the least bound of work and the least k_factor at which it still does. What probing costs is counted in rows, not in seconds, so that
 equal inputs give equal constants. Measuring what they deliver on other queries is `validate.py`.
 """
 
@@ -33,6 +33,15 @@ FIRST_MATCHES = 1_024
 
 MARGINS = (-2.0, 0.1, 0.15, 0.2, 0.225, 0.25, 0.275, 0.3, 0.325, 0.35, 0.4, 0.45)
 """Ladder of margins; the first one probes nothing beyond the first lists."""
+
+WORKS = (1 << 13, 1 << 14, 1 << 15, 1 << 16, 1 << 17)
+"""Ladder of bounds of what is done beyond the first lists, in scored rows: from 2 to 37 ms of one core."""
+
+WORK_LOSS = 0.005
+"""Recall that a lower bound may cost where the goal is not reached anyway: half the standard error of it."""
+
+MAX_WORK = 1 << 18
+"""Limit of what validation raises a bound to."""
 
 K_FACTORS = (2, 4, 8, 16, 32, 64)
 """Candidates scored per result; with more all first matches are scored."""
@@ -111,6 +120,7 @@ def calibrate(shard: ShardIndex, cells: Sequence[Cell], truths: Sequence[Truth],
                     max_selectivity=edge,
                     matches_target=FIRST_MATCHES,
                     margin=best[0].margin,
+                    most_work=best[0].most_work,
                     k_factor=best[0].k_factor,
                     recall=_worst(best),
                 )
@@ -122,7 +132,7 @@ def calibrate(shard: ShardIndex, cells: Sequence[Cell], truths: Sequence[Truth],
 
 
 def raised(calibration: Calibration, selectivities: Collection[float]) -> Calibration:
-    """Constants with a larger margin, and T and k_factor doubled, in the bands that hold `selectivities`."""
+    """Constants with a larger margin, and T, k_factor and bound of work doubled, in the bands that hold `selectivities`."""
     weak = {calibration.band(selectivity).max_selectivity for selectivity in selectivities}
     bands = tuple(_raise(band) if band.max_selectivity in weak else band for band in calibration.bands)
     return calibration.model_copy(update={"bands": bands})
@@ -135,19 +145,26 @@ def _fit_band(probes: list[_Probe], shard: ShardIndex, *, spec: IndexSpec) -> li
     """
     goal = min(1.0, spec.recall_target + SAFETY_MARGIN)
 
-    def measured(margin: float, k_factor: int) -> list[RecallPoint]:
-        band = Band.of(FIRST_MATCHES, k_factor, margin)
+    def measured(margin: float, most_work: int = WORKS[-1], k_factor: int = K_FACTORS[-1]) -> list[RecallPoint]:
+        band = Band.of(FIRST_MATCHES, k_factor, margin, most_work)
         return [_measure(probe, shard, band, k=spec.recall_k) for probe in probes]
 
     tried: list[list[RecallPoint]] = []
     for margin in MARGINS:
-        tried.append(measured(margin, K_FACTORS[-1]))
+        tried.append(measured(margin))
         if _worst(tried[-1]) >= goal:
             break
     best = max(tried, key=_worst)
+    margin, needed = best[0].margin, min(goal, _worst(best) - WORK_LOSS)
+    for most_work in reversed(WORKS[:-1]):
+        tried.append(measured(margin, most_work))
+        if _worst(tried[-1]) < needed:
+            break
+        best = tried[-1]
+    most_work, needed = best[0].most_work, min(goal, _worst(best))
     for k_factor in reversed(K_FACTORS[:-1]):
-        tried.append(measured(best[0].margin, k_factor))
-        if _worst(tried[-1]) < min(goal, _worst(best)):
+        tried.append(measured(margin, most_work, k_factor))
+        if _worst(tried[-1]) < needed:
             break
         best = tried[-1]
     return [*(points for points in tried if points is not best), best]
@@ -167,6 +184,7 @@ def _measure(probe: _Probe, shard: ShardIndex, band: Band, *, k: int) -> RecallP
         selectivity=probe.cell.selectivity,
         matches_target=band.matches_target,
         margin=band.margin,
+        most_work=band.most_work,
         k_factor=band.k_factor,
         recall=hits / (count * min(k, probe.matches)),
         queries_count=count,
@@ -215,6 +233,7 @@ def _raise(band: Band) -> Band:
         update={
             "matches_target": band.matches_target * 2,
             "margin": max(band.margin, 0.0) + RAISED_MARGIN,
+            "most_work": min(max(band.most_work * 2, WORKS[0]), MAX_WORK),
             "k_factor": min(band.k_factor * 2, MAX_K_FACTOR),
         }
     )

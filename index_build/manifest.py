@@ -160,6 +160,7 @@ class RecallPoint(_Model):
     selectivity: Ratio
     matches_target: Count = 0
     margin: float = 0.0
+    most_work: Count = 0
     k_factor: Count = 0
     recall: Ratio
     queries_count: Count
@@ -188,13 +189,18 @@ class Band(_Model):
         int, Field(ge=1, description="T: matching rows that the lists probed first hold at least")
     ]
     margin: Annotated[float, Field(description="then lists that may hold a better row than the k-th: see probe.py")]
+    most_work: Annotated[
+        Count, Field(description="in which so much is done at most, in scored rows of .28 microseconds")
+    ]
     k_factor: Annotated[int, Field(ge=1, description="candidates by codes, k times this, are scored")]
     recall: Annotated[Ratio, Field(description="what this gave when it was chosen")] = 1.0
 
     @classmethod
-    def of(cls, matches_target: int, k_factor: int, margin: float = -2.0) -> Band:
+    def of(cls, matches_target: int, k_factor: int, margin: float = -2.0, most_work: int = 1 << 14) -> Band:
         """The same for every filter; without a margin nothing is probed after the first lists."""
-        return cls(max_selectivity=1.0, matches_target=matches_target, margin=margin, k_factor=k_factor)
+        return cls(
+            max_selectivity=1.0, matches_target=matches_target, margin=margin, most_work=most_work, k_factor=k_factor
+        )
 
 
 class Calibration(_Model):

@@ -28,10 +28,6 @@ DEEP_K_FACTOR = 4
 """Results up to which `k_factor` and margin hold, as they were calibrated; of many more, the candidates for each, and the part that
 no unread list may better."""
 
-MOST_WORK = 1 << 14
-"""Cost of what is probed after the first lists, at most, in scored rows: some 5 ms. A query whose best rows are no nearer than
-thousands of others ends there."""
-
 CODE_COST, LIST_COST = 1 / 64, 3.0
 """Costs of scanning a 4-bit code and of beginning a list, in scored rows (one core, 384 dimensions: 0.28 microseconds)."""
 
@@ -147,7 +143,8 @@ class ShardIndex:
 
         First in lists that together hold `matches_target` matching rows, or all of them. Then in those that may hold a better
         row than the k-th best found there: a row's similarity is that of its centroid times its cosine with it (`closeness`),
-        give or take a `margin`. Few lists may where a query has near matches, many where it has none.
+        give or take a `margin`. Few lists may where a query has near matches, many where it has none; a query whose best rows are no
+        nearer than thousands of others ends at `most_work`.
 
         Returns:
             min(k, matching rows) candidates, always.
@@ -167,19 +164,19 @@ class ShardIndex:
         if k and len(found.row_ids) == k:
             kth = float(found.similarities[min(k, max(CALIBRATED_K, k // DEEP_K_FACTOR)) - 1])
             bound = (kth - band.margin) / self.shape.closeness
-            others = self._affordable(ranking.nearer_than(bound, beyond=first), rows)
+            others = self._affordable(ranking.nearer_than(bound, beyond=first), rows, most=band.most_work)
         if len(others):
             found = _best_of(found, self._search(query, others, k=k, band=band, rows=rows), k=k)
         dropped = len(self.list_sizes) - ranking.held
         work = replace(found.work, lists_considered=len(ranking.lists), lists_dropped=dropped)
         return replace(found, work=work)
 
-    def _affordable(self, lists: IdArray, rows: RowFilter | None) -> IdArray:
-        """The first of some lists that together cost no more than `MOST_WORK`."""
+    def _affordable(self, lists: IdArray, rows: RowFilter | None, *, most: int) -> IdArray:
+        """The first of some lists that together cost no more than `most` scored rows."""
         sizes = self.list_sizes[lists]
         scans = np.cumsum(LIST_COST + sizes * CODE_COST)
         work = scans if rows is None else np.minimum(np.cumsum(rows.list_counts[lists]), scans)
-        return lists[: int(np.searchsorted(work, MOST_WORK, side="right"))]
+        return lists[: int(np.searchsorted(work, most, side="right"))]
 
     def ranking(self, query: FloatArray, rows: RowFilter | None) -> Ranking:
         """Lists that hold matching rows, nearest first."""

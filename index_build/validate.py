@@ -129,6 +129,7 @@ def _measure(
         selectivity=cell.selectivity,
         matches_target=0 if is_exact else band.matches_target,
         margin=0.0 if is_exact else band.margin,
+        most_work=0 if is_exact else band.most_work,
         k_factor=0 if is_exact else band.k_factor,
         recall=hits / (len(cell.queries) * min(k, sum(part.truth.matches for part in parts))),
         queries_count=len(cell.queries),

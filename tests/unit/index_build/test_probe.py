@@ -120,12 +120,11 @@ def test_a_margin_goes_on_into_lists_that_may_hold_better_rows(ivf):
     assert probed[-1] == len(queries) * np.count_nonzero(shard.list_sizes)
 
 
-def test_what_a_margin_adds_is_bounded(ivf, monkeypatch):
+def test_what_a_margin_adds_is_bounded(ivf):
     shard = open_shards(ivf)[0]
     rows = shard.filter(pack_mask(np.random.default_rng(6).random(shard.rows) < 0.5))
     first = shard.probe(ivf.vectors[0], k=10, band=Band.of(100, 8), rows=rows)
-    monkeypatch.setattr("index_build.probe.MOST_WORK", 300)
-    few = shard.probe(ivf.vectors[0], k=10, band=Band.of(100, 8, 2.0), rows=rows)
+    few = shard.probe(ivf.vectors[0], k=10, band=Band.of(100, 8, 2.0, 300), rows=rows)
     assert first.work.lists_probed < few.work.lists_probed < np.count_nonzero(rows.list_counts)
     assert few.refined_count <= first.refined_count + 300
 

@@ -1,0 +1,47 @@
+"""Constants that a build fits: the least that reach the goal, and how they are raised where a report says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from index_build.calibrate import BAND_EDGES, K_FACTORS, MARGINS, MAX_WORK, RAISED_MARGIN, SAFETY_MARGIN, WORKS, raised
+from index_build.manifest import Band, Calibration
+
+
+def _chosen(manifest, band):
+    """Points of the curve that were measured with the constants of a band, at its selectivities."""
+    lower = max([0.0, *(edge for edge in BAND_EDGES if edge < band.max_selectivity)])
+    return [
+        point
+        for point in manifest.recall.curve
+        if lower < point.selectivity <= band.max_selectivity
+        and (point.margin, point.most_work, point.k_factor) == (band.margin, band.most_work, band.k_factor)
+    ]
+
+
+def test_every_band_has_constants_that_were_measured(ivf):
+    goal = ivf.manifest.spec.recall_target + SAFETY_MARGIN
+    for band in ivf.manifest.calibration.bands:
+        assert (band.margin, band.most_work, band.k_factor) in {
+            (margin, work, factor) for margin in MARGINS for work in WORKS for factor in K_FACTORS
+        }, "nothing had to be raised"
+        assert _chosen(ivf.manifest, band)
+        assert band.recall >= goal or band.margin == MARGINS[-1] or band.most_work <= WORKS[-1]
+
+
+def test_a_lower_bound_of_work_was_tried_and_a_higher_one_is_not_needed(ivf):
+    """Small lists hold so few rows that the least bound reaches all of them: it is chosen everywhere."""
+    assert {band.most_work for band in ivf.manifest.calibration.bands} == {WORKS[0]}
+    tried = {point.most_work for point in ivf.manifest.recall.curve}
+    assert tried == set(WORKS)
+
+
+@pytest.mark.parametrize(("work", "expected"), [(1 << 14, 1 << 15), (MAX_WORK, MAX_WORK), (0, WORKS[0])])
+def test_weak_bands_are_raised_and_others_stay(work, expected):
+    low = Band(max_selectivity=0.1, matches_target=1_024, margin=-2.0, most_work=work, k_factor=8)
+    high = low.model_copy(update={"max_selectivity": 1.0})
+    found = raised(Calibration(exact_max_matches=5, bands=(low, high)), [0.05])
+    assert found.bands[1] == high
+    assert found.bands[0] == low.model_copy(
+        update={"matches_target": 2_048, "margin": RAISED_MARGIN, "most_work": expected, "k_factor": 16}
+    )
