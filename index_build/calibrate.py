@@ -145,7 +145,9 @@ def _fit_band(probes: list[_Probe], shard: ShardIndex, *, spec: IndexSpec) -> li
     """
     goal = min(1.0, spec.recall_target + SAFETY_MARGIN)
 
-    def measured(margin: float, most_work: int = WORKS[-1], k_factor: int = K_FACTORS[-1]) -> list[RecallPoint]:
+    works = bounds_of(scan_cost(len(shard.list_sizes), shard.rows))
+
+    def measured(margin: float, most_work: int = works[-1], k_factor: int = K_FACTORS[-1]) -> list[RecallPoint]:
         band = Band.of(FIRST_MATCHES, k_factor, margin, most_work)
         return [_measure(probe, shard, band, k=spec.recall_k) for probe in probes]
 
@@ -156,7 +158,7 @@ def _fit_band(probes: list[_Probe], shard: ShardIndex, *, spec: IndexSpec) -> li
             break
     best = max(tried, key=_worst)
     margin, needed = best[0].margin, min(goal, _worst(best) - WORK_LOSS)
-    for most_work in reversed(WORKS[:-1]):
+    for most_work in reversed(works[:-1]):
         tried.append(measured(margin, most_work))
         if _worst(tried[-1]) < needed:
             break
@@ -168,6 +170,11 @@ def _fit_band(probes: list[_Probe], shard: ShardIndex, *, spec: IndexSpec) -> li
             break
         best = tried[-1]
     return [*(points for points in tried if points is not best), best]
+
+
+def bounds_of(everything: float) -> tuple[int, ...]:
+    """Bounds that are worth a trial where `everything` is what scanning a whole shard costs: up to the first that allows it."""
+    return tuple(work for place, work in enumerate(WORKS) if place == 0 or WORKS[place - 1] < everything)
 
 
 def _measure(probe: _Probe, shard: ShardIndex, band: Band, *, k: int) -> RecallPoint:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from index_build.calibrate import BAND_EDGES, K_FACTORS, MARGINS, MAX_WORK, RAISED_MARGIN, SAFETY_MARGIN, WORKS, raised
+from index_build.calibrate import (
+    BAND_EDGES,
+    K_FACTORS,
+    MARGINS,
+    MAX_WORK,
+    RAISED_MARGIN,
+    SAFETY_MARGIN,
+    WORKS,
+    bounds_of,
+    calibrate,
+    raised,
+)
 from index_build.manifest import Band, Calibration
+from index_build.queries import Truths, make_cells
+from tests.unit.index_build.test_probe import open_shards
 
 
 def _chosen(manifest, band):
@@ -29,11 +43,31 @@ def test_every_band_has_constants_that_were_measured(ivf):
         assert band.recall >= goal or band.margin == MARGINS[-1] or band.most_work <= WORKS[-1]
 
 
-def test_a_lower_bound_of_work_was_tried_and_a_higher_one_is_not_needed(ivf):
-    """Small lists hold so few rows that the least bound reaches all of them: it is chosen everywhere."""
+def test_bounds_that_allow_everything_are_not_tried(ivf):
     assert {band.most_work for band in ivf.manifest.calibration.bands} == {WORKS[0]}
-    tried = {point.most_work for point in ivf.manifest.recall.curve}
-    assert tried == set(WORKS)
+    assert {point.most_work for point in ivf.manifest.recall.curve} == {WORKS[0]}
+    assert bounds_of(1.0) == WORKS[:1]
+    assert bounds_of(WORKS[1]) == WORKS[:2]
+    assert bounds_of(WORKS[1] + 1.0) == WORKS[:3]
+    assert bounds_of(1e9) == WORKS
+
+
+def test_the_least_bound_that_costs_no_recall_is_chosen(ivf, monkeypatch):
+    """Bounds so low that they matter in a small world."""
+    monkeypatch.setattr("index_build.calibrate.WORKS", (1, 64, 256, 4_096))
+    shard = open_shards(ivf)[0]
+    sample = ivf.vectors[:4_000]
+    cells = make_cells(sample, (0.1, 0.3), count=30, seed=3)
+    stored = shard.refine.vectors(np.arange(shard.rows))
+    truths = Truths(cells, k=10)
+    truths.add(stored)
+    spec = ivf.manifest.spec
+    fitted = calibrate(shard, cells, truths.answers(), spec=spec)
+    works = {band.most_work for band in fitted.calibration.bands}
+    assert works <= {1, 64, 256, 4_096}
+    for band in fitted.calibration.bands:
+        assert band.recall >= spec.recall_target
+    assert {point.most_work for point in fitted.curve} >= {256, 4_096}
 
 
 @pytest.mark.parametrize(("work", "expected"), [(1 << 14, 1 << 15), (MAX_WORK, MAX_WORK), (0, WORKS[0])])
