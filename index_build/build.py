@@ -198,13 +198,14 @@ def build_domains(
         manifest = renewed(vectors, *folders) if renewed else None
         if manifest is None:
             if renewed:  # it may have begun
-                _make_empty(*folders)
+                make_empty(*folders)
             manifest = build_files(export.domain(vectors), *folders, spec=spec, log=log)
         done.append(Domain(name=vectors.name, manifest=manifest))
     return tuple(done)
 
 
-def _make_empty(*folders: Path) -> None:
+def make_empty(*folders: Path) -> None:
+    """Folders with nothing in them."""
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)

@@ -157,7 +157,8 @@ def _fit_band(probes: list[_Probe], shard: ShardIndex, *, spec: IndexSpec) -> li
         if _worst(tried[-1]) >= goal:
             break
     best = max(tried, key=_worst)
-    margin, needed = best[0].margin, min(goal, _worst(best) - WORK_LOSS)
+    margin, reached = best[0].margin, _worst(best)
+    needed = goal if reached >= goal else reached - WORK_LOSS
     for most_work in reversed(works[:-1]):
         tried.append(measured(margin, most_work))
         if _worst(tried[-1]) < needed:

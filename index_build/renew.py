@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index_build.buckets import Buckets
-from index_build.build import build_domains, copy_side, file_entry, shard_entry, source_tables
+from index_build.build import build_domains, copy_side, file_entry, make_empty, shard_entry, source_tables
 from index_build.codes import emptied
 from index_build.encode import ADDED, BUCKET_ROWS, encode, row_checks, shard_files
 from index_build.export import KEY, Batch, DomainVectors, Export
@@ -115,9 +115,7 @@ def renew(
         SchemaError: the export breaks a rule (see `export.py`).
     """
     draft, work = (out_dir.with_name(f"{out_dir.name}.{suffix}") for suffix in ("draft", "work"))
-    for path in (draft, work):
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
+    make_empty(draft, work)
     try:
         manifest = _renew(_Base(folder, base), export, draft, work, log=log)
         if manifest is not None:

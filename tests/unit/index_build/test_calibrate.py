@@ -11,7 +11,6 @@ from index_build.calibrate import (
     MARGINS,
     MAX_WORK,
     RAISED_MARGIN,
-    SAFETY_MARGIN,
     WORKS,
     bounds_of,
     calibrate,
@@ -34,13 +33,12 @@ def _chosen(manifest, band):
 
 
 def test_every_band_has_constants_that_were_measured(ivf):
-    goal = ivf.manifest.spec.recall_target + SAFETY_MARGIN
     for band in ivf.manifest.calibration.bands:
         assert (band.margin, band.most_work, band.k_factor) in {
             (margin, work, factor) for margin in MARGINS for work in WORKS for factor in K_FACTORS
         }, "nothing had to be raised"
         assert _chosen(ivf.manifest, band)
-        assert band.recall >= goal or band.margin == MARGINS[-1] or band.most_work <= WORKS[-1]
+        assert band.recall >= ivf.manifest.spec.recall_target
 
 
 def test_bounds_that_allow_everything_are_not_tried(ivf):
@@ -53,8 +51,10 @@ def test_bounds_that_allow_everything_are_not_tried(ivf):
 
 
 def test_the_least_bound_that_costs_no_recall_is_chosen(ivf, monkeypatch):
-    """Bounds so low that they matter in a small world."""
+    """Bounds so low, and so few rows looked at first, that they matter in a small world."""
     monkeypatch.setattr("index_build.calibrate.WORKS", (1, 64, 256, 4_096))
+    monkeypatch.setattr("index_build.calibrate.FIRST_MATCHES", 16)
+    monkeypatch.setattr("index_build.calibrate.K_FACTORS", (4, 8))
     shard = open_shards(ivf)[0]
     sample = ivf.vectors[:4_000]
     cells = make_cells(sample, (0.1, 0.3), count=30, seed=3)
@@ -64,7 +64,7 @@ def test_the_least_bound_that_costs_no_recall_is_chosen(ivf, monkeypatch):
     spec = ivf.manifest.spec
     fitted = calibrate(shard, cells, truths.answers(), spec=spec)
     works = {band.most_work for band in fitted.calibration.bands}
-    assert works <= {1, 64, 256, 4_096}
+    assert len(works) > 1, "what suffices for one band finds too little for another"
     for band in fitted.calibration.bands:
         assert band.recall >= spec.recall_target
     assert {point.most_work for point in fitted.curve} >= {256, 4_096}
