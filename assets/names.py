@@ -1,9 +1,11 @@
-"""Names of the steps that are no tables."""
+"""Names of assets that are no tables."""
 
 from __future__ import annotations
 
 LANDING = "raw_landing"
 EXPORT = "gold_export"
 SNAPSHOT = "index_snapshot"
+SHARDS = "index_shards"
+FULL_BUILD = "index_full_build"
 FETCH = "raw_fetch"
 ANSWERS = "raw_answers"

@@ -28,6 +28,17 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         """The lake's objects alone: no Spark, no probe."""
         return ObjectStore.open(self.settings)
 
+    def checked_objects(self) -> ObjectStore:
+        """The lake's objects alone, for writing: a bucket must first show that it does not overwrite.
+
+        Raises:
+            PermanentError: it does.
+        """
+        objects = self.objects()
+        if objects.layout.is_s3:
+            require_fence(objects)
+        return objects
+
     def open(self) -> Lake:
         """The lake, opened on first use; a bucket must first show that it does not overwrite.
 

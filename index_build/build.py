@@ -17,6 +17,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
+from index_build.apart import Pieces, ShardName
 from index_build.calibrate import calibrate, fitting_cells
 from index_build.encode import EncodedShard, Share, encode, shard_files
 from index_build.export import DomainVectors, Export, open_export, parquet_rows
@@ -40,7 +41,7 @@ from index_build.sample import draw_sample
 from index_build.spec import IndexSpec
 from index_build.train import Trained, one_thread, require_one_faiss, train
 from index_build.validate import Evidence, OpenShard, report_cells, validate
-from lakehouse.errors import CreatorlakeError, PermanentError
+from lakehouse.errors import CreatorlakeError, NotFoundError, PermanentError
 from lakehouse.storage.objects import sha256_file
 from lakehouse.storage.scratch import LOCK, held
 
@@ -64,8 +65,15 @@ def build_snapshot(export_dir: Path, out_dir: Path, spec: IndexSpec, *, log: Cal
     return build_from(open_export(export_dir), out_dir, spec, log=log)
 
 
-def build_from(export: Export, out_dir: Path, spec: IndexSpec, *, log: Callable[[str], None] = print) -> Manifest:
-    """As `build_snapshot`, for an opened export."""
+def build_from(
+    export: Export,
+    out_dir: Path,
+    spec: IndexSpec,
+    *,
+    pieces: Pieces | None = None,
+    log: Callable[[str], None] = print,
+) -> Manifest:
+    """As `build_snapshot`, for an opened export; what is among `pieces` is taken from there."""
     require_one_faiss()
     if out_dir.exists() and any(out_dir.iterdir()):
         raise PermanentError(f"{out_dir} is not empty; a snapshot is built into a new folder.")
@@ -73,7 +81,7 @@ def build_from(export: Export, out_dir: Path, spec: IndexSpec, *, log: Callable[
     with held(work):
         _claim(draft, work, f"{fingerprint(spec)} {export.identity()}", log=log)
         try:
-            manifest = build_files(export, draft, work, spec=spec, log=log)
+            manifest = build_files(export, draft, work, spec=spec, pieces=pieces, log=log)
         except CreatorlakeError:  # what is wrong with the input will be wrong again
             _discard(draft, work)
             shutil.rmtree(work)
@@ -113,17 +121,62 @@ def _discard(draft: Path, work: Path) -> None:
             path.unlink()
 
 
-def build_files(export: Export, draft: Path, work: Path, *, spec: IndexSpec, log: Callable[[str], None]) -> Manifest:
+def build_shard(
+    export: Export,
+    name: ShardName,
+    folder: Path,
+    *,
+    spec: IndexSpec,
+    pieces: Pieces,
+    log: Callable[[str], None] = print,
+) -> EncodedShard:
+    """Build one shard of an export, or of one of its domains, for other runs that build the rest; `folder` is for its files.
+
+    Raises:
+        NotFoundError: the export has no such domain, or not so many shards.
+        CreatorlakeError: as `build_snapshot` raises.
+    """
+    require_one_faiss()
+    part, own = _part(export, name.domain), pieces.of_domain(name.domain)
+    if name.number >= spec.shards_count(part.rows_count):
+        raise NotFoundError(f"The export has no shard {name}.")
+    progress = Progress(folder / "work", folder / "draft", own)
+    for path in (progress.work, progress.draft):
+        path.mkdir(parents=True, exist_ok=True)
+    trained, sample = progress.trained() or _train(part, progress, spec=spec, log=log)
+    cells = _Cells.of(trained, sample, spec)
+    share = Share(name.number, spec.shards_count(part.rows_count))
+    return _encoded(part, trained, share, progress, cells, spec=spec, log=log)
+
+
+def _part(export: Export, domain: str) -> Export:
+    if not domain:
+        return export
+    vectors = next((known for known in export.domains if known.name == domain), None)
+    if vectors is None:
+        raise NotFoundError(f"The export has no domain {domain}.")
+    return export.domain(vectors)
+
+
+def build_files(
+    export: Export,
+    draft: Path,
+    work: Path,
+    *,
+    spec: IndexSpec,
+    log: Callable[[str], None],
+    pieces: Pieces | None = None,
+) -> Manifest:
     """Write all files of a snapshot but its manifest into `draft`; `work` is for temporary files. Both exist.
 
     They are empty, or hold what a killed call with the same arguments left.
     """
-    progress = Progress(work, draft)
+    progress = Progress(work, draft, pieces)
     part = progress.manifest()
     if part is None:
         part = _build_part(export, progress, spec=spec, log=log)
         progress.put_manifest(part)
-    domains = build_domains(export, draft, work, spec=spec, log=log)
+    domains = build_domains(export, draft, work, spec=spec, log=log, pieces=pieces)
     return seal(part.model_copy(update={"domains": domains}))
 
 
@@ -132,7 +185,7 @@ def _build_part(export: Export, progress: Progress, *, spec: IndexSpec, log: Cal
     rows, draft = export.rows_count, progress.draft
     trained, sample = progress.trained() or _train(export, progress, spec=spec, log=log)
     shared = _write_shared(trained, draft)
-    cells = _Cells(fitting_cells(sample, spec) if trained.coarse else [], report_cells(sample, spec))
+    cells = _Cells.of(trained, sample, spec)
     encoded = [
         _encoded(export, trained, Share(shard, spec.shards_count(rows)), progress, cells, spec=spec, log=log)
         for shard in range(spec.shards_count(rows))
@@ -154,9 +207,7 @@ def _train(
     sample = draw_sample(export.batches(), min(rows, wanted), seed=spec.seed)
     log(f"index: training a {spec.kind(rows)} index on {len(sample):,} rows")
     trained = train(sample, rows=rows, spec=spec)
-    sample = sample[:QUERY_SAMPLE_ROWS].copy()
-    progress.put_trained(trained, sample)
-    return trained, sample
+    return progress.put_trained(trained, sample[:QUERY_SAMPLE_ROWS].copy())
 
 
 def _encoded(
@@ -187,6 +238,7 @@ def build_domains(
     spec: IndexSpec,
     log: Callable[[str], None],
     renewed: Callable[[DomainVectors, Path, Path], Manifest | None] | None = None,
+    pieces: Pieces | None = None,
 ) -> tuple[Domain, ...]:
     """Write the domains of an export into a snapshot's `draft`: as `renewed` does, built anew where it gives None."""
     done: list[Domain] = []
@@ -199,7 +251,8 @@ def build_domains(
         if manifest is None:
             if renewed:  # it may have begun
                 make_empty(*folders)
-            manifest = build_files(export.domain(vectors), *folders, spec=spec, log=log)
+            own = None if pieces is None else pieces.of_domain(vectors.name)
+            manifest = build_files(export.domain(vectors), *folders, spec=spec, log=log, pieces=own)
         done.append(Domain(name=vectors.name, manifest=manifest))
     return tuple(done)
 
@@ -228,6 +281,10 @@ class _Cells:
 
     fitting: list[Cell]
     report: list[Cell]
+
+    @classmethod
+    def of(cls, trained: Trained, sample: FloatArray, spec: IndexSpec) -> _Cells:
+        return cls(fitting_cells(sample, spec) if trained.coarse else [], report_cells(sample, spec))
 
     def of_shard(self, shard: int) -> list[Cell]:
         return self.report if shard else [*self.report, *self.fitting]

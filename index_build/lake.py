@@ -1,17 +1,20 @@
-"""From an export in the lake to the current snapshot: fetch, build, publish, collect garbage. One call, repeatable.
+"""From an export in the lake to the current snapshot: fetch, build, publish, collect garbage. Every call is repeatable.
 
-The order of the pipeline and its progress records live above; how a snapshot is built lives in `build.py`.
+A full build is done in one call (`publish_export`), or each shard in a call of its own, on any machine (`build_apart`), and put together by
+another (`publish_apart`). The order of the pipeline and its progress records live above; how a snapshot is built lives in `build.py`.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from index_build.build import build_from, fingerprint
+from index_build.apart import Pieces, Plan, ShardName, begin, end, is_outdated, plan_of, read_plan
+from index_build.build import build_from, build_shard, fingerprint
 from index_build.export import Export, open_export
 from index_build.manifest import MANIFEST_NAME, Manifest
 from index_build.publish import (
@@ -23,6 +26,7 @@ from index_build.publish import (
     publish_stored,
     read_current,
     read_stored_manifest,
+    upload,
 )
 from index_build.renew import FULL_EVERY, full_build_reason, needed_files, renew
 from index_build.spec import IndexSpec
@@ -38,12 +42,14 @@ class Rules:
     """How snapshots of a lake follow each other.
 
     `keep` newest ones, at least `KEEP_SNAPSHOTS`, are never removed. Those made before `outdated`, and vectors from before it,
-    go once they are not current any more. A full build of the age `full_every` is followed by another one.
+    go once they are not current any more. A full build of the age `full_every` is followed by another one. Where it would have several
+    shards and `is_apart`, it is only planned: runs of its own build it (`build_apart`, `publish_apart`).
     """
 
     keep: int = KEEP_SNAPSHOTS
     outdated: datetime | None = None
     full_every: timedelta = FULL_EVERY
+    is_apart: bool = False
 
 
 DEFAULT_RULES = Rules()
@@ -57,7 +63,7 @@ def publish_export(
     spec: IndexSpec,
     rules: Rules = DEFAULT_RULES,
     log: Callable[[str], None] = print,
-) -> Manifest:
+) -> Manifest | None:
     """Make the snapshot of an export the current one, building it unless the lake already holds it.
 
     It stands on the last full build where that is young enough and most vectors are those of it (`renew.py`).
@@ -71,34 +77,173 @@ def publish_export(
         rules: when to build in full, what to keep.
         log: gets one line a stage.
 
+    Returns:
+        None where a full build is due that is left to runs of its own; what is current stays.
+
     Raises:
         NotFoundError: there is no such export.
         TransientError: another process builds the same in `scratch`.
         CreatorlakeError: as `build_snapshot` and `publish` raise.
     """
+    _drop_useless(store, spec, rules)
     with kept_folder(scratch, f"{export_id}-{fingerprint(spec)}") as folder:
         existing = find_snapshot(store, export_id, spec)
         if existing is not None and _is_published(store, existing.snapshot_id, log):
             return existing
         export = _opened(store, export_id, folder / "export")
+        plan = plan_of(export, export_id, fingerprint(spec), spec) if _is_apart(export, spec, rules) else None
         is_mended = existing is not None  # a damaged snapshot is no base, least of all of itself
-        manifest = None if is_mended else _renewed(store, export, folder, spec=spec, rules=rules, log=log)
+        manifest = None if is_mended else _renewed(store, export, folder, plan=plan, spec=spec, rules=rules, log=log)
+        if manifest is None and plan is not None:
+            _begin(store, plan, log=log)
+            return None
         if manifest is None:
             manifest = _built_and_published(store, export, folder / "snapshot", spec=spec, log=log)
-    removed = collect_garbage(store, keep=rules.keep, outdated=rules.outdated)
-    log(f"index: published {manifest.snapshot_id}, removed {len(removed)} old snapshot(s)")
+    _collect(store, manifest, rules, log)
     return manifest
 
 
+def build_apart(
+    store: ObjectStore,
+    build_id: str,
+    name: ShardName,
+    *,
+    scratch: Path,
+    spec: IndexSpec,
+    log: Callable[[str], None] = print,
+) -> None:
+    """Build a shard of the full build that is under way, unless it is finished. Any number of machines may do so at a time.
+
+    Raises:
+        NotFoundError: this build is not under way, or has no such shard.
+        TransientError: another process builds the same in `scratch`.
+        CreatorlakeError: as `build_snapshot` raises.
+    """
+    plan = read_plan(store)
+    if (
+        plan is None
+        or plan.build_id != build_id
+        or str(name) not in plan.shards
+        or plan.fingerprint != fingerprint(spec)
+    ):
+        raise NotFoundError(f"There is no shard {name} of a build {build_id} to be built.")
+    with kept_folder(scratch, f"{build_id}-{name}") as folder:
+        pieces = Pieces(store, build_id)
+        if pieces.has_shard(name):
+            log(f"index: shard {name} is there")
+            return
+        build_shard(_opened(store, plan.export_id, folder / "export"), name, folder, spec=spec, pieces=pieces, log=log)
+
+
+def publish_apart(
+    store: ObjectStore,
+    newest: str,
+    *,
+    scratch: Path,
+    spec: IndexSpec,
+    rules: Rules = DEFAULT_RULES,
+    log: Callable[[str], None] = print,
+) -> Manifest | None:
+    """Put the full build that is under way together and make it the current snapshot, or what has changed since on it.
+
+    Shards that are not finished are built here.
+
+    Args:
+        store: the lake's objects.
+        newest: the newest complete export; the build may be of an older one.
+        scratch: folder for temporary files; it needs the size of the snapshot.
+        spec: as for `publish_export`.
+        rules: as for `publish_export`.
+        log: gets one line a stage.
+
+    Returns:
+        The new current snapshot; None where no build is under way that is of use, or what is current is newer than what came of it.
+
+    Raises:
+        TransientError: another process does the same in `scratch`, or has moved the pointer meanwhile.
+        CreatorlakeError: as `build_snapshot` and `publish` raise.
+    """
+    plan = read_plan(store)
+    if plan is None or not _is_of_use(store, plan, spec, rules):
+        log("index: no full build is under way")
+        return None
+    with kept_folder(scratch, f"{plan.build_id}-whole") as folder:
+        export, out = _opened(store, plan.export_id, folder / "export"), folder / "snapshot"
+        pieces = Pieces(store, plan.build_id)
+        manifest: Manifest | None
+        if plan.export_id == newest:
+            manifest = _built_and_published(store, export, out, spec=spec, pieces=pieces, log=log)
+        else:
+            base = _built_and_stored(store, export, out, spec=spec, pieces=pieces, log=log)
+            later = _opened(store, newest, folder / "newest")
+            manifest = _on_new_base(store, base, later, folder, spec=spec, rules=rules, log=log)
+    end(store)
+    if manifest is not None:
+        _collect(store, manifest, rules, log)
+    return manifest
+
+
+def _is_apart(export: Export, spec: IndexSpec, rules: Rules) -> bool:
+    return rules.is_apart and spec.shards_count(export.rows_count) > 1
+
+
+def _is_of_use(store: ObjectStore, plan: Plan, spec: IndexSpec, rules: Rules) -> bool:
+    return plan.fingerprint == fingerprint(spec) and not is_outdated(store, plan, rules.outdated)
+
+
+def _drop_useless(store: ObjectStore, spec: IndexSpec, rules: Rules) -> None:
+    """End a full build that is under way and that nobody will want."""
+    plan = read_plan(store)
+    if plan is not None and not (rules.is_apart and _is_of_use(store, plan, spec, rules)):
+        end(store)
+
+
+def _begin(store: ObjectStore, plan: Plan, *, log: Callable[[str], None]) -> None:
+    """Have a full build begun, unless one is under way."""
+    known = read_plan(store)
+    if known is None:
+        known = plan
+        begin(store, plan)
+    log(f"index: the full build {known.build_id} is left to runs of its own, {len(known.shards)} shards")
+
+
+def _collect(store: ObjectStore, manifest: Manifest, rules: Rules, log: Callable[[str], None]) -> None:
+    removed = collect_garbage(store, keep=rules.keep, outdated=rules.outdated)
+    log(f"index: published {manifest.snapshot_id}, removed {len(removed)} old snapshot(s)")
+
+
 def _built_and_published(
-    store: ObjectStore, export: Export, out: Path, *, spec: IndexSpec, log: Callable[[str], None]
+    store: ObjectStore,
+    export: Export,
+    out: Path,
+    *,
+    spec: IndexSpec,
+    log: Callable[[str], None],
+    pieces: Pieces | None = None,
 ) -> Manifest:
-    """Build a snapshot in full, unless a call that was killed while it published has done so, and publish it."""
-    if not (out / MANIFEST_NAME).is_file():
-        build_from(export, out, spec, log=log)
-    try:
+    """Build a snapshot in full and publish it."""
+    with _built(export, out, spec=spec, pieces=pieces, log=log):
         publish(store, out)
         return read_manifest(out)
+
+
+def _built_and_stored(
+    store: ObjectStore, export: Export, out: Path, *, spec: IndexSpec, pieces: Pieces, log: Callable[[str], None]
+) -> Manifest:
+    """Build a snapshot in full and store it; what is current stays."""
+    with _built(export, out, spec=spec, pieces=pieces, log=log):
+        return upload(store, out)
+
+
+@contextmanager
+def _built(
+    export: Export, out: Path, *, spec: IndexSpec, pieces: Pieces | None, log: Callable[[str], None]
+) -> Iterator[None]:
+    """A snapshot in `out`, which a call that was killed while it published may have left; removed when it turns out damaged."""
+    if not (out / MANIFEST_NAME).is_file():
+        build_from(export, out, spec, pieces=pieces, log=log)
+    try:
+        yield
     except DAMAGED:  # else the next call would find it again
         shutil.rmtree(out)
         raise
@@ -109,6 +254,7 @@ def _renewed(
     export: Export,
     folder: Path,
     *,
+    plan: Plan | None,
     spec: IndexSpec,
     rules: Rules,
     log: Callable[[str], None],
@@ -119,21 +265,69 @@ def _renewed(
         return None
     try:
         base = read_stored_manifest(store, current.snapshot_id)
-        now = datetime.now(UTC)
-        reason = full_build_reason(base, export, spec, every=rules.full_every, outdated=rules.outdated, now=now)
-        if reason is not None:
-            log(f"index: a full build, as {reason}")
-            return None
+    except DAMAGED as error:
+        log(f"index: a full build, as the snapshot in service cannot be built on: {error}")
+        return None
+    reason = _reason(base, export, spec, rules, every=rules.full_every)
+    if reason is not None and plan is not None:
+        _begin(store, plan, log=log)
+        reason = _reason(base, export, spec, rules, every=timedelta.max)  # until it is there, the old one does
+    if reason is not None:
+        log(f"index: a full build, as {reason}")
+        return None
+    return _published_on(store, base, export, folder, instead_of=current.snapshot_id, log=log)
+
+
+def _on_new_base(
+    store: ObjectStore,
+    base: Manifest,
+    export: Export,
+    folder: Path,
+    *,
+    spec: IndexSpec,
+    rules: Rules,
+    log: Callable[[str], None],
+) -> Manifest | None:
+    """Publish the newest export on a full build of an older one; where it cannot stand on it, that one if it is newer than the current."""
+    current = read_current(store)
+    reason = _reason(base, export, spec, rules, every=timedelta.max)
+    if reason is None:
+        instead_of = None if current is None else current.snapshot_id
+        manifest = _published_on(store, base, export, folder, instead_of=instead_of, log=log)
+        if manifest is not None:
+            return manifest
+    if current is not None and read_stored_manifest(store, current.snapshot_id).input_at >= base.input_at:
+        log(f"index: the newest export cannot stand on {base.snapshot_id}, which is older than what is served")
+        return None
+    publish_stored(store, base.snapshot_id)
+    return base
+
+
+def _reason(base: Manifest, export: Export, spec: IndexSpec, rules: Rules, *, every: timedelta) -> str | None:
+    return full_build_reason(base, export, spec, every=every, outdated=rules.outdated, now=datetime.now(UTC))
+
+
+def _published_on(
+    store: ObjectStore,
+    base: Manifest,
+    export: Export,
+    folder: Path,
+    *,
+    instead_of: str | None,
+    log: Callable[[str], None],
+) -> Manifest | None:
+    """Build an export's snapshot on a stored one and publish it; None where too much has changed, or that one is damaged."""
+    out = folder / "renewed"
+    shutil.rmtree(out, ignore_errors=True)
+    try:
         held = _local_base(store, base, folder / "base")
     except DAMAGED as error:
         log(f"index: a full build, as the snapshot in service cannot be built on: {error}")
         return None
-    out = folder / "renewed"
-    shutil.rmtree(out, ignore_errors=True)
     manifest = renew(export, held, base, out, log=log)
     try:
         if manifest is not None:
-            publish(store, out, base=base)
+            publish(store, out, base=base, instead_of=instead_of)
     except DAMAGED as error:
         log(f"index: a full build, as the snapshot in service cannot be copied: {error}")
         return None

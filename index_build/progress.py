@@ -1,6 +1,7 @@
 """What a build has finished, so that a killed one goes on from there: what was trained, each shard with its exact answers, the manifest.
 
-All of it lies in the work folder of the build and is written beside its name and then renamed: what has its name is whole.
+All of it lies in the work folder of the build and is written beside its name and then renamed: what has its name is whole. A build whose
+shards are made in runs of their own shares what was trained, and shards, through the lake (`apart.py`).
 """
 
 from __future__ import annotations
@@ -15,27 +16,30 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from index_build.apart import TRAINED, Pieces, shard_key
 from index_build.coarse import Coarse
 from index_build.encode import EncodedShard, shard_files
 from index_build.manifest import CENTROID_CODES, IndexShape, Manifest, parse_manifest
 from index_build.queries import Best, Truth
 from index_build.refine import FloatArray
 from index_build.train import Trained
+from lakehouse.errors import IntegrityError, NotFoundError, TransientError
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Records of one build in `work`, whose shards are under `draft`."""
+    """Records of one build in `work`, whose shards are under `draft`; `pieces` are those of other runs of it."""
 
     work: Path
     draft: Path
+    pieces: Pieces | None = None
 
     def trained(self) -> tuple[Trained, FloatArray] | None:
         """What was trained, and the rows that queries are made of; None where it is not done."""
-        folder = self.work / "trained"
-        if not folder.exists():
+        folder = self.work / TRAINED
+        if not folder.exists() and not self._fetch_trained():
             return None
         shape = IndexShape.model_validate_json((folder / "shape.json").read_bytes())
         with np.load(folder / "arrays.npz") as arrays:
@@ -46,11 +50,9 @@ class Progress:
         coarse = Coarse.open(folder, has_codes=(folder / CENTROID_CODES).exists())
         return Trained(shape, coarse, faiss.read_index(str(folder / "template.faiss")), scale), sample
 
-    def put_trained(self, trained: Trained, sample: FloatArray) -> None:
-        """Record it."""
-        draft = self.work / "trained.draft"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
+    def put_trained(self, trained: Trained, sample: FloatArray) -> tuple[Trained, FloatArray]:
+        """Record it; what another run recorded before counts instead, and is returned then."""
+        draft = self._draft(TRAINED)
         (draft / "shape.json").write_text(trained.shape.model_dump_json(), encoding="utf-8")
         arrays: Arrays = {"sample": sample}
         if trained.scale is not None:
@@ -59,12 +61,18 @@ class Progress:
         if trained.coarse is not None:
             trained.coarse.save(draft)
             faiss.write_index(trained.template, str(draft / "template.faiss"))
-        draft.rename(self.work / "trained")
+        if self.pieces is None or self.pieces.give(TRAINED, _files(draft)):
+            draft.rename(self.work / TRAINED)
+            return trained, sample
+        theirs = self.trained()
+        if theirs is None:
+            raise TransientError("What the build was trained with was removed meanwhile; run it again.")
+        return theirs
 
     def shard(self, number: int) -> EncodedShard | None:
         """A written shard, None where it is not done."""
         path = self._shard_path(number)
-        if not path.exists():
+        if not path.exists() and not self._fetch_shard(number):
             return None
         with np.load(path) as found:
             arrays = dict(found)
@@ -90,6 +98,8 @@ class Progress:
         }
         _save(draft, _arrays(shard.truths) | numbers)
         draft.rename(path)
+        if self.pieces is not None:
+            self.pieces.give(shard_key(shard.shard), {file.name: file for file in (*shard.paths, path)})
 
     def manifest(self) -> Manifest | None:
         """Manifest of the snapshot without its domains, None where it is not done or files of it are lacking."""
@@ -109,6 +119,39 @@ class Progress:
     def _shard_path(self, number: int) -> Path:
         return self.work / f"shard-{number:04d}.npz"
 
+    def _fetch_trained(self) -> bool:
+        draft = self._draft(TRAINED)
+        if self.pieces is None or not self.pieces.fetch(TRAINED, draft):
+            return False
+        draft.rename(self.work / TRAINED)
+        return True
+
+    def _fetch_shard(self, number: int) -> bool:
+        if self.pieces is None:
+            return False
+        draft = self._draft("shard")
+        try:
+            if not self.pieces.fetch(shard_key(number), draft):
+                return False
+        except (IntegrityError, NotFoundError):  # it is built again
+            self.pieces.drop(shard_key(number))
+            return False
+        record = self._shard_path(number)
+        target = shard_files(self.draft, number).docs.parent
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fetched = (draft / record.name).rename(record.with_suffix(".draft.npz"))
+        draft.rename(target)
+        fetched.rename(record)
+        return True
+
+    def _draft(self, name: str) -> Path:
+        """An empty folder for what gets its name when it is whole."""
+        draft = self.work / f"{name}.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        return draft
+
 
 def _sizes(shard: EncodedShard) -> list[int]:
     return [_size(path) for path in shard.paths]
@@ -117,6 +160,11 @@ def _sizes(shard: EncodedShard) -> list[int]:
 def _size(path: Path) -> int:
     """Bytes of a file, -1 where it is not there."""
     return path.stat().st_size if path.is_file() else -1
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Files of a folder by their paths in it."""
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _flush(path: Path) -> None:

@@ -62,13 +62,16 @@ class SnapshotInfo:
     is_previous: bool
 
 
-def publish(store: ObjectStore, folder: Path, *, base: Manifest | None = None) -> Current:
+def publish(
+    store: ObjectStore, folder: Path, *, base: Manifest | None = None, instead_of: str | None = None
+) -> Current:
     """Publish the snapshot in `folder` and make it the current one; a no-op when it already is.
 
     Args:
         store: the lake's objects.
         folder: the snapshot.
-        base: the current snapshot, which has those files that the folder lacks; they are copied inside the store.
+        base: a stored snapshot that has those files that the folder lacks; they are copied inside the store.
+        instead_of: the snapshot that has to be current until then; any where None.
 
     Raises:
         IntegrityError: the folder or what the store gives back is not what the manifest says.
@@ -76,10 +79,14 @@ def publish(store: ObjectStore, folder: Path, *, base: Manifest | None = None) -
         TransientError: another publisher moved the pointer meanwhile; publishing again settles it.
     """
     seen = _read_pointer(store)
-    copied = {}
-    if base is not None:
-        _require_current(seen, base)
-        copied = _files_of(base, read_manifest(folder), folder)
+    if instead_of is not None:
+        _require_current(seen, instead_of)
+    return _move(store, upload(store, folder, base=base).snapshot_id, seen=seen)
+
+
+def upload(store: ObjectStore, folder: Path, *, base: Manifest | None = None) -> Manifest:
+    """Store the snapshot in `folder` without making it current; arguments and errors are those of `publish`."""
+    copied = {} if base is None else _files_of(base, read_manifest(folder), folder)
     manifest = verify_folder(folder, elsewhere=copied)
     if not manifest.is_publishable:
         worst = min((part.recall for part in manifest.parts()), key=lambda recall: recall.minimum - recall.target)
@@ -88,7 +95,7 @@ def publish(store: ObjectStore, folder: Path, *, base: Manifest | None = None) -
             f"below its target {worst.target:.3f}; it is not published."
         )
     _upload(store, folder, manifest, copied)
-    return _move(store, manifest.snapshot_id, seen=seen)
+    return manifest
 
 
 def publish_stored(store: ObjectStore, snapshot_id: str) -> Current:
@@ -207,9 +214,9 @@ def collect_garbage(
     return [name for name in sorted(spare | forbidden) if _remove(store, name, even_previous=name in forbidden)]
 
 
-def _require_current(seen: bytes | None, base: Manifest) -> None:
-    if seen is None or parse_current(seen).snapshot_id != base.snapshot_id:
-        raise TransientError(f"CURRENT does not name {base.snapshot_id} any more; run the command again.")
+def _require_current(seen: bytes | None, snapshot_id: str) -> None:
+    if seen is None or parse_current(seen).snapshot_id != snapshot_id:
+        raise TransientError(f"CURRENT does not name {snapshot_id} any more; run the command again.")
 
 
 def _files_of(base: Manifest, manifest: Manifest, folder: Path) -> dict[str, str]:

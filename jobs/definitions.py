@@ -11,6 +11,7 @@ from assets.checks import checks_for
 from assets.maintenance import erasure, maintenance_of, retention
 from assets.materialization import asset_for
 from assets.resources import LakeResource
+from assets.shards import index_full_build, index_shards
 from assets.steps import STEPS
 from jobs.schedules import JOBS, SCHEDULES
 from jobs.sensors import SENSORS
@@ -27,6 +28,8 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             *(maintenance_of(step) for step in STEPS if step.outputs),
             erasure,
             retention,
+            index_shards,
+            index_full_build,
         ],
         asset_checks=[checks_for(step) for step in STEPS],
         jobs=JOBS,

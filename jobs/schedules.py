@@ -1,6 +1,6 @@
 """Jobs and when they run: `nightly` brings what changed up to the index and measures it, `hourly` does so without measuring.
 
-Both carry one tag whose limit in `instance.yaml` lets one of them run at a time; a schedule whose job, or the wider one, is
+`shards` and `full_build` are asked for by a sensor (`sensors.py`). What publishes carries one tag whose limit in `instance.yaml` lets one of them run at a time; a schedule whose job, or the wider one, is
 still under way skips its tick instead of queueing behind it. Backfills have a limit of their own.
 """
 
@@ -17,11 +17,13 @@ from dagster import (
     schedule,
 )
 
+from assets.names import FULL_BUILD, SHARDS
 from lakehouse.contracts.tables import QUALITY_METRICS
 
 MAINTENANCE_GROUP = "maintenance"
 LANE = "creatorlake/lane"
 LIVE = "live"
+SHARD = "shard"
 PRIORITY = "dagster/priority"
 UNFINISHED = [
     DagsterRunStatus.QUEUED,
@@ -31,17 +33,17 @@ UNFINISHED = [
     DagsterRunStatus.CANCELING,
 ]
 
+DAILY = AssetSelection.all() - AssetSelection.groups(MAINTENANCE_GROUP) - AssetSelection.assets(SHARDS, FULL_BUILD)
+
 NIGHTLY = define_asset_job(
     "nightly",
-    selection=AssetSelection.all() - AssetSelection.groups(MAINTENANCE_GROUP),
+    selection=DAILY,
     tags={LANE: LIVE, PRIORITY: "10"},
     description="Everything from landing to the published index; steps whose inputs did not change are skipped",
 )
 HOURLY = define_asset_job(
     "hourly",
-    selection=AssetSelection.all()
-    - AssetSelection.groups(MAINTENANCE_GROUP)
-    - AssetSelection.assets(QUALITY_METRICS.name),
+    selection=DAILY - AssetSelection.assets(QUALITY_METRICS.name),
     tags={LANE: LIVE, PRIORITY: "5"},
     description="What platforms and new files say, up to the published index; steps whose inputs did not change are skipped",
 )
@@ -51,7 +53,19 @@ MAINTENANCE = define_asset_job(
     tags={LANE: LIVE, PRIORITY: "1"},
     description="OPTIMIZE, VACUUM and health of every table",
 )
-JOBS = [NIGHTLY, HOURLY, MAINTENANCE]
+SHARD_BUILD = define_asset_job(
+    "shards",
+    selection=AssetSelection.assets(SHARDS),
+    tags={LANE: SHARD},
+    description="One shard of a full build of the index",
+)
+PUT_TOGETHER = define_asset_job(
+    "full_build",
+    selection=AssetSelection.assets(FULL_BUILD),
+    tags={LANE: LIVE, PRIORITY: "5"},
+    description="The shards of a full build put together and published",
+)
+JOBS = [NIGHTLY, HOURLY, MAINTENANCE, SHARD_BUILD, PUT_TOGETHER]
 
 
 @schedule(job=NIGHTLY, cron_schedule="0 2 * * *", default_status=DefaultScheduleStatus.STOPPED)

@@ -1,17 +1,23 @@
-"""Sensors: an alert for every failed run, whether an exception or a killed process ended it, and the heartbeat's metrics."""
+"""Sensors: an alert for every failed run, whether an exception or a killed process ended it; the heartbeat's metrics; runs of full builds."""
 
 from dagster import (
     DefaultSensorStatus,
     RunFailureSensorContext,
+    RunRequest,
     SensorEvaluationContext,
+    SensorResult,
     SkipReason,
     run_failure_sensor,
     sensor,
 )
 from dagster._core.execution.plan.objects import StepFailureData
 
+from assets.names import SHARDS
 from assets.resources import LakeResource
+from assets.shards import PARTITIONS, due_partitions, is_built, partition_keys
+from index_build.apart import read_plan
 from jobs.metrics import write_metrics
+from jobs.schedules import PUT_TOGETHER, SHARD_BUILD
 from lakehouse.ops.alerts import RUN_FAILED, raise_alert
 
 ALERT_SECONDS = 10
@@ -42,7 +48,32 @@ def heartbeat(context: SensorEvaluationContext, lake: LakeResource) -> SkipReaso
     return SkipReason(f"Metrics are in {path}.")
 
 
-SENSORS = [alert_on_failure, heartbeat]
+@sensor(
+    jobs=[SHARD_BUILD, PUT_TOGETHER],
+    default_status=DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=HEARTBEAT_SECONDS,
+)
+def shards_of_full_build(context: SensorEvaluationContext, lake: LakeResource) -> SensorResult | SkipReason:
+    """Ask once for a run of each shard of the full build that is under way, then for the one that puts them together."""
+    objects = lake.objects()
+    plan = read_plan(objects)
+    known = set(context.instance.get_dynamic_partitions(SHARDS))
+    wanted = [] if plan is None else partition_keys(plan)
+    gone, new = sorted(known - set(wanted)), [key for key in wanted if key not in known]
+    changes = [PARTITIONS.build_delete_request(gone)] * bool(gone) + [PARTITIONS.build_add_request(new)] * bool(new)
+    if plan is None:
+        return SensorResult(skip_reason="No full build is under way.", dynamic_partitions_requests=changes)
+    if is_built(objects, plan):
+        runs = [RunRequest(run_key=plan.begun_at, job_name=PUT_TOGETHER.name)]
+    else:
+        due = due_partitions(objects, plan)
+        runs = [
+            RunRequest(run_key=f"{plan.begun_at} {key}", partition_key=key, job_name=SHARD_BUILD.name) for key in due
+        ]
+    return SensorResult(run_requests=runs, dynamic_partitions_requests=changes)
+
+
+SENSORS = [alert_on_failure, heartbeat, shards_of_full_build]
 
 
 def _reason(context: RunFailureSensorContext) -> str:

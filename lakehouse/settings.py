@@ -58,6 +58,10 @@ class Settings(BaseSettings):
         ge=0,
         description="Days after which a snapshot's index is built anew instead of renewed; 0 builds it every time",
     )
+    index_apart: bool = Field(
+        False,
+        description="Whether an index of several shards is built in Dagster runs of its own, one a shard, on as many machines as take them",
+    )
     simulate_creators: int = Field(2000, ge=10, description="Creators of the synthetic world")
     simulate_platforms: bool = Field(
         True, description="Whether the synthetic world's platforms are asked too, by an emulator beside the run"

@@ -11,6 +11,8 @@ ALERTS = "alerts"
 ANSWERS = "landing/_answers"
 LANDING = "landing"
 BACKFILLS = "backfills"
+BUILDS = "builds"
+BUILD_PLAN = "builds/plan.json"
 BATCHES = "landing/_batches"
 DELTA = "delta"
 ERASURES = "erasures"
@@ -85,6 +87,11 @@ def judgement_key(number: int) -> str:
 def snapshot_key(snapshot_id: str, name: str = MANIFEST) -> str:
     """Key of a file of a snapshot."""
     return f"{SNAPSHOTS}/{snapshot_id}/{name}"
+
+
+def build_key(build_id: str, name: str) -> str:
+    """Key of what a build of an index has finished."""
+    return f"{BUILDS}/{build_id}/{name}"
 
 
 def export_key(export_id: str, name: str) -> str:

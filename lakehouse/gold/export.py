@@ -97,8 +97,10 @@ def exported_rows(objects: ObjectStore, export: str) -> int:
     return int(description["rows"]["docs"])
 
 
-def collect_exports(objects: ObjectStore, *, current: str, outdated: datetime | None = None) -> list[str]:
-    """Remove all exports but the current one and the newest before it, which somebody may still be reading.
+def collect_exports(
+    objects: ObjectStore, *, current: str, kept: str | None = None, outdated: datetime | None = None
+) -> list[str]:
+    """Remove all exports but the current one, one that is `kept`, and the newest of the others, which somebody may still be reading.
 
     One written before `outdated` goes even then: it names somebody who asked to be forgotten.
 
@@ -110,7 +112,9 @@ def collect_exports(objects: ObjectStore, *, current: str, outdated: datetime | 
         name = info.key.split("/")[1]
         written[name] = max(written.get(name, info.modified_at), info.modified_at)
     others = sorted((name for name in written if name != current), key=lambda name: written[name])
-    spare = sorted(name for name in others if name in others[:-1] or (outdated and written[name] < outdated))
+    spare = sorted(
+        name for name in others if (name in others[:-1] and name != kept) or (outdated and written[name] < outdated)
+    )
     for name in spare:
         objects.delete(
             export_key(name, DESCRIPTION)

@@ -8,6 +8,7 @@ import pytest
 from dagster import AssetKey, Definitions
 
 from assets.checks import CONSERVATION, EXPECTED, STRUCTURE, checks_for
+from assets.names import FULL_BUILD, SHARDS
 from assets.steps import STEPS, with_code_below
 from jobs.definitions import build_defs
 from lakehouse.contracts.tables import TABLES
@@ -28,7 +29,9 @@ def test_every_table_has_one_step_and_every_step_an_asset(defs):
     assert set(written) == set(TABLES)
     keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     assert {key for key in keys if not key.startswith("maintenance/")} == {
-        name for step in STEPS for name in step.outputs or (step.name,)
+        *(name for step in STEPS for name in step.outputs or (step.name,)),
+        SHARDS,
+        FULL_BUILD,
     }
     assert {key.removeprefix("maintenance/") for key in keys if key.startswith("maintenance/")} == {
         *TABLES,

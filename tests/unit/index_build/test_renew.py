@@ -331,7 +331,7 @@ def test_another_publisher_is_not_overwritten(store, ivf, tmp_path):
     renewed(ivf, night(tmp_path / "export", ivf), tmp_path / "out")
     store.replace(CURRENT, Current(snapshot_id="0" * 16, published_at="2026-01-01T00:00:00+00:00").to_json())
     with pytest.raises(TransientError, match="any more"):
-        publish(store, tmp_path / "out", base=ivf.manifest)
+        publish(store, tmp_path / "out", base=ivf.manifest, instead_of=ivf.manifest.snapshot_id)
 
 
 def test_a_killed_publication_is_repeated_and_leaves_nothing_behind(store, ivf, tmp_path, monkeypatch):
