@@ -45,6 +45,13 @@ FACET_SQL: dict[str, tuple[str, str]] = {
 IS_CREATOR = "creator_id IS NOT NULL"
 """Rows of a renewed snapshot whose creator is gone or has another row have no id, and nothing else."""
 
+LOOKED_UP: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "profiles": (("platform", "handle"),),
+    "side_accounts": (("platform", "platform_account_id"), ("platform", "handle_key")),
+    "side_aliases": (("creator_id",),),
+}
+"""Columns by which single rows are found, beside those that a table is ordered by. Texts count in lower case."""
+
 BATCH_ROWS = 65_536
 """Rows of a batch of shown columns."""
 
@@ -212,8 +219,8 @@ class Catalog:
         """Former ids of a creator."""
         if "aliases" not in self.sides:
             return []
-        found = self.records("SELECT alias_id FROM side_aliases WHERE creator_id = ? ORDER BY alias_id", [creator_id])
-        return [row["alias_id"] for row in found]
+        query = f"SELECT alias_id FROM side_aliases WHERE {_by_key('side_aliases', [1])} AND creator_id = ? ORDER BY alias_id"
+        return [row["alias_id"] for row in self.records(query, [creator_id, creator_id])]
 
     def side(self, name: str, creator_id: str, *, order_by: str, limit: int) -> list[dict[str, Any]]:
         """Rows of a side table that belong to a creator; none where the snapshot has no such table."""
@@ -229,11 +236,11 @@ class Catalog:
         marks = ", ".join("?" for _ in keys)
         size = "followers_count" if "followers_count" in self.profiles else GID
         query = (
-            f"SELECT d.creator_id FROM profiles p JOIN docs d USING ({GID}) "
-            f"WHERE p.platform = ? AND lower(p.handle) IN ({marks}) "
+            f"SELECT d.creator_id FROM (SELECT * FROM profiles WHERE {_by_key('profiles', [2] * len(keys))}) p "
+            f"JOIN docs d USING ({GID}) WHERE p.platform = ? AND lower(p.handle) IN ({marks}) "
             f"ORDER BY p.{size} DESC NULLS LAST, d.creator_id LIMIT 1"
         )
-        found = self.records(query, [platform, *keys])
+        found = self.records(query, [*_paired(platform, keys), platform, *keys])
         return found[0]["creator_id"] if found else None
 
     def account_row(self, platform: str, key: str, keys: Sequence[str]) -> dict[str, Any] | None:
@@ -242,11 +249,12 @@ class Catalog:
             return None
         marks = ", ".join("?" for _ in keys)
         query = (
-            f"SELECT * FROM side_accounts WHERE platform = ? AND (platform_account_id = ? OR handle_key IN ({marks})) "
+            f"SELECT * FROM side_accounts WHERE {_by_key('side_accounts', [2] * (1 + len(keys)))} "
+            f"AND platform = ? AND (platform_account_id = ? OR handle_key IN ({marks})) "
             "ORDER BY platform_account_id = ? DESC, platform_account_id[1] IN ('@', '~'), "
             "followers_count DESC NULLS LAST, platform_account_id LIMIT 1"
         )
-        found = self.records(query, [platform, key, *keys, key])
+        found = self.records(query, [*_paired(platform, [key, *keys]), platform, key, *keys, key])
         return found[0] if found else None
 
     def facet_codes(self, facet: str) -> dict[str, int]:
@@ -268,6 +276,20 @@ class Catalog:
         return {row[0]: row[1] for row in found}
 
 
+def _by_key(table: str, lengths: Sequence[int]) -> str:
+    """Condition that a row is one of those that keys of so many values each may mean: few rows, which the caller tells apart."""
+    places = (f"SELECT place FROM {table}_keys WHERE key = {_hash(['?'] * length)}" for length in lengths)
+    return f"rowid IN ({' UNION ALL '.join(places)})"  # an IN of several hashes would read all of them
+
+
+def _paired(first: str, others: Sequence[str]) -> list[str]:
+    return [value for other in others for value in (first, other)]
+
+
+def _hash(values: Sequence[str]) -> str:
+    return f"hash({', '.join(f'lower({value}::VARCHAR)' for value in values)})"
+
+
 def _table(scope: Scope) -> str:
     return "docs" if scope == "creator" else "profiles"
 
@@ -284,6 +306,24 @@ def _load(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Manifes
         key = "alias_id" if "alias_id" in types else "creator_id"
         columns = ", ".join(_in_utc(types))
         connection.execute(f"CREATE TABLE side_{table.name} AS SELECT {columns} FROM source ORDER BY {quoted(key)}")
+    for name in LOOKED_UP:
+        _load_keys(connection, name)
+
+
+def _load_keys(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Hashes of what rows are looked up by, in order, and the rows' places: a look-up reads one block of them, not the table."""
+    known = {
+        row[0] for row in connection.execute("SELECT table_name || '.' || column_name FROM duckdb_columns()").fetchall()
+    }
+    keys = [columns for columns in LOOKED_UP[table] if {f"{table}.{name}" for name in columns} <= known]
+    if not keys:
+        return
+    each = " UNION ALL ".join(
+        f"SELECT {_hash([quoted(name) for name in columns])} AS key, rowid AS place FROM {table} "
+        f"WHERE {' AND '.join(f'{quoted(name)} IS NOT NULL' for name in columns)}"
+        for columns in keys
+    )
+    connection.execute(f"CREATE TABLE {table}_keys AS SELECT key, place FROM ({each}) ORDER BY key")
 
 
 def _load_docs(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Manifest) -> None:

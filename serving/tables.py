@@ -27,7 +27,7 @@ from serving.documents import Documents
 from serving.domains import write_places
 from serving.lexical import WordIndex
 
-VERSION = 2
+VERSION = 3
 """Of the form of the tables; another one is made anew."""
 
 KEPT = 3
