@@ -1,27 +1,22 @@
-"""A full build of the index in runs of its own: one asset whose partitions are the shards, one that puts them together. No domain logic.
+"""A full build of the index in runs of its own: an asset whose partitions are the shards. No domain logic.
 
-Which partitions there are follows from the plan that the snapshot step wrote; a sensor asks for their runs (`jobs/sensors.py`).
+Which partitions there are follows from the plan that the snapshot step wrote; a sensor asks for their runs (`jobs/sensors.py`), and for one
+of the snapshot step when all are there.
 """
 
-from dagster import (
-    AssetExecutionContext,
-    AssetKey,
-    DynamicPartitionsDefinition,
-    MaterializeResult,
-    asset,
-)
+from dagster import AssetExecutionContext, DynamicPartitionsDefinition, MaterializeResult, asset
 
 from assets.failures import mapped_errors
-from assets.names import EXPORT, FULL_BUILD, SHARDS, SNAPSHOT
+from assets.names import EXPORT, SHARDS
 from assets.resources import LakeResource
-from assets.snapshot import IndexWork, told_of
+from assets.snapshot import build_shard
 from index_build.apart import Pieces, Plan, ShardName
 from lakehouse.storage.objects import ObjectStore
 
 GROUP = "index"
 PARTITIONS = DynamicPartitionsDefinition(name=SHARDS)
 SEPARATOR = "_"
-"""Between a build's id and the name of its shard, neither of which has one."""
+"""Between a build's id and the name of its shard, which has none."""
 
 
 def partition_keys(plan: Plan) -> list[str]:
@@ -39,42 +34,19 @@ def due_partitions(objects: ObjectStore, plan: Plan) -> list[str]:
     ]
 
 
-def is_built(objects: ObjectStore, plan: Plan) -> bool:
-    """Whether all shards of a build are finished."""
-    pieces = Pieces(objects, plan.build_id)
-    return all(pieces.has_shard(name) for name in plan.names())
-
-
 @asset(
     name=SHARDS,
     partitions_def=PARTITIONS,
     deps=[EXPORT],
     group_name=GROUP,
+    pool=SHARDS,
     kinds={"python"},
-    description="Shards of a full build of the index, each a run of its own on any machine; only where CREATORLAKE_INDEX_APART is set",
+    description="Shards of a full build of the index, each a run of its own; only where CREATORLAKE_INDEX_APART is set",
 )
 def index_shards(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:  # type: ignore[type-arg]
     """Build one shard."""
     build_id, _, name = context.partition_key.rpartition(SEPARATOR)
     with mapped_errors(context.retry_number):
-        _work(context, lake).build_shard(build_id, ShardName.parse(name))
-    return MaterializeResult(metadata={"build": build_id, "shard": name})
-
-
-@asset(
-    name=FULL_BUILD,
-    deps=[AssetKey(SHARDS)],
-    group_name=GROUP,
-    pool=f"delta_{SNAPSHOT}",
-    kinds={"python"},
-    description="The shards put together: measured, verified, and the current snapshot with what has changed since",
-)
-def index_full_build(context: AssetExecutionContext, lake: LakeResource) -> MaterializeResult:  # type: ignore[type-arg]
-    """Publish what the runs have built."""
-    with mapped_errors(context.retry_number):
-        manifest = _work(context, lake).publish_built()
-    return MaterializeResult(metadata={"is_skipped": True} if manifest is None else told_of(manifest))
-
-
-def _work(context: AssetExecutionContext, lake: LakeResource) -> IndexWork:
-    return IndexWork(lake.checked_objects(), lake.settings, context.log.info)
+        objects = lake.checked_objects()
+        is_there = build_shard(objects, lake.settings, build_id, ShardName.parse(name), context.log.info)
+    return MaterializeResult(metadata={"build": build_id, "shard": name, "is_skipped": not is_there})

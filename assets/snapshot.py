@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from assets.names import EXPORT
-from index_build.apart import ShardName, read_plan
+from index_build.apart import ShardName, is_built, read_plan
 from index_build.build import fingerprint
-from index_build.lake import Rules, build_apart, publish_apart, publish_export
-from index_build.manifest import Manifest
+from index_build.lake import Rules, publish_export
 from index_build.publish import is_stored_whole, read_current
+from index_build.runs import build_apart
 from index_build.spec import IndexSpec
 from lakehouse.contracts.layout import progress_key
 from lakehouse.errors import NotFoundError
@@ -24,49 +23,6 @@ from lakehouse.storage.lake import Lake
 from lakehouse.storage.objects import ObjectStore
 
 SPEC = IndexSpec()
-
-
-@dataclass(frozen=True, slots=True)
-class IndexWork:
-    """What is done of the index in a lake: the same folders and rules for the step and for the runs of a build apart."""
-
-    objects: ObjectStore
-    settings: Settings
-    log: Callable[[str], None]
-
-    def publish_export(self, export_id: str) -> Manifest | None:
-        """Make the snapshot of an export current; None where that is left to runs of its own."""
-        return publish_export(
-            self.objects, export_id, scratch=self._scratch, spec=SPEC, rules=self._rules(), log=self.log
-        )
-
-    def build_shard(self, build_id: str, name: ShardName) -> None:
-        """Build a shard of the build that is under way."""
-        build_apart(self.objects, build_id, name, scratch=self._scratch, spec=SPEC, log=self.log)
-
-    def publish_built(self) -> Manifest | None:
-        """Make what the runs have built the current snapshot; None where there is nothing of use."""
-        newest = newest_export(self.objects)
-        return publish_apart(self.objects, newest, scratch=self._scratch, spec=SPEC, rules=self._rules(), log=self.log)
-
-    def collect(self, current: str) -> None:
-        """Remove exports that nobody needs any more."""
-        plan = read_plan(self.objects)
-        kept = None if plan is None else plan.export_id
-        collect_exports(self.objects, current=current, kept=kept, outdated=last_erasure(self.objects))
-
-    @property
-    def _scratch(self) -> Path:
-        return self.settings.home / "index_build"
-
-    def _rules(self) -> Rules:
-        settings = self.settings
-        return Rules(
-            settings.snapshots_kept,
-            last_erasure(self.objects),
-            timedelta(days=settings.index_full_days),
-            is_apart=settings.index_apart,
-        )
 
 
 def newest_export(objects: ObjectStore) -> str:
@@ -83,37 +39,55 @@ def newest_export(objects: ObjectStore) -> str:
 
 def build_snapshot(ctx: StepContext) -> Report:
     """Build, measure, verify and publish the snapshot of the newest export."""
-    work = IndexWork(ctx.lake.objects, ctx.settings, ctx.log)
-    export_id = newest_export(ctx.lake.objects)
-    manifest = work.publish_export(export_id)
-    work.collect(export_id)
-    rows = exported_rows(ctx.lake.objects, export_id)
+    objects, settings = ctx.lake.objects, ctx.settings
+    export_id, outdated = newest_export(objects), last_erasure(objects)
+    rules = Rules(
+        settings.snapshots_kept, outdated, timedelta(days=settings.index_full_days), is_apart=settings.index_apart
+    )
+    manifest = publish_export(objects, export_id, scratch=scratch_of(settings), spec=SPEC, rules=rules, log=ctx.log)
+    plan = read_plan(objects)
+    collect_exports(objects, current=export_id, kept=None if plan is None else plan.export_id, outdated=outdated)
+    rows = exported_rows(objects, export_id)
     if manifest is None:
-        return Report(rows_in=rows, metadata={"waits_for": "shards that runs of their own build"})
+        return Report(rows_in=rows, metadata={"waits_for": "runs that build its shards"})
     return Report(
         rows_in=rows,
         rows_out=manifest.creators_count,
-        conserves=True,
-        metadata=told_of(manifest),
+        conserves=manifest.export_id == export_id,
+        metadata={
+            "snapshot_id": manifest.snapshot_id,
+            "index_kind": manifest.shape.kind,
+            "recall": manifest.recall.minimum,
+            "shards": len(manifest.shards),
+            "bytes": sum(file.size_bytes for file in manifest.files()),
+        },
         cursor={"version": manifest.snapshot_id},
     )
 
 
-def told_of(manifest: Manifest) -> dict[str, str | int | float]:
-    """What is shown of a snapshot."""
-    return {
-        "snapshot_id": manifest.snapshot_id,
-        "index_kind": manifest.shape.kind,
-        "recall": manifest.recall.minimum,
-        "shards": len(manifest.shards),
-        "bytes": sum(file.size_bytes for file in manifest.files()),
-    }
+def build_shard(
+    objects: ObjectStore, settings: Settings, build_id: str, name: ShardName, log: Callable[[str], None]
+) -> bool:
+    """Build a shard of the full build that is under way; whether it is there then."""
+    outdated = last_erasure(objects)
+    return build_apart(objects, build_id, name, scratch=scratch_of(settings), spec=SPEC, outdated=outdated, log=log)
 
 
-def is_snapshot_there(lake: Lake, _cursor: Cursor) -> bool:
-    """Whether CURRENT points at a whole snapshot, whichever it is."""
+def scratch_of(settings: Settings) -> Path:
+    """Where builds work."""
+    return settings.home / "index_build"
+
+
+def is_snapshot_there(lake: Lake, cursor: Cursor) -> bool:
+    """Whether CURRENT points at a whole snapshot, whichever it is, and no shards wait for this step or are waited for."""
     current = read_current(lake.objects)
-    return current is not None and is_stored_whole(lake.objects, current.snapshot_id)
+    is_whole = current is not None and is_stored_whole(lake.objects, current.snapshot_id)
+    return is_whole and "version" in cursor and not _is_ready(lake.objects)
+
+
+def _is_ready(objects: ObjectStore) -> bool:
+    plan = read_plan(objects)
+    return plan is not None and is_built(objects, plan)
 
 
 def snapshot_fingerprint(_lake: Lake, _settings: Settings) -> str:

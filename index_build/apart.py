@@ -12,7 +12,7 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from index_build.export import Export
@@ -24,6 +24,9 @@ from lakehouse.storage.objects import ObjectStore
 
 TRAINED = "trained"
 """Name of the piece that all shards need."""
+
+MAX_AGE = timedelta(days=3)
+"""Of a plan: one that is not finished by then had runs that failed for good, and a newer export is built instead."""
 
 
 def shard_key(number: int) -> str:
@@ -57,17 +60,16 @@ class ShardName:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A full build that is under way: of which export, made how (`build.fingerprint`), of which shards, since when (ISO, UTC)."""
+    """A full build that is under way: of which export, made how (`build.fingerprint`), of which shards, since when (ISO, UTC).
 
+    `build_id` names its folder, and no other build's: not even one of the same export.
+    """
+
+    build_id: str
     export_id: str
     fingerprint: str
     shards: tuple[str, ...]
     begun_at: str
-
-    @property
-    def build_id(self) -> str:
-        """Name of its folder."""
-        return f"{self.export_id}-{self.fingerprint}"
 
     def names(self) -> list[ShardName]:
         """Its shards."""
@@ -75,42 +77,67 @@ class Plan:
 
 
 def plan_of(export: Export, export_id: str, fingerprint: str, spec: IndexSpec) -> Plan:
-    """The plan for an export."""
+    """A plan for an export."""
     parts = {"": export.rows_count} | {domain.name: domain.rows_count for domain in export.domains}
     names = [ShardName(number, domain) for domain, rows in parts.items() for number in range(spec.shards_count(rows))]
-    begun_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Plan(export_id, fingerprint, tuple(str(name) for name in names), begun_at)
+    return Plan(
+        build_id=f"{export_id}-{uuid.uuid4().hex[:8]}",
+        export_id=export_id,
+        fingerprint=fingerprint,
+        shards=tuple(str(name) for name in names),
+        begun_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def read_plan(store: ObjectStore) -> Plan | None:
-    """The build that is under way, None where there is none.
-
-    Raises:
-        SchemaError: its record is damaged.
-    """
-    found = store.read_json(BUILD_PLAN)
+    """The build that is under way, None where there is none, or a record that nobody can read."""
     try:
+        found = store.read_json(BUILD_PLAN)
         return None if found is None else Plan(**found | {"shards": tuple(found["shards"])})
-    except (KeyError, TypeError) as error:
-        raise SchemaError(f"{store.layout.uri(BUILD_PLAN)} is no plan of a build.") from error
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def begin(store: ObjectStore, plan: Plan) -> None:
     """Make `plan` the build that is under way; pieces of others are removed."""
     store.replace(BUILD_PLAN, json.dumps(asdict(plan), sort_keys=True).encode())
-    _collect(store, keep=plan.build_id)
+    collect_pieces(store, keep=plan)
 
 
 def end(store: ObjectStore) -> None:
     """No build is under way any more."""
     store.delete(BUILD_PLAN)
-    _collect(store)
+    collect_pieces(store, keep=None)
 
 
-def is_outdated(store: ObjectStore, plan: Plan, outdated: datetime | None) -> bool:
-    """Whether a plan is of no use: its export is gone, or names somebody who asked to be forgotten since."""
-    times = [info.modified_at for info in store.list(export_key(plan.export_id, ""))]
-    return not times or (outdated is not None and max(times).astimezone(UTC) < outdated)
+def collect_pieces(store: ObjectStore, *, keep: Plan | None) -> None:
+    """Remove the pieces of all builds but one, and a plan that is not that one."""
+    kept = () if keep is None else (BUILD_PLAN, build_key(keep.build_id, ""))
+    for key in [info.key for info in store.list(BUILDS)]:
+        if not key.startswith(kept):
+            store.delete(key)
+
+
+def is_built(store: ObjectStore, plan: Plan) -> bool:
+    """Whether all shards are finished."""
+    pieces = Pieces(store, plan.build_id)
+    return all(pieces.has_shard(name) for name in plan.names())
+
+
+def is_of_use(store: ObjectStore, plan: Plan, fingerprint: str, *, outdated: datetime | None) -> bool:
+    """Whether what comes of a plan may be published.
+
+    Not where its export is gone or names somebody who asked to be forgotten `outdated`, the format or spec is another one by now, or it
+    is not finished after `MAX_AGE`.
+    """
+    is_old = datetime.now(UTC) - datetime.fromisoformat(plan.begun_at) > MAX_AGE
+    return plan.fingerprint == fingerprint and not is_old and is_current(store, plan.export_id, outdated)
+
+
+def is_current(store: ObjectStore, export_id: str, outdated: datetime | None) -> bool:
+    """Whether an export is there and was written since."""
+    times = [info.modified_at for info in store.list(export_key(export_id, ""))]
+    return bool(times) and (outdated is None or max(times).astimezone(UTC) >= outdated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +180,10 @@ class Pieces:
             self.store.download(self._key(f"{name}/{record['attempt']}/{file}"), folder / file, sha256=sha256)
         return True
 
+    def remove(self) -> None:
+        """Remove all pieces of the build."""
+        _remove(self.store, build_key(self.build_id, ""))
+
     def drop(self, name: str) -> None:
         """Take a piece for one that is not finished."""
         self.store.delete(self._key(f"{name}.json"))
@@ -173,13 +204,6 @@ class Pieces:
 
     def _key(self, name: str) -> str:
         return build_key(self.build_id, f"{f'{DOMAINS}/{self.domain}' if self.domain else 'whole'}/{name}")
-
-
-def _collect(store: ObjectStore, *, keep: str = "") -> None:
-    """Remove pieces of all builds but one."""
-    for key in [info.key for info in store.list(BUILDS)]:
-        if key != BUILD_PLAN and not (keep and key.startswith(build_key(keep, ""))):
-            store.delete(key)
 
 
 def _remove(store: ObjectStore, prefix: str) -> None:

@@ -82,9 +82,10 @@ def build_from(
         _claim(draft, work, f"{fingerprint(spec)} {export.identity()}", log=log)
         try:
             manifest = build_files(export, draft, work, spec=spec, pieces=pieces, log=log)
-        except CreatorlakeError:  # what is wrong with the input will be wrong again
-            _discard(draft, work)
-            shutil.rmtree(work)
+        except CreatorlakeError as error:
+            if not error.can_retry:  # what is wrong with the input will be wrong again
+                _discard(draft, work)
+                shutil.rmtree(work)
             raise
         (draft / MANIFEST_NAME).write_bytes(manifest.to_json())
         draft.replace(out_dir)
@@ -227,6 +228,7 @@ def _encoded(
         files, asked = shard_files(progress.draft, share.shard), cells.of_shard(share.shard)
         shard = encode(export, trained, spec, files, work_dir=progress.work, share=share, cells=asked)
         progress.put_shard(shard)
+    progress.share(shard)
     return shard
 
 

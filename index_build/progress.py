@@ -98,8 +98,12 @@ class Progress:
         }
         _save(draft, _arrays(shard.truths) | numbers)
         draft.rename(path)
+
+    def share(self, shard: EncodedShard) -> None:
+        """Let other runs of the build have a recorded shard, unless they do."""
         if self.pieces is not None:
-            self.pieces.give(shard_key(shard.shard), {file.name: file for file in (*shard.paths, path)})
+            files = (*shard.paths, self._shard_path(shard.shard))
+            self.pieces.give(shard_key(shard.shard), {file.name: file for file in files})
 
     def manifest(self) -> Manifest | None:
         """Manifest of the snapshot without its domains, None where it is not done or files of it are lacking."""
@@ -120,8 +124,10 @@ class Progress:
         return self.work / f"shard-{number:04d}.npz"
 
     def _fetch_trained(self) -> bool:
+        if self.pieces is None:
+            return False
         draft = self._draft(TRAINED)
-        if self.pieces is None or not self.pieces.fetch(TRAINED, draft):
+        if not self.pieces.fetch(TRAINED, draft):
             return False
         draft.rename(self.work / TRAINED)
         return True

@@ -11,7 +11,7 @@ from assets.checks import checks_for
 from assets.maintenance import erasure, maintenance_of, retention
 from assets.materialization import asset_for
 from assets.resources import LakeResource
-from assets.shards import index_full_build, index_shards
+from assets.shards import index_shards
 from assets.steps import STEPS
 from jobs.schedules import JOBS, SCHEDULES
 from jobs.sensors import SENSORS
@@ -29,7 +29,6 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             erasure,
             retention,
             index_shards,
-            index_full_build,
         ],
         asset_checks=[checks_for(step) for step in STEPS],
         jobs=JOBS,

@@ -1,6 +1,6 @@
 """Jobs and when they run: `nightly` brings what changed up to the index and measures it, `hourly` does so without measuring.
 
-`shards` and `full_build` are asked for by a sensor (`sensors.py`). What publishes carries one tag whose limit in `instance.yaml` lets one of them run at a time; a schedule whose job, or the wider one, is
+`shards` and `snapshot` are asked for by a sensor (`sensors.py`). What publishes carries one tag whose limit in `instance.yaml` lets one of them run at a time; a schedule whose job, or the wider one, is
 still under way skips its tick instead of queueing behind it. Backfills have a limit of their own.
 """
 
@@ -17,7 +17,7 @@ from dagster import (
     schedule,
 )
 
-from assets.names import FULL_BUILD, SHARDS
+from assets.names import SHARDS, SNAPSHOT
 from lakehouse.contracts.tables import QUALITY_METRICS
 
 MAINTENANCE_GROUP = "maintenance"
@@ -33,7 +33,7 @@ UNFINISHED = [
     DagsterRunStatus.CANCELING,
 ]
 
-DAILY = AssetSelection.all() - AssetSelection.groups(MAINTENANCE_GROUP) - AssetSelection.assets(SHARDS, FULL_BUILD)
+DAILY = AssetSelection.all() - AssetSelection.groups(MAINTENANCE_GROUP) - AssetSelection.assets(SHARDS)
 
 NIGHTLY = define_asset_job(
     "nightly",
@@ -60,10 +60,10 @@ SHARD_BUILD = define_asset_job(
     description="One shard of a full build of the index",
 )
 PUT_TOGETHER = define_asset_job(
-    "full_build",
-    selection=AssetSelection.assets(FULL_BUILD),
+    "snapshot",
+    selection=AssetSelection.assets(SNAPSHOT),
     tags={LANE: LIVE, PRIORITY: "5"},
-    description="The shards of a full build put together and published",
+    description="The index alone: shards that runs of their own have built are put together and published",
 )
 JOBS = [NIGHTLY, HOURLY, MAINTENANCE, SHARD_BUILD, PUT_TOGETHER]
 

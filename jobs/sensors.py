@@ -1,7 +1,9 @@
 """Sensors: an alert for every failed run, whether an exception or a killed process ended it; the heartbeat's metrics; runs of full builds."""
 
 from dagster import (
+    AddDynamicPartitionsRequest,
     DefaultSensorStatus,
+    DeleteDynamicPartitionsRequest,
     RunFailureSensorContext,
     RunRequest,
     SensorEvaluationContext,
@@ -14,8 +16,8 @@ from dagster._core.execution.plan.objects import StepFailureData
 
 from assets.names import SHARDS
 from assets.resources import LakeResource
-from assets.shards import PARTITIONS, due_partitions, is_built, partition_keys
-from index_build.apart import read_plan
+from assets.shards import PARTITIONS, due_partitions, partition_keys
+from index_build.apart import is_built, read_plan
 from jobs.metrics import write_metrics
 from jobs.schedules import PUT_TOGETHER, SHARD_BUILD
 from lakehouse.ops.alerts import RUN_FAILED, raise_alert
@@ -53,23 +55,23 @@ def heartbeat(context: SensorEvaluationContext, lake: LakeResource) -> SkipReaso
     default_status=DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=HEARTBEAT_SECONDS,
 )
-def shards_of_full_build(context: SensorEvaluationContext, lake: LakeResource) -> SensorResult | SkipReason:
+def shards_of_full_build(context: SensorEvaluationContext, lake: LakeResource) -> SensorResult:
     """Ask once for a run of each shard of the full build that is under way, then for the one that puts them together."""
     objects = lake.objects()
     plan = read_plan(objects)
-    known = set(context.instance.get_dynamic_partitions(SHARDS))
-    wanted = [] if plan is None else partition_keys(plan)
-    gone, new = sorted(known - set(wanted)), [key for key in wanted if key not in known]
-    changes = [PARTITIONS.build_delete_request(gone)] * bool(gone) + [PARTITIONS.build_add_request(new)] * bool(new)
+    known, wanted = context.instance.get_dynamic_partitions(SHARDS), [] if plan is None else partition_keys(plan)
+    gone, new = [key for key in known if key not in wanted], [key for key in wanted if key not in known]
+    changes: list[AddDynamicPartitionsRequest | DeleteDynamicPartitionsRequest] = []
+    if gone:
+        changes.append(PARTITIONS.build_delete_request(gone))
+    if new:
+        changes.append(PARTITIONS.build_add_request(new))
     if plan is None:
         return SensorResult(skip_reason="No full build is under way.", dynamic_partitions_requests=changes)
-    if is_built(objects, plan):
-        runs = [RunRequest(run_key=plan.begun_at, job_name=PUT_TOGETHER.name)]
-    else:
-        due = due_partitions(objects, plan)
-        runs = [
-            RunRequest(run_key=f"{plan.begun_at} {key}", partition_key=key, job_name=SHARD_BUILD.name) for key in due
-        ]
+    due = due_partitions(objects, plan)
+    runs = [RunRequest(run_key=key, partition_key=key, job_name=SHARD_BUILD.name) for key in due]
+    if not due and is_built(objects, plan):
+        runs = [RunRequest(run_key=plan.build_id, job_name=PUT_TOGETHER.name)]
     return SensorResult(run_requests=runs, dynamic_partitions_requests=changes)
 
 

@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     )
     index_apart: bool = Field(
         False,
-        description="Whether an index of several shards is built in Dagster runs of its own, one a shard, on as many machines as take them",
+        description="Whether a full build of an index of several shards is left to Dagster runs of its own, one a shard",
     )
     simulate_creators: int = Field(2000, ge=10, description="Creators of the synthetic world")
     simulate_platforms: bool = Field(

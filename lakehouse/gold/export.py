@@ -111,9 +111,9 @@ def collect_exports(
     for info in objects.list(EXPORTS):
         name = info.key.split("/")[1]
         written[name] = max(written.get(name, info.modified_at), info.modified_at)
-    others = sorted((name for name in written if name != current), key=lambda name: written[name])
+    others = sorted((name for name in written if name not in (current, kept)), key=lambda name: written[name])
     spare = sorted(
-        name for name in others if (name in others[:-1] and name != kept) or (outdated and written[name] < outdated)
+        name for name in written if name in others[:-1] or (name != current and outdated and written[name] < outdated)
     )
     for name in spare:
         objects.delete(

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lakehouse.contracts.layout import DELTA, ERASURES, EXPORTS, LANDING, PROGRESS, SNAPSHOTS, Layout
+from lakehouse.contracts.layout import BUILDS, DELTA, ERASURES, EXPORTS, LANDING, PROGRESS, SNAPSHOTS, Layout
 from lakehouse.errors import PermanentError, TransientError
 from lakehouse.settings import Settings
 
 Rule = Mapping[str, Any]
 LIFECYCLE = Path(__file__).with_name("lifecycle.json")
 """The one source of the rules; prefixes in it are relative to the lake root."""
-LIVE = (DELTA, SNAPSHOTS, EXPORTS, PROGRESS, ERASURES, f"{LANDING}/_batches")
+LIVE = (DELTA, SNAPSHOTS, BUILDS, EXPORTS, PROGRESS, ERASURES, f"{LANDING}/_batches")
 """Folders whose objects are needed as long as the lake lives: expiry there is corruption, Glacier an error on read."""
 HARMFUL = frozenset({"Expiration", "Transitions", "Transition"})
 """Actions on current objects. Noncurrent versions and unfinished uploads are nobody's data."""

@@ -8,7 +8,7 @@ import pytest
 from dagster import AssetKey, Definitions
 
 from assets.checks import CONSERVATION, EXPECTED, STRUCTURE, checks_for
-from assets.names import FULL_BUILD, SHARDS
+from assets.names import SHARDS
 from assets.steps import STEPS, with_code_below
 from jobs.definitions import build_defs
 from lakehouse.contracts.tables import TABLES
@@ -31,7 +31,6 @@ def test_every_table_has_one_step_and_every_step_an_asset(defs):
     assert {key for key in keys if not key.startswith("maintenance/")} == {
         *(name for step in STEPS for name in step.outputs or (step.name,)),
         SHARDS,
-        FULL_BUILD,
     }
     assert {key.removeprefix("maintenance/") for key in keys if key.startswith("maintenance/")} == {
         *TABLES,

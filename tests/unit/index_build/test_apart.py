@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,13 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from index_build import build, lake
-from index_build.apart import Pieces, Plan, ShardName, begin, is_outdated, read_plan, shard_key
+from index_build import build, runs
+from index_build.apart import MAX_AGE, Pieces, Plan, ShardName, begin, is_built, plan_of, read_plan, shard_key
 from index_build.build import fingerprint
-from index_build.lake import Rules, build_apart, publish_apart, publish_export
+from index_build.export import open_export
+from index_build.lake import Rules, publish_export
 from index_build.publish import read_current, read_stored_manifest, verify_stored
-from lakehouse.contracts.layout import BUILD_PLAN, BUILDS, build_key, export_key
-from lakehouse.errors import NotFoundError, SchemaError
+from index_build.runs import build_apart
+from lakehouse.contracts.layout import BUILD_PLAN, BUILDS, build_key, export_key, snapshot_key
+from lakehouse.errors import IntegrityError, NotFoundError, SchemaError, TransientError
 from tests.unit.index_build.conftest import IVF_SPEC, Built, clustered
 from tests.unit.index_build.test_renew import night
 
@@ -47,16 +50,22 @@ def exported(store, ivf):
 @pytest.fixture
 def planned(exported, tmp_path) -> Plan:
     """The plan of its full build."""
-    assert publish_export(exported, "e1", scratch=tmp_path / "step", spec=IVF_SPEC, rules=APART, log=silent) is None
+    assert step(exported, "e1", tmp_path / "step") is None
     return read_plan(exported)
 
 
-def shard(store, plan: Plan, name: ShardName, machine: Path) -> None:
-    build_apart(store, plan.build_id, name, scratch=machine, spec=IVF_SPEC, log=silent)
+def shard(store, plan: Plan, name: ShardName, machine: Path, outdated: datetime | None = None) -> bool:
+    return build_apart(store, plan.build_id, name, scratch=machine, spec=IVF_SPEC, outdated=outdated, log=silent)
 
 
-def put_together(store, newest: str, machine: Path, rules: Rules = APART):
-    return publish_apart(store, newest, scratch=machine, spec=IVF_SPEC, rules=rules, log=silent)
+def step(store, export_id: str, machine: Path, rules: Rules = APART):
+    """What the step does in a run."""
+    return publish_export(store, export_id, scratch=machine, spec=IVF_SPEC, rules=rules, log=silent)
+
+
+def both(store, plan: Plan, machine: Path) -> None:
+    for name in (FIRST, SECOND):
+        assert shard(store, plan, name, machine)
 
 
 def is_clean(store, *machines: Path) -> bool:
@@ -71,12 +80,13 @@ def never(*_arguments, **_more):
 def test_what_machines_build_apart_is_what_one_builds(exported, planned, ivf, tmp_path, monkeypatch):
     assert planned.names() == [FIRST, SECOND]
     assert read_current(exported) is None
-    shard(exported, planned, SECOND, tmp_path / "a")
+    assert shard(exported, planned, SECOND, tmp_path / "a")
+    assert not is_built(exported, planned)
     with monkeypatch.context() as patch:
         patch.setattr(build, "train", never)
-        shard(exported, planned, FIRST, tmp_path / "b")
+        assert shard(exported, planned, FIRST, tmp_path / "b")
         patch.setattr(build, "encode", never)
-        manifest = put_together(exported, "e1", tmp_path / "c")
+        manifest = step(exported, "e1", tmp_path / "c")
     assert manifest.snapshot_id == ivf.manifest.snapshot_id == read_current(exported).snapshot_id
     assert verify_stored(exported, manifest.snapshot_id) == manifest
     assert is_clean(exported, *(tmp_path / name for name in ("step", "a", "b", "c")))
@@ -84,13 +94,15 @@ def test_what_machines_build_apart_is_what_one_builds(exported, planned, ivf, tm
 
 def test_a_finished_shard_is_not_built_again(exported, planned, tmp_path, monkeypatch):
     shard(exported, planned, FIRST, tmp_path / "a")
-    monkeypatch.setattr(lake, "build_shard", never)
-    shard(exported, planned, FIRST, tmp_path / "b")
+    monkeypatch.setattr(runs, "build_shard", never)
+    assert shard(exported, planned, FIRST, tmp_path / "b")
 
 
-def test_shards_that_nobody_built_are_built_when_they_are_put_together(exported, planned, ivf, tmp_path):
+def test_a_step_before_all_are_there_waits(exported, planned, tmp_path):
     shard(exported, planned, SECOND, tmp_path / "a")
-    assert put_together(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+    assert step(exported, "e1", tmp_path / "c") is None
+    assert read_plan(exported) == planned
+    assert Pieces(exported, planned.build_id).has_shard(SECOND)
 
 
 def test_of_two_that_train_at_a_time_the_first_counts(exported, planned, ivf, tmp_path, monkeypatch):
@@ -106,7 +118,7 @@ def test_of_two_that_train_at_a_time_the_first_counts(exported, planned, ivf, tm
     with monkeypatch.context() as patch:
         patch.setattr(build, "train", late)
         shard(exported, planned, SECOND, tmp_path / "second")
-    assert put_together(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+    assert step(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
 
 
 def test_of_two_that_give_a_shard_the_first_counts_and_the_other_leaves_nothing(store, tmp_path, monkeypatch):
@@ -129,40 +141,96 @@ def test_of_two_that_give_a_shard_the_first_counts_and_the_other_leaves_nothing(
     assert len(list(store.list(build_key("b-1", "")))) == 2
 
 
-def test_a_run_that_is_killed_before_its_record_counts_for_nothing(exported, planned, ivf, tmp_path, monkeypatch):
-    shard(exported, planned, SECOND, tmp_path / "b")
-    put_once, files = type(exported).put_once, []
+@pytest.mark.parametrize("deadly", ["whole/trained.json", "docs.parquet", "whole/0000.json"])
+def test_a_run_that_is_killed_goes_on_and_gives_its_shard(exported, planned, ivf, tmp_path, monkeypatch, deadly):
+    put_once = type(exported).put_once
 
-    def deadly(self, key, data):
-        files.append(key)
-        if key.endswith("whole/0000.json"):
+    def killed(self, key, data):
+        if key.endswith(deadly):
             raise KeyboardInterrupt
         return put_once(self, key, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(exported), "put_once", deadly)
+        patch.setattr(type(exported), "put_once", killed)
         with pytest.raises(KeyboardInterrupt):
             shard(exported, planned, FIRST, tmp_path / "a")
-    assert any("/0000/" in key for key in files)
     assert not Pieces(exported, planned.build_id).has_shard(FIRST)
-    shard(exported, planned, FIRST, tmp_path / "a")
-    assert put_together(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
-    assert is_clean(exported, tmp_path / "a")
+    both(exported, planned, tmp_path / "a")
+    assert is_built(exported, planned)
+    assert step(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+    assert is_clean(exported, tmp_path / "a", tmp_path / "c")
 
 
-def test_a_damaged_piece_is_built_again(exported, planned, ivf, tmp_path):
-    for name in (FIRST, SECOND):
-        shard(exported, planned, name, tmp_path / "a")
+def test_a_store_that_stops_answering_costs_nothing_that_was_fetched(exported, planned, ivf, tmp_path, monkeypatch):
+    both(exported, planned, tmp_path / "a")
+    download, asked = type(exported).download, []
+
+    def failing(self, key, target, *, sha256=None):
+        asked.append(key)
+        if "/0001/" in key and key.endswith("refine.bin") and len(asked) < 20:
+            raise TransientError("The store does not answer.")
+        return download(self, key, target, sha256=sha256)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(exported), "download", failing)
+        with pytest.raises(TransientError):
+            step(exported, "e1", tmp_path / "c")
+        asked.clear()
+        asked += ["later"] * 20
+        assert step(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+    assert not [key for key in asked if "/0000/" in key]
+
+
+def test_a_damaged_shard_is_built_again(exported, planned, ivf, tmp_path):
+    both(exported, planned, tmp_path / "a")
     key = next(info.key for info in exported.list(BUILDS) if info.key.endswith("refine.bin"))
     exported.replace(key, b"rotten")
-    assert put_together(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+    assert step(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+
+
+def test_a_build_whose_training_is_damaged_is_begun_again(exported, planned, ivf, tmp_path):
+    both(exported, planned, tmp_path / "a")
+    key = next(info.key for info in exported.list(BUILDS) if info.key.endswith("arrays.npz"))
+    exported.replace(key, b"rotten")
+    with pytest.raises(IntegrityError):
+        step(exported, "e1", tmp_path / "c")
+    assert is_clean(exported)
+    assert step(exported, "e1", tmp_path / "c") is None
+    again = read_plan(exported)
+    assert again.build_id != planned.build_id
+    both(exported, again, tmp_path / "a")
+    assert step(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+
+
+def test_a_build_that_fails_for_good_does_not_stand_in_the_way_of_the_next(
+    exported, planned, ivf, tmp_path, monkeypatch
+):
+    def bad(*_arguments, **_more):
+        raise SchemaError("creator_id 'c' occurs more than once.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "build_shard", bad)
+        with pytest.raises(SchemaError):
+            shard(exported, planned, FIRST, tmp_path / "a")
+    assert read_plan(exported) is None
+    put_export(exported, night(tmp_path / "night", ivf).export, "night9")
+    assert step(exported, "night9", tmp_path / "step") is None
+    assert read_plan(exported).export_id == "night9"
+    assert not shard(exported, planned, SECOND, tmp_path / "a")
+
+
+def test_a_build_that_nobody_finishes_is_given_up(exported, planned, ivf, tmp_path):
+    old = (datetime.now(UTC) - MAX_AGE - timedelta(minutes=1)).isoformat(timespec="seconds")
+    begin(exported, replace(planned, begun_at=old))
+    put_export(exported, night(tmp_path / "night", ivf).export, "night9")
+    assert step(exported, "night9", tmp_path / "step") is None
+    assert read_plan(exported).export_id == "night9"
 
 
 def test_the_newest_export_is_what_is_served_on_an_older_build(exported, planned, ivf, tmp_path):
-    for name in (FIRST, SECOND):
-        shard(exported, planned, name, tmp_path / "a")
+    both(exported, planned, tmp_path / "a")
     put_export(exported, night(tmp_path / "night", ivf).export, "night9")
-    manifest = put_together(exported, "night9", tmp_path / "c")
+    manifest = step(exported, "night9", tmp_path / "c")
     assert (manifest.export_id, manifest.built.snapshot_id) == ("night9", ivf.manifest.snapshot_id)
     assert read_current(exported).snapshot_id == manifest.snapshot_id
     assert verify_stored(exported, manifest.snapshot_id) == manifest
@@ -170,54 +238,80 @@ def test_the_newest_export_is_what_is_served_on_an_older_build(exported, planned
 
 
 def test_where_the_newest_cannot_stand_on_it_the_newer_one_is_served(exported, planned, ivf, tmp_path):
+    both(exported, planned, tmp_path / "a")
     put_export(exported, night(tmp_path / "night", ivf, share=0.3).export, "night9")
-    assert put_together(exported, "night9", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+    assert step(exported, "night9", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+    exported.delete(snapshot_key(ivf.manifest.snapshot_id))
+    assert step(exported, "night9", tmp_path / "c") is None
+    assert read_plan(exported).export_id == "night9"
 
 
 def test_an_older_build_does_not_replace_what_is_newer(exported, planned, ivf, tmp_path):
+    both(exported, planned, tmp_path / "a")
     put_export(exported, night(tmp_path / "night", ivf, share=0.3).export, "night9")
-    newer = publish_export(exported, "night9", scratch=tmp_path / "step", spec=IVF_SPEC, log=silent)
-    assert put_together(exported, "night9", tmp_path / "c") is None
+    newer = step(exported, "night9", tmp_path / "here", Rules())
+    begin(exported, planned)
+    for number in range(2):
+        shard(exported, planned, ShardName(number), tmp_path / "a")
+    put_export(exported, night(tmp_path / "third", ivf, seed=11, share=0.4).export, "night11")
+    assert step(exported, "night11", tmp_path / "c") is None
     assert read_current(exported).snapshot_id == newer.snapshot_id
+    assert read_plan(exported).export_id == "night11"
 
 
 def test_the_old_build_goes_on_until_the_new_one_is_there(exported, ivf, tmp_path):
-    publish_export(exported, "e1", scratch=tmp_path / "step", spec=IVF_SPEC, log=silent)
+    step(exported, "e1", tmp_path / "step", Rules())
     put_export(exported, night(tmp_path / "night", ivf).export, "night9")
-    manifest = publish_export(exported, "night9", scratch=tmp_path / "step", spec=IVF_SPEC, rules=AGED, log=silent)
+    manifest = step(exported, "night9", tmp_path / "step", AGED)
     assert manifest.built.snapshot_id == ivf.manifest.snapshot_id
     plan = read_plan(exported)
     assert plan.export_id == "night9"
-    assert put_together(exported, "night9", tmp_path / "c", AGED).full_build is None
+    both(exported, plan, tmp_path / "a")
+    assert step(exported, "night9", tmp_path / "c", AGED).full_build is None
     assert read_stored_manifest(exported, read_current(exported).snapshot_id).export_id == "night9"
+    assert is_clean(exported)
 
 
 def test_a_build_that_is_under_way_is_not_begun_again(exported, planned, ivf, tmp_path):
     shard(exported, planned, FIRST, tmp_path / "a")
     put_export(exported, night(tmp_path / "night", ivf).export, "night9")
-    assert publish_export(exported, "night9", scratch=tmp_path / "step", spec=IVF_SPEC, rules=APART, log=silent) is None
+    assert step(exported, "night9", tmp_path / "step") is None
     assert read_plan(exported) == planned
     assert Pieces(exported, planned.build_id).has_shard(FIRST)
 
 
-def test_a_build_with_somebody_who_is_to_be_forgotten_is_dropped(exported, planned, ivf, tmp_path):
+def test_of_somebody_who_is_to_be_forgotten_nothing_is_left(exported, planned, ivf, tmp_path):
     shard(exported, planned, FIRST, tmp_path / "a")
-    erased = Rules(is_apart=True, outdated=datetime.now(UTC) + timedelta(seconds=1))
-    assert put_together(exported, "e1", tmp_path / "c", erased) is None
-    put_export(exported, night(tmp_path / "night", ivf).export, "night9")
-    assert (
-        publish_export(exported, "night9", scratch=tmp_path / "step", spec=IVF_SPEC, rules=erased, log=silent) is None
-    )
-    assert read_plan(exported).export_id == "night9"
-    assert [info.key for info in exported.list(BUILDS)] == [BUILD_PLAN]
-    with pytest.raises(NotFoundError):
-        shard(exported, planned, SECOND, tmp_path / "a")
+    now = datetime.now(UTC) + timedelta(seconds=1)
+    assert not shard(exported, planned, SECOND, tmp_path / "a", now)
+    manifest = step(exported, "e1", tmp_path / "c", Rules(is_apart=True, outdated=now))
+    assert manifest.snapshot_id == ivf.manifest.snapshot_id  # nothing newer is there: it is built at once
+    assert is_clean(exported, tmp_path / "c")
+
+
+def test_a_shard_that_comes_too_late_is_removed(exported, planned, tmp_path, monkeypatch):
+    build_shard = runs.build_shard
+
+    def ended_meanwhile(*arguments, **more):
+        built = build_shard(*arguments, **more)
+        exported.delete(BUILD_PLAN)
+        return built
+
+    monkeypatch.setattr(runs, "build_shard", ended_meanwhile)
+    assert not shard(exported, planned, FIRST, tmp_path / "a")
+    assert is_clean(exported, tmp_path / "a")
+
+
+def test_what_a_killed_end_left_goes_with_the_next_step(exported, planned, tmp_path):
+    shard(exported, planned, FIRST, tmp_path / "a")
+    exported.delete(BUILD_PLAN)
+    step(exported, "e1", tmp_path / "step", Rules())
+    assert is_clean(exported)
 
 
 def test_a_build_that_is_not_wanted_apart_any_more_is_dropped(exported, planned, ivf, tmp_path):
     shard(exported, planned, FIRST, tmp_path / "a")
-    manifest = publish_export(exported, "e1", scratch=tmp_path / "step", spec=IVF_SPEC, log=silent)
-    assert manifest.snapshot_id == ivf.manifest.snapshot_id
+    assert step(exported, "e1", tmp_path / "step", Rules()).snapshot_id == ivf.manifest.snapshot_id
     assert is_clean(exported)
 
 
@@ -230,14 +324,14 @@ def test_one_shard_is_built_by_the_step(exported, flat, tmp_path):
 
 def test_domains_have_shards_of_their_own(store, ivf, tmp_path):
     export = with_domain(ivf, tmp_path / "export")
-    put_export(store, export, "e2")
+    put_export(store, export, "e1")
     whole = build.build_snapshot(export, tmp_path / "whole", IVF_SPEC, log=silent)
-    publish_export(store, "e2", scratch=tmp_path / "step", spec=IVF_SPEC, rules=APART, log=silent)
+    step(store, "e1", tmp_path / "step")
     plan = read_plan(store)
     assert plan.names() == [FIRST, SECOND, ShardName(0, "short")]
     for name in reversed(plan.names()):
         shard(store, plan, name, tmp_path / "a")
-    assert put_together(store, "e2", tmp_path / "c").snapshot_id == whole.snapshot_id
+    assert step(store, "e1", tmp_path / "c").snapshot_id == whole.snapshot_id
 
 
 def with_domain(built: Built, folder: Path) -> Path:
@@ -260,14 +354,22 @@ def test_names_of_shards_are_read_back():
             ShardName.parse(text)
 
 
-def test_a_plan_that_is_damaged_is_said(store):
-    store.replace(BUILD_PLAN, json.dumps({"export_id": "e1"}).encode())
-    with pytest.raises(SchemaError, match="no plan"):
-        read_plan(store)
+def test_a_shard_that_the_build_has_not_is_said(exported, planned, tmp_path):
+    with pytest.raises(NotFoundError, match="no shard"):
+        shard(exported, planned, ShardName(2), tmp_path / "a")
 
 
-def test_a_plan_whose_export_is_gone_is_of_no_use(store):
-    plan = Plan("gone", fingerprint(IVF_SPEC), ("0000",), "2026-01-01T00:00:00+00:00")
-    begin(store, plan)
-    assert is_outdated(store, plan, None)
-    assert put_together(store, "gone", Path("unused")) is None
+@pytest.mark.parametrize("body", [b"{", b"[]", json.dumps({"export_id": "e1"}).encode()])
+def test_a_plan_that_cannot_be_read_is_none(exported, ivf, tmp_path, body):
+    exported.replace(BUILD_PLAN, body)
+    assert read_plan(exported) is None
+    assert step(exported, "e1", tmp_path / "step", Rules()).snapshot_id == ivf.manifest.snapshot_id
+    assert is_clean(exported)
+
+
+def test_a_plan_whose_export_is_gone_is_of_no_use(exported, ivf, tmp_path):
+    plan = plan_of(open_export(ivf.export), "gone", fingerprint(IVF_SPEC), IVF_SPEC)
+    begin(exported, plan)
+    assert not shard(exported, plan, FIRST, tmp_path / "a")
+    step(exported, "e1", tmp_path / "step")
+    assert read_plan(exported).export_id == "e1"

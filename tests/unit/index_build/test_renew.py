@@ -357,14 +357,14 @@ def test_a_killed_publication_is_repeated_and_leaves_nothing_behind(store, ivf, 
     assert files == {"manifest.json", *(entry.path for entry in manifest.files())}
 
 
-@pytest.mark.parametrize(("part", "expected"), [("refine", "cannot be copied"), ("docs", "cannot be built on")])
-def test_a_damaged_base_is_not_built_on(lake, ivf, tmp_path, part, expected):
+@pytest.mark.parametrize("part", ["refine", "docs"])
+def test_a_damaged_base_is_not_built_on(lake, ivf, tmp_path, part):
     store, export_id = lake
     entry = getattr(ivf.manifest.shards[1], part)
     store.replace(snapshot_key(ivf.manifest.snapshot_id, entry.path), b"x" * entry.size_bytes)
     manifest, said = _published(store, export_id, tmp_path / "scratch")
     assert manifest.full_build is None
-    assert any(expected in line for line in said)
+    assert any("cannot be built on" in line for line in said)
     assert verify_stored(store, manifest.snapshot_id)
 
 

@@ -8,7 +8,7 @@ import pytest
 from dagster import AddDynamicPartitionsRequest, DagsterInstance, build_sensor_context
 
 from assets import snapshot
-from assets.names import EXPORT, FULL_BUILD, SHARDS
+from assets.names import EXPORT, SHARDS, SNAPSHOT
 from assets.resources import LakeResource
 from assets.shards import partition_keys
 from index_build.apart import read_plan
@@ -33,6 +33,8 @@ def lake(tmp_path, monkeypatch) -> LakeResource:
     resource = LakeResource(lake=str(tmp_path / "lake"))
     store = resource.objects()
     export = write_export(tmp_path / "export", rows=500)
+    info = json.loads((export / "export.json").read_text())
+    (export / "export.json").write_text(json.dumps(info | {"rows": {"docs": 500}}))
     for path in sorted(path for path in export.rglob("*") if path.is_file()):
         store.put_once(export_key("e1", path.relative_to(export).as_posix()), path)
     store.replace(progress_key(EXPORT), json.dumps({"cursor": {"version": "e1"}}).encode())
@@ -83,7 +85,7 @@ def test_shards_are_asked_for_once_then_put_together(lake, instance):
     assert daemon.tick() == [f"shards {first}"]
     assert set(instance.get_dynamic_partitions(SHARDS)) == {first, *others}
     assert daemon.tick() == [f"shards {key}" for key in others]
-    assert daemon.tick() == ["full_build"]
+    assert daemon.tick() == ["snapshot"]
     assert read_current(objects) is not None
     assert read_plan(objects) is None
     assert daemon.tick() == []
@@ -98,5 +100,5 @@ def test_nothing_is_asked_for_without_a_plan(tmp_path, instance):
 def test_the_nightly_job_leaves_shards_to_the_sensor():
     nightly = build_defs().resolve_job_def("nightly")
     names = {key.to_user_string() for key in nightly.asset_layer.selected_asset_keys}
-    assert snapshot.EXPORT in names
-    assert not {SHARDS, FULL_BUILD} & names
+    assert {EXPORT, SNAPSHOT} <= names
+    assert SHARDS not in names
