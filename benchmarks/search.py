@@ -1,6 +1,6 @@
 """Filtered search, ours beside other engines: the same vectors, filters and queries, each engine in a process of its own.
 
-`make bench-search [PART=data|creatorlake|night|scale|final|parts|peers|page] [SIZES=1000000]`. Data is made once (`search_data.py`) and kept in
+`make bench-search [PART=data|creatorlake|night|scale|final|parts|processes|peers|page] [SIZES=1000000]`. Data is made once (`search_data.py`) and kept in
 `CREATORLAKE_BENCH_FOLDER`; `CREATORLAKE_TEST_DATA` adds real titles to its texts. More settings: `QUERIES` of a cell (200),
 `CLIENT_SECONDS` of each throughput (5), `REPEATS` of the serial queries, of which the worst counts (1), `PEERS` by name,
 `SIZES_PEERS`, `SIZES_SCALE` of the large shard (25000000 needs 55 GB of disk), and `PEER_SECONDS`, after which a step of an engine is given up and reported so (5400). Peers are in
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peers.driver import Effort
 from benchmarks.peers.protocol import Corpus, write_cells
 from benchmarks.report import Figure, publish
 from benchmarks.search_cells import make_cells
@@ -30,6 +31,7 @@ from benchmarks.search_night import nights
 from benchmarks.search_oracle import truths, write_truth
 from benchmarks.search_page import write_page
 from benchmarks.search_parts import parts
+from benchmarks.search_processes import processes
 from benchmarks.search_scale import scale
 
 OURS = "creatorlake"
@@ -129,6 +131,13 @@ def choices() -> Iterator[Figure]:
         yield from parts(rows, Corpus(prepared(rows)), index_folder("benchmarks.search_ours", rows) / "snapshot")
 
 
+def several() -> Iterator[Figure]:
+    """Our engine in as many processes as there are cores."""
+    for rows in _sizes("SIZES"):
+        index = index_folder("benchmarks.search_ours", rows)
+        yield from processes(rows, prepared(rows), index, Effort.read().seconds)
+
+
 def page() -> Iterator[Figure]:
     """Tables and the drawing of docs/search.md; no figures of its own."""
     write_page(Store.read(), OURS, ROOT / "docs")
@@ -190,6 +199,7 @@ PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "scale": large,
     "final": final,
     "parts": choices,
+    "processes": several,
     "peers": peers,
     "page": page,
 }

@@ -31,10 +31,10 @@ def serial(call: Call, numbers: Iterable[int], patience: float) -> list[float]:
     return found
 
 
-def throughput(call: Call, numbers: list[int], seconds: float) -> float:
-    """Queries a second of `CLIENTS` threads that ask without a pause."""
+def throughput(call: Call, numbers: list[int], seconds: float, *, clients: int = CLIENTS) -> float:
+    """Queries a second of so many threads that ask without a pause."""
     ticket, until = count(), time.perf_counter() + seconds
-    done = [0] * CLIENTS
+    done = [0] * clients
 
     def client(own: int) -> None:
         while time.perf_counter() < until:
@@ -42,7 +42,7 @@ def throughput(call: Call, numbers: list[int], seconds: float) -> float:
             done[own] += 1
 
     started = time.perf_counter()
-    threads = [threading.Thread(target=client, args=(own,)) for own in range(CLIENTS)]
+    threads = [threading.Thread(target=client, args=(own,)) for own in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
