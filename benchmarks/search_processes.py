@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator
+from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -20,13 +21,11 @@ PROCESSES = 2
 PATIENCE_SECONDS = 60.0
 LAST = "done"
 
-Told = "multiprocessing.Queue[tuple[str, str, float]]"
-
 
 def processes(rows: int, corpus: Path, index: Path, seconds: float) -> Iterator[Figure]:
     """Least queries a second over the cells of each share of matching rows, and the memory of all processes together."""
     context = multiprocessing.get_context("spawn")
-    told: Told = context.Queue()
+    told: Queue[tuple[str, str, float]] = context.Queue()
     barrier = context.Barrier(PROCESSES)
     running = [context.Process(target=_answer, args=(corpus, index, seconds, barrier, told)) for _ in range(PROCESSES)]
     for process in running:
@@ -55,7 +54,7 @@ def _call(engine: search_ours.Ours, cell: Cell, queries: Vector) -> Call:
     return lambda number: engine.search(queries[number], filters[cell.filter_of[number]], 0)
 
 
-def _answer(corpus: Path, index: Path, seconds: float, barrier: Barrier, told: Told) -> None:
+def _answer(corpus: Path, index: Path, seconds: float, barrier: Barrier, told: Queue[tuple[str, str, float]]) -> None:
     """Ask every cell together with the others, with an equal share of the clients."""
     opened = Corpus(corpus)
     engine = search_ours.open(opened, index)

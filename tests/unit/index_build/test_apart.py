@@ -22,8 +22,10 @@ from index_build.runs import build_apart
 from lakehouse.contracts.layout import BUILD_PLAN, BUILDS, build_key, export_key, snapshot_key
 from lakehouse.errors import IntegrityError, NotFoundError, SchemaError, TransientError
 from tests.unit.index_build.conftest import IVF_SPEC, Built, clustered
+from tests.unit.index_build.conftest import build as built_of
 from tests.unit.index_build.test_renew import night
 
+SPEC = IVF_SPEC.model_copy(update={"flat_max_rows": 500, "shard_max_rows": 2_000})
 APART = Rules(is_apart=True)
 AGED = Rules(is_apart=True, full_every=timedelta(0))
 FIRST, SECOND = ShardName(0), ShardName(1)
@@ -40,10 +42,16 @@ def put_export(store, export: Path, export_id: str) -> str:
     return export_id
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Built:
+    """Two IVF shards of about 1,500 rows."""
+    return built_of(tmp_path_factory.mktemp("small"), SPEC, rows=3_000)
+
+
 @pytest.fixture
-def exported(store, ivf):
+def exported(store, small):
     """A lake with the export of a snapshot of two shards, and no snapshot."""
-    put_export(store, ivf.export, "e1")
+    put_export(store, small.export, "e1")
     return store
 
 
@@ -55,12 +63,12 @@ def planned(exported, tmp_path) -> Plan:
 
 
 def shard(store, plan: Plan, name: ShardName, machine: Path, outdated: datetime | None = None) -> bool:
-    return build_apart(store, plan.build_id, name, scratch=machine, spec=IVF_SPEC, outdated=outdated, log=silent)
+    return build_apart(store, plan.build_id, name, scratch=machine, spec=SPEC, outdated=outdated, log=silent)
 
 
 def step(store, export_id: str, machine: Path, rules: Rules = APART):
     """What the step does in a run."""
-    return publish_export(store, export_id, scratch=machine, spec=IVF_SPEC, rules=rules, log=silent)
+    return publish_export(store, export_id, scratch=machine, spec=SPEC, rules=rules, log=silent)
 
 
 def both(store, plan: Plan, machine: Path) -> None:
@@ -77,7 +85,7 @@ def never(*_arguments, **_more):
     raise AssertionError("This is not to be done again.")
 
 
-def test_what_machines_build_apart_is_what_one_builds(exported, planned, ivf, tmp_path, monkeypatch):
+def test_what_machines_build_apart_is_what_one_builds(exported, planned, small, tmp_path, monkeypatch):
     assert planned.names() == [FIRST, SECOND]
     assert read_current(exported) is None
     assert shard(exported, planned, SECOND, tmp_path / "a")
@@ -87,7 +95,7 @@ def test_what_machines_build_apart_is_what_one_builds(exported, planned, ivf, tm
         assert shard(exported, planned, FIRST, tmp_path / "b")
         patch.setattr(build, "encode", never)
         manifest = step(exported, "e1", tmp_path / "c")
-    assert manifest.snapshot_id == ivf.manifest.snapshot_id == read_current(exported).snapshot_id
+    assert manifest.snapshot_id == small.manifest.snapshot_id == read_current(exported).snapshot_id
     assert verify_stored(exported, manifest.snapshot_id) == manifest
     assert is_clean(exported, *(tmp_path / name for name in ("step", "a", "b", "c")))
 
@@ -105,7 +113,7 @@ def test_a_step_before_all_are_there_waits(exported, planned, tmp_path):
     assert Pieces(exported, planned.build_id).has_shard(SECOND)
 
 
-def test_of_two_that_train_at_a_time_the_first_counts(exported, planned, ivf, tmp_path, monkeypatch):
+def test_of_two_that_train_at_a_time_the_first_counts(exported, planned, small, tmp_path, monkeypatch):
     """Another machine finishes its training while this one trains; what it trained differs, as rounding may."""
     train = build.train
 
@@ -118,7 +126,7 @@ def test_of_two_that_train_at_a_time_the_first_counts(exported, planned, ivf, tm
     with monkeypatch.context() as patch:
         patch.setattr(build, "train", late)
         shard(exported, planned, SECOND, tmp_path / "second")
-    assert step(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+    assert step(exported, "e1", tmp_path / "c").snapshot_id == small.manifest.snapshot_id
 
 
 def test_of_two_that_give_a_shard_the_first_counts_and_the_other_leaves_nothing(store, tmp_path, monkeypatch):
@@ -142,7 +150,7 @@ def test_of_two_that_give_a_shard_the_first_counts_and_the_other_leaves_nothing(
 
 
 @pytest.mark.parametrize("deadly", ["whole/trained.json", "docs.parquet", "whole/0000.json"])
-def test_a_run_that_is_killed_goes_on_and_gives_its_shard(exported, planned, ivf, tmp_path, monkeypatch, deadly):
+def test_a_run_that_is_killed_goes_on_and_gives_its_shard(exported, planned, small, tmp_path, monkeypatch, deadly):
     put_once = type(exported).put_once
 
     def killed(self, key, data):
@@ -157,11 +165,11 @@ def test_a_run_that_is_killed_goes_on_and_gives_its_shard(exported, planned, ivf
     assert not Pieces(exported, planned.build_id).has_shard(FIRST)
     both(exported, planned, tmp_path / "a")
     assert is_built(exported, planned)
-    assert step(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+    assert step(exported, "e1", tmp_path / "c").snapshot_id == small.manifest.snapshot_id
     assert is_clean(exported, tmp_path / "a", tmp_path / "c")
 
 
-def test_a_store_that_stops_answering_costs_nothing_that_was_fetched(exported, planned, ivf, tmp_path, monkeypatch):
+def test_a_store_that_stops_answering_costs_nothing_that_was_fetched(exported, planned, small, tmp_path, monkeypatch):
     both(exported, planned, tmp_path / "a")
     download, asked = type(exported).download, []
 
@@ -177,18 +185,18 @@ def test_a_store_that_stops_answering_costs_nothing_that_was_fetched(exported, p
             step(exported, "e1", tmp_path / "c")
         asked.clear()
         asked += ["later"] * 20
-        assert step(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+        assert step(exported, "e1", tmp_path / "c").snapshot_id == small.manifest.snapshot_id
     assert not [key for key in asked if "/0000/" in key]
 
 
-def test_a_damaged_shard_is_built_again(exported, planned, ivf, tmp_path):
+def test_a_damaged_shard_is_built_again(exported, planned, small, tmp_path):
     both(exported, planned, tmp_path / "a")
     key = next(info.key for info in exported.list(BUILDS) if info.key.endswith("refine.bin"))
     exported.replace(key, b"rotten")
-    assert step(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+    assert step(exported, "e1", tmp_path / "c").snapshot_id == small.manifest.snapshot_id
 
 
-def test_a_build_whose_training_is_damaged_is_begun_again(exported, planned, ivf, tmp_path):
+def test_a_build_whose_training_is_damaged_is_begun_again(exported, planned, small, tmp_path):
     both(exported, planned, tmp_path / "a")
     key = next(info.key for info in exported.list(BUILDS) if info.key.endswith("arrays.npz"))
     exported.replace(key, b"rotten")
@@ -199,11 +207,11 @@ def test_a_build_whose_training_is_damaged_is_begun_again(exported, planned, ivf
     again = read_plan(exported)
     assert again.build_id != planned.build_id
     both(exported, again, tmp_path / "a")
-    assert step(exported, "e1", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
+    assert step(exported, "e1", tmp_path / "c").snapshot_id == small.manifest.snapshot_id
 
 
 def test_a_build_that_fails_for_good_does_not_stand_in_the_way_of_the_next(
-    exported, planned, ivf, tmp_path, monkeypatch
+    exported, planned, small, tmp_path, monkeypatch
 ):
     def bad(*_arguments, **_more):
         raise SchemaError("creator_id 'c' occurs more than once.")
@@ -213,57 +221,57 @@ def test_a_build_that_fails_for_good_does_not_stand_in_the_way_of_the_next(
         with pytest.raises(SchemaError):
             shard(exported, planned, FIRST, tmp_path / "a")
     assert read_plan(exported) is None
-    put_export(exported, night(tmp_path / "night", ivf).export, "night9")
+    put_export(exported, night(tmp_path / "night", small).export, "night9")
     assert step(exported, "night9", tmp_path / "step") is None
     assert read_plan(exported).export_id == "night9"
     assert not shard(exported, planned, SECOND, tmp_path / "a")
 
 
-def test_a_build_that_nobody_finishes_is_given_up(exported, planned, ivf, tmp_path):
+def test_a_build_that_nobody_finishes_is_given_up(exported, planned, small, tmp_path):
     old = (datetime.now(UTC) - MAX_AGE - timedelta(minutes=1)).isoformat(timespec="seconds")
     begin(exported, replace(planned, begun_at=old))
-    put_export(exported, night(tmp_path / "night", ivf).export, "night9")
+    put_export(exported, night(tmp_path / "night", small).export, "night9")
     assert step(exported, "night9", tmp_path / "step") is None
     assert read_plan(exported).export_id == "night9"
 
 
-def test_the_newest_export_is_what_is_served_on_an_older_build(exported, planned, ivf, tmp_path):
+def test_the_newest_export_is_what_is_served_on_an_older_build(exported, planned, small, tmp_path):
     both(exported, planned, tmp_path / "a")
-    put_export(exported, night(tmp_path / "night", ivf).export, "night9")
+    put_export(exported, night(tmp_path / "night", small).export, "night9")
     manifest = step(exported, "night9", tmp_path / "c")
-    assert (manifest.export_id, manifest.built.snapshot_id) == ("night9", ivf.manifest.snapshot_id)
+    assert (manifest.export_id, manifest.built.snapshot_id) == ("night9", small.manifest.snapshot_id)
     assert read_current(exported).snapshot_id == manifest.snapshot_id
     assert verify_stored(exported, manifest.snapshot_id) == manifest
     assert is_clean(exported, tmp_path / "c")
 
 
-def test_where_the_newest_cannot_stand_on_it_the_newer_one_is_served(exported, planned, ivf, tmp_path):
+def test_where_the_newest_cannot_stand_on_it_the_newer_one_is_served(exported, planned, small, tmp_path):
     both(exported, planned, tmp_path / "a")
-    put_export(exported, night(tmp_path / "night", ivf, share=0.3).export, "night9")
-    assert step(exported, "night9", tmp_path / "c").snapshot_id == ivf.manifest.snapshot_id
-    exported.delete(snapshot_key(ivf.manifest.snapshot_id))
+    put_export(exported, night(tmp_path / "night", small, share=0.3).export, "night9")
+    assert step(exported, "night9", tmp_path / "c").snapshot_id == small.manifest.snapshot_id
+    exported.delete(snapshot_key(small.manifest.snapshot_id))
     assert step(exported, "night9", tmp_path / "c") is None
     assert read_plan(exported).export_id == "night9"
 
 
-def test_an_older_build_does_not_replace_what_is_newer(exported, planned, ivf, tmp_path):
+def test_an_older_build_does_not_replace_what_is_newer(exported, planned, small, tmp_path):
     both(exported, planned, tmp_path / "a")
-    put_export(exported, night(tmp_path / "night", ivf, share=0.3).export, "night9")
+    put_export(exported, night(tmp_path / "night", small, share=0.3).export, "night9")
     newer = step(exported, "night9", tmp_path / "here", Rules())
     begin(exported, planned)
     for number in range(2):
         shard(exported, planned, ShardName(number), tmp_path / "a")
-    put_export(exported, night(tmp_path / "third", ivf, seed=11, share=0.4).export, "night11")
+    put_export(exported, night(tmp_path / "third", small, seed=11, share=0.4).export, "night11")
     assert step(exported, "night11", tmp_path / "c") is None
     assert read_current(exported).snapshot_id == newer.snapshot_id
     assert read_plan(exported).export_id == "night11"
 
 
-def test_the_old_build_goes_on_until_the_new_one_is_there(exported, ivf, tmp_path):
+def test_the_old_build_goes_on_until_the_new_one_is_there(exported, small, tmp_path):
     step(exported, "e1", tmp_path / "step", Rules())
-    put_export(exported, night(tmp_path / "night", ivf).export, "night9")
+    put_export(exported, night(tmp_path / "night", small).export, "night9")
     manifest = step(exported, "night9", tmp_path / "step", AGED)
-    assert manifest.built.snapshot_id == ivf.manifest.snapshot_id
+    assert manifest.built.snapshot_id == small.manifest.snapshot_id
     plan = read_plan(exported)
     assert plan.export_id == "night9"
     both(exported, plan, tmp_path / "a")
@@ -272,20 +280,20 @@ def test_the_old_build_goes_on_until_the_new_one_is_there(exported, ivf, tmp_pat
     assert is_clean(exported)
 
 
-def test_a_build_that_is_under_way_is_not_begun_again(exported, planned, ivf, tmp_path):
+def test_a_build_that_is_under_way_is_not_begun_again(exported, planned, small, tmp_path):
     shard(exported, planned, FIRST, tmp_path / "a")
-    put_export(exported, night(tmp_path / "night", ivf).export, "night9")
+    put_export(exported, night(tmp_path / "night", small).export, "night9")
     assert step(exported, "night9", tmp_path / "step") is None
     assert read_plan(exported) == planned
     assert Pieces(exported, planned.build_id).has_shard(FIRST)
 
 
-def test_of_somebody_who_is_to_be_forgotten_nothing_is_left(exported, planned, ivf, tmp_path):
+def test_of_somebody_who_is_to_be_forgotten_nothing_is_left(exported, planned, small, tmp_path):
     shard(exported, planned, FIRST, tmp_path / "a")
     now = datetime.now(UTC) + timedelta(seconds=1)
     assert not shard(exported, planned, SECOND, tmp_path / "a", now)
     manifest = step(exported, "e1", tmp_path / "c", Rules(is_apart=True, outdated=now))
-    assert manifest.snapshot_id == ivf.manifest.snapshot_id  # nothing newer is there: it is built at once
+    assert manifest.snapshot_id == small.manifest.snapshot_id  # nothing newer is there: it is built at once
     assert is_clean(exported, tmp_path / "c")
 
 
@@ -309,23 +317,23 @@ def test_what_a_killed_end_left_goes_with_the_next_step(exported, planned, tmp_p
     assert is_clean(exported)
 
 
-def test_a_build_that_is_not_wanted_apart_any_more_is_dropped(exported, planned, ivf, tmp_path):
+def test_a_build_that_is_not_wanted_apart_any_more_is_dropped(exported, planned, small, tmp_path):
     shard(exported, planned, FIRST, tmp_path / "a")
-    assert step(exported, "e1", tmp_path / "step", Rules()).snapshot_id == ivf.manifest.snapshot_id
+    assert step(exported, "e1", tmp_path / "step", Rules()).snapshot_id == small.manifest.snapshot_id
     assert is_clean(exported)
 
 
 def test_one_shard_is_built_by_the_step(exported, flat, tmp_path):
-    spec = IVF_SPEC.model_copy(update={"shard_max_rows": 20_000})
+    spec = SPEC.model_copy(update={"shard_max_rows": 4_000})
     manifest = publish_export(exported, "e1", scratch=tmp_path / "step", spec=spec, rules=APART, log=silent)
     assert len(manifest.shards) == 1
     assert read_plan(exported) is None
 
 
-def test_domains_have_shards_of_their_own(store, ivf, tmp_path):
-    export = with_domain(ivf, tmp_path / "export")
+def test_domains_have_shards_of_their_own(store, small, tmp_path):
+    export = with_domain(small, tmp_path / "export")
     put_export(store, export, "e1")
-    whole = build.build_snapshot(export, tmp_path / "whole", IVF_SPEC, log=silent)
+    whole = build.build_snapshot(export, tmp_path / "whole", SPEC, log=silent)
     step(store, "e1", tmp_path / "step")
     plan = read_plan(store)
     assert plan.names() == [FIRST, SECOND, ShardName(0, "short")]
@@ -360,15 +368,15 @@ def test_a_shard_that_the_build_has_not_is_said(exported, planned, tmp_path):
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", json.dumps({"export_id": "e1"}).encode()])
-def test_a_plan_that_cannot_be_read_is_none(exported, ivf, tmp_path, body):
+def test_a_plan_that_cannot_be_read_is_none(exported, small, tmp_path, body):
     exported.replace(BUILD_PLAN, body)
     assert read_plan(exported) is None
-    assert step(exported, "e1", tmp_path / "step", Rules()).snapshot_id == ivf.manifest.snapshot_id
+    assert step(exported, "e1", tmp_path / "step", Rules()).snapshot_id == small.manifest.snapshot_id
     assert is_clean(exported)
 
 
-def test_a_plan_whose_export_is_gone_is_of_no_use(exported, ivf, tmp_path):
-    plan = plan_of(open_export(ivf.export), "gone", fingerprint(IVF_SPEC), IVF_SPEC)
+def test_a_plan_whose_export_is_gone_is_of_no_use(exported, small, tmp_path):
+    plan = plan_of(open_export(small.export), "gone", fingerprint(SPEC), SPEC)
     begin(exported, plan)
     assert not shard(exported, plan, FIRST, tmp_path / "a")
     step(exported, "e1", tmp_path / "step")
