@@ -126,7 +126,8 @@ class _Publication:
 
     def _made(self, export_id: str, folder: Path, fresh: Manifest | None) -> Manifest | None:
         """Publish the export's snapshot; `fresh` is a stored full build, of it or of an older export, that was never current."""
-        existing = find_snapshot(self.store, export_id, self.spec)
+        is_of_it = fresh is not None and fresh.export_id == export_id
+        existing = fresh if is_of_it else find_snapshot(self.store, export_id, self.spec)
         if existing is not None and _is_published(self.store, existing.snapshot_id, self.log):
             return existing
         export = opened_export(self.store, export_id, folder / "export")
