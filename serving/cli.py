@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+import tempfile
 
 from lakehouse.errors import PermanentError
-from lakehouse.settings import load_settings
+from lakehouse.settings import ENV_PREFIX, load_settings
 from serving.app import create_app
 from serving.errors import RequestError
 from serving.models import Hit, SearchResponse
 from serving.reasons import short_count
 from serving.search import Searcher
 from serving.settings import ServingSettings
+from serving.telemetry import SHARED
 
 REASONS_SHOWN = 2
 
@@ -23,12 +26,25 @@ def serve(lake: str | None = None, *, host: str = "127.0.0.1", port: int = 8000)
     import uvicorn
 
     settings = _settings(lake)
-    _log_to_stdout()
+    log_to_stdout()
     sys.stdout.write(
         f"Serving {settings.lake.lake_root} on http://{host}:{port} (docs at /docs, readiness at /readyz)\n"
     )
     sys.stdout.flush()
-    uvicorn.run(create_app(settings), host=host, port=port, access_log=False, log_level="warning")
+    if settings.workers == 1:
+        uvicorn.run(create_app(settings), host=host, port=port, access_log=False, log_level="warning")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="creatorlake-") as counts:
+        os.environ |= {f"{ENV_PREFIX}LAKE": settings.lake.lake_root, SHARED: counts}  # what workers are told by
+        uvicorn.run(
+            "serving.asgi:create_worker",
+            factory=True,
+            workers=settings.workers,
+            host=host,
+            port=port,
+            access_log=False,
+            log_level="warning",
+        )
     return 0
 
 
@@ -75,7 +91,7 @@ def _settings(lake: str | None) -> ServingSettings:
     return ServingSettings(lake=load_settings(lake=lake))
 
 
-def _log_to_stdout() -> None:
+def log_to_stdout() -> None:
     """Lines of the service and its access log, as they are."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))

@@ -26,6 +26,9 @@ class ServingSettings(BaseSettings):
         default=1024 * 1024, ge=1024, description="Longest request body; 10,000 handles need 300 kB"
     )
     threads: int = Field(default=2, ge=1, description="Threads of a query: DuckDB and shards")
+    workers: int = Field(
+        default=1, ge=1, description="Processes that answer, each on about one core; what they read is in memory once"
+    )
     cursor_key: SecretStr | None = Field(
         default=None, description="Secret that signs cursors; empty means a file in the home"
     )

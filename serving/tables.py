@@ -7,13 +7,15 @@ start. `creatorlake index verify` hashes them whenever it is asked to.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -53,18 +55,44 @@ def prepared(folder: Path, home: Path, *, threads: int) -> tuple[Manifest, Path]
     """
     manifest = read_manifest(folder)
     tables = home / f"{manifest.snapshot_id}-{_version()}"
-    seen = _seen(folder, manifest)
-    is_whole = _is_whole(tables)
-    if not is_whole or _read(tables / CHECKED) != seen:
-        manifest = verify_folder(folder)
-        if not is_whole:
-            discard(tables)
-            _make(folder, manifest, tables, threads=threads)
-        with suppress(OSError):  # a folder that cannot be written is checked again at every start
-            (tables / CHECKED).write_text(seen, encoding="utf-8")
+    if not _is_ready(tables, _seen(folder, manifest)):
+        with _alone(home):  # another process may be making them
+            manifest = _prepare(folder, tables, manifest, threads=threads)
     with suppress(OSError):
         os.utime(tables)
     return manifest, tables
+
+
+def _prepare(folder: Path, tables: Path, manifest: Manifest, *, threads: int) -> Manifest:
+    """Check the snapshot, and make its tables when they are absent."""
+    seen = _seen(folder, manifest)
+    if _is_ready(tables, seen):
+        return manifest
+    checked = verify_folder(folder)
+    if not _is_whole(tables):
+        discard(tables)
+        _make(folder, checked, tables, threads=threads)
+    with suppress(OSError):  # a folder that cannot be written is checked again at every start
+        (tables / CHECKED).write_text(seen, encoding="utf-8")
+    return checked
+
+
+def _is_ready(tables: Path, seen: str) -> bool:
+    return _is_whole(tables) and _read(tables / CHECKED) == seen
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """One process of this machine at a time; where nothing can be written there is nothing to wait for."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = home.with_name(f"{home.name}.lock").open("w")
+    except OSError:
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def discard(tables: Path) -> None:
