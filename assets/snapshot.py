@@ -79,15 +79,15 @@ def scratch_of(settings: Settings) -> Path:
 
 
 def is_snapshot_there(lake: Lake, cursor: Cursor) -> bool:
-    """Whether CURRENT points at a whole snapshot, whichever it is, and no shards wait for this step or are waited for."""
+    """Whether CURRENT points at a whole snapshot, whichever it is, and this step waits for no shards and no shards wait for it.
+
+    Shards wait after a rollback until there is a newer export: it is a decision, and what was served before it does not come back by itself.
+    """
     current = read_current(lake.objects)
-    is_whole = current is not None and is_stored_whole(lake.objects, current.snapshot_id)
-    return is_whole and "version" in cursor and not _is_ready(lake.objects)
-
-
-def _is_ready(objects: ObjectStore) -> bool:
-    plan = read_plan(objects)
-    return plan is not None and is_built(objects, plan)
+    if current is None or "version" not in cursor or not is_stored_whole(lake.objects, current.snapshot_id):
+        return False
+    plan = read_plan(lake.objects)
+    return current.snapshot_id != cursor["version"] or plan is None or not is_built(lake.objects, plan)
 
 
 def snapshot_fingerprint(_lake: Lake, _settings: Settings) -> str:

@@ -184,10 +184,6 @@ class Pieces:
         """Remove all pieces of the build."""
         _remove(self.store, build_key(self.build_id, ""))
 
-    def drop(self, name: str) -> None:
-        """Take a piece for one that is not finished."""
-        self.store.delete(self._key(f"{name}.json"))
-
     def give(self, name: str, files: Mapping[str, Path]) -> bool:
         """Record a piece made of `files` by their paths in it; False where another run was first."""
         if self.has(name):

@@ -126,8 +126,7 @@ class _Publication:
 
     def _made(self, export_id: str, folder: Path, fresh: Manifest | None) -> Manifest | None:
         """Publish the export's snapshot; `fresh` is a stored full build, of it or of an older export, that was never current."""
-        is_of_it = fresh is not None and fresh.export_id == export_id
-        existing = fresh if is_of_it else find_snapshot(self.store, export_id, self.spec)
+        existing = self._existing(export_id, fresh)
         if existing is not None and _is_published(self.store, existing.snapshot_id, self.log):
             return existing
         export = opened_export(self.store, export_id, folder / "export")
@@ -144,6 +143,14 @@ class _Publication:
         elif manifest is None:
             manifest = self._built(export, folder / "snapshot")
         return manifest
+
+    def _existing(self, export_id: str, fresh: Manifest | None) -> Manifest | None:
+        """The export's snapshot, where the lake has it; one on an older full build than `fresh` does not count."""
+        if fresh is not None and fresh.export_id == export_id:
+            return fresh
+        found = find_snapshot(self.store, export_id, self.spec)
+        is_old = found is not None and fresh is not None and found.built.snapshot_id != fresh.snapshot_id
+        return None if is_old else found
 
     def _wanted_apart(self, export: Export, export_id: str) -> Plan | None:
         """Plan of a full build of an export; None where it is built here: it is one shard, or would be outdated before it began."""

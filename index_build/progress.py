@@ -139,8 +139,7 @@ class Progress:
         try:
             if not self.pieces.fetch(shard_key(number), draft):
                 return False
-        except (IntegrityError, NotFoundError):  # it is built again
-            self.pieces.drop(shard_key(number))
+        except (IntegrityError, NotFoundError):  # it is built again, here
             return False
         record = self._shard_path(number)
         target = shard_files(self.draft, number).docs.parent

@@ -17,7 +17,7 @@ from index_build.fetch import opened_export
 from index_build.manifest import MANIFEST_NAME, Manifest
 from index_build.publish import DAMAGED, upload
 from index_build.spec import IndexSpec
-from lakehouse.errors import CreatorlakeError, NotFoundError
+from lakehouse.errors import ContractError, NotFoundError, PermanentError
 from lakehouse.storage.objects import ObjectStore
 from lakehouse.storage.scratch import kept_folder
 
@@ -48,24 +48,25 @@ def build_apart(
 
     Raises:
         NotFoundError: the build has no such shard.
+        PermanentError: this machine has another FAISS or format than the one that began the build.
         TransientError: another process builds the same in `scratch`.
-        CreatorlakeError: as `build_snapshot` raises. One that no retry can help ends the build: the next step begins another.
+        CreatorlakeError: as `build_snapshot` raises. One over what is built ends the build: the next step begins another.
     """
-    plan = read_plan(store)
-    if plan is None or plan.build_id != build_id or not is_of_use(store, plan, fingerprint(spec), outdated=outdated):
-        log(f"index: the full build {build_id} is not wanted any more")
-        return False
-    if str(name) not in plan.shards:
-        raise NotFoundError(f"The full build {build_id} has no shard {name}.")
-    pieces = Pieces(store, build_id)
-    with kept_folder(scratch, f"{build_id}-{name}") as folder, _ended_when_it_fails(store, plan):
-        if not pieces.has_shard(name):
-            export = opened_export(store, plan.export_id, folder / "export")
-            build_shard(export, name, folder, spec=spec, pieces=pieces, log=log)
-    if read_plan(store) != plan:  # what was given since is nobody's
-        pieces.remove()
-        return False
-    return True
+    plan, pieces = read_plan(store), Pieces(store, build_id)
+    if plan is not None and plan.build_id == build_id and plan.fingerprint != fingerprint(spec):
+        raise PermanentError(f"The full build {build_id} is of another format or library than this machine has.")
+    with kept_folder(scratch, f"{build_id}-{name}") as folder:
+        if plan is None or plan.build_id != build_id or not is_of_use(store, plan, plan.fingerprint, outdated=outdated):
+            log(f"index: the full build {build_id} is not wanted any more")
+            pieces.remove()
+            return False
+        if str(name) not in plan.shards:
+            raise NotFoundError(f"The full build {build_id} has no shard {name}.")
+        with _ended_when_it_fails(store, plan):
+            if not pieces.has_shard(name):
+                export = opened_export(store, plan.export_id, folder / "export")
+                build_shard(export, name, folder, spec=spec, pieces=pieces, log=log)
+    return read_plan(store) == plan
 
 
 def put_together(
@@ -75,7 +76,7 @@ def put_together(
 
     Raises:
         TransientError: another process does the same in `scratch`.
-        CreatorlakeError: as `build_snapshot` and `publish` raise. One that no retry can help ends the build.
+        CreatorlakeError: as `build_snapshot` and `publish` raise. One over what is built ends the build.
     """
     with kept_folder(scratch, f"{plan.build_id}-whole") as folder, _ended_when_it_fails(store, plan):
         out = folder / "snapshot"
@@ -91,10 +92,13 @@ def put_together(
 
 @contextmanager
 def _ended_when_it_fails(store: ObjectStore, plan: Plan) -> Iterator[None]:
-    """End a build that will fail again, so that the next step begins another one, of what is newest then."""
+    """End a build whose input will fail again, so that the next step begins another one; nothing of a build that was ended meanwhile stays."""
     try:
         yield
-    except CreatorlakeError as error:
-        if not error.can_retry and read_plan(store) == plan:
+    except (ContractError, NotFoundError):
+        if read_plan(store) == plan:
             end(store)
         raise
+    finally:
+        if read_plan(store) != plan:
+            Pieces(store, plan.build_id).remove()

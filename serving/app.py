@@ -52,7 +52,7 @@ def create_app(
     chosen = source or open_source(settings.lake.lake_root, settings)
     holder = SnapshotHolder(chosen, _opener(chosen, settings, encoder))
     app = FastAPI(title=TITLE, description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=_lifespan)
-    app.state.service = Service(settings, holder, Telemetry(is_shared=settings.workers > 1))
+    app.state.service = Service(settings, holder, Telemetry())
     for router in (search.router, creators.router, health.router):
         app.include_router(router)
     _add_page(app, settings)

@@ -19,6 +19,8 @@ from serving.settings import ServingSettings
 from serving.telemetry import SHARED
 
 REASONS_SHOWN = 2
+WORKER_SECONDS = 60
+"""A worker that gives no sign of life for so long is started again; opening a large snapshot may keep it busy for some."""
 
 
 def serve(lake: str | None = None, *, host: str = "127.0.0.1", port: int = 8000) -> int:
@@ -44,6 +46,7 @@ def serve(lake: str | None = None, *, host: str = "127.0.0.1", port: int = 8000)
             port=port,
             access_log=False,
             log_level="warning",
+            timeout_worker_healthcheck=WORKER_SECONDS,
         )
     return 0
 

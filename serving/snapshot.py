@@ -25,6 +25,7 @@ from index_build.verify import read_manifest
 from lakehouse.contracts.layout import snapshot_key
 from lakehouse.errors import ContractError, IntegrityError, NotFoundError
 from lakehouse.storage.objects import ObjectStore, sha256_file
+from lakehouse.storage.scratch import alone
 from serving.cache import Cache
 from serving.catalog import Catalog
 from serving.code_columns import CodeColumns
@@ -274,8 +275,12 @@ class LakeSource:
         if not self._store.layout.is_s3:
             return Path(self._store.layout.root) / snapshot_key(snapshot_id, "")
         folder = self._cache / snapshot_id
-        if (folder / MANIFEST_NAME).is_file():
-            return folder
+        with alone(self._cache):  # the other workers of the service fetch the same
+            if not (folder / MANIFEST_NAME).is_file():
+                self._copy(snapshot_id, folder)
+        return folder
+
+    def _copy(self, snapshot_id: str, folder: Path) -> None:
         manifest = read_stored_manifest(self._store, snapshot_id)
         held = self._held()
         for entry in manifest.files():
@@ -284,9 +289,10 @@ class LakeSource:
                 continue
             if not _is_linked(held.get(entry.sha256), target, sha256=entry.sha256):
                 self._store.download(snapshot_key(snapshot_id, entry.path), target, sha256=entry.sha256)
-        (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
+        draft = folder / f"{MANIFEST_NAME}.draft"
+        draft.write_bytes(manifest.to_json())
+        draft.rename(folder / MANIFEST_NAME)
         self._prune({snapshot_id, self.previous_id()})
-        return folder
 
     def _held(self) -> dict[str, Path]:
         """Files of the copies in the cache by checksum: a renewed snapshot has most of those of the one before."""
@@ -305,7 +311,8 @@ class LakeSource:
     def forget(self, snapshot_id: str) -> None:
         """Remove the copy in the cache, so that it is fetched anew."""
         if self._store.layout.is_s3:
-            shutil.rmtree(self._cache / snapshot_id, ignore_errors=True)
+            with alone(self._cache):
+                shutil.rmtree(self._cache / snapshot_id, ignore_errors=True)
 
 
 def _is_linked(held: Path | None, target: Path, *, sha256: str) -> bool:

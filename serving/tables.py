@@ -7,21 +7,20 @@ start. `creatorlake index verify` hashes them whenever it is asked to.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import duckdb
 
 from index_build.manifest import Manifest
 from index_build.verify import read_manifest, verify_folder
+from lakehouse.storage.scratch import alone
 from serving.catalog import Catalog
 from serving.code_columns import CodeColumns
 from serving.columns import Columns
@@ -56,7 +55,7 @@ def prepared(folder: Path, home: Path, *, threads: int) -> tuple[Manifest, Path]
     manifest = read_manifest(folder)
     tables = home / f"{manifest.snapshot_id}-{_version()}"
     if not _is_ready(tables, _seen(folder, manifest)):
-        with _alone(home):  # another process may be making them
+        with alone(home):  # another process may be making them
             manifest = _prepare(folder, tables, manifest, threads=threads)
     with suppress(OSError):
         os.utime(tables)
@@ -79,20 +78,6 @@ def _prepare(folder: Path, tables: Path, manifest: Manifest, *, threads: int) ->
 
 def _is_ready(tables: Path, seen: str) -> bool:
     return _is_whole(tables) and _read(tables / CHECKED) == seen
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """One process of this machine at a time; where nothing can be written there is nothing to wait for."""
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        lock = home.with_name(f"{home.name}.lock").open("w")
-    except OSError:
-        yield
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def discard(tables: Path) -> None:

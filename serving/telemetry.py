@@ -5,6 +5,7 @@ Processes that answer side by side count together, through files in the folder t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -22,8 +23,8 @@ SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 class Telemetry:
     """What the service counts. Labels are bounded: route templates, status codes, plan names, snapshot ids."""
 
-    def __init__(self, *, is_shared: bool = False) -> None:
-        """Register the metrics; `is_shared` where other processes count too."""
+    def __init__(self) -> None:
+        """Register the metrics."""
         self.registry = CollectorRegistry()
         self.requests = Counter("creatorlake_requests_total", "Requests", ["route", "status"], registry=self.registry)
         self.seconds = Histogram(
@@ -32,7 +33,7 @@ class Telemetry:
         self.plans = Counter("creatorlake_plans_total", "Searches by plan", ["plan", "stop"], registry=self.registry)
         self._snapshot = _ShownSnapshot()
         self._told = self.registry
-        if is_shared:
+        if SHARED in os.environ:
             self._told = CollectorRegistry()
             MultiProcessCollector(self._told)  # type: ignore[no-untyped-call]
         self._told.register(self._snapshot)

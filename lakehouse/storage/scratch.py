@@ -77,6 +77,20 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process of this machine is in this block for the folder; where nothing can be written there is nothing to wait for."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        handle = folder.with_name(f"{folder.name}.lock").open("w")
+    except OSError:
+        yield
+        return
+    with handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
 def _locked(folder: Path) -> TextIO:
     """The lock of a folder that is there: what was opened may have been removed before it was locked."""
     while True:

@@ -20,7 +20,7 @@ from index_build.lake import Rules, publish_export
 from index_build.publish import read_current, read_stored_manifest, verify_stored
 from index_build.runs import build_apart
 from lakehouse.contracts.layout import BUILD_PLAN, BUILDS, build_key, export_key, snapshot_key
-from lakehouse.errors import IntegrityError, NotFoundError, SchemaError, TransientError
+from lakehouse.errors import IntegrityError, NotFoundError, PermanentError, SchemaError, TransientError
 from tests.unit.index_build.conftest import IVF_SPEC, Built, clustered
 from tests.unit.index_build.conftest import build as built_of
 from tests.unit.index_build.test_renew import night
@@ -280,6 +280,21 @@ def test_the_old_build_goes_on_until_the_new_one_is_there(exported, small, tmp_p
     assert is_clean(exported)
 
 
+def test_a_build_of_an_older_night_takes_effect_though_the_newest_is_served_already(exported, small, tmp_path):
+    step(exported, "e1", tmp_path / "step", Rules())
+    for seed in (9, 11):
+        put_export(exported, night(tmp_path / f"night{seed}", small, seed=seed).export, f"night{seed}")
+        step(exported, f"night{seed}", tmp_path / "step", AGED)
+    plan = read_plan(exported)
+    assert plan.export_id == "night9"
+    both(exported, plan, tmp_path / "a")
+    manifest = step(exported, "night11", tmp_path / "c", AGED)
+    assert manifest.export_id == "night11"
+    assert read_stored_manifest(exported, manifest.built.snapshot_id).export_id == "night9"
+    assert read_current(exported).snapshot_id == manifest.snapshot_id
+    assert is_clean(exported)
+
+
 def test_a_build_that_is_under_way_is_not_begun_again(exported, planned, small, tmp_path):
     shard(exported, planned, FIRST, tmp_path / "a")
     put_export(exported, night(tmp_path / "night", small).export, "night9")
@@ -308,6 +323,33 @@ def test_a_shard_that_comes_too_late_is_removed(exported, planned, tmp_path, mon
     monkeypatch.setattr(runs, "build_shard", ended_meanwhile)
     assert not shard(exported, planned, FIRST, tmp_path / "a")
     assert is_clean(exported, tmp_path / "a")
+
+
+def test_a_retry_after_the_end_of_its_build_removes_what_the_killed_run_left(exported, planned, tmp_path, monkeypatch):
+    put_once = type(exported).put_once
+
+    def killed(self, key, data):
+        if key.endswith("whole/0000.json"):
+            self.delete(BUILD_PLAN)
+            raise KeyboardInterrupt
+        return put_once(self, key, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(exported), "put_once", killed)
+        with pytest.raises(KeyboardInterrupt):
+            shard(exported, planned, FIRST, tmp_path / "a")
+    for info in list(exported.list(BUILDS)):  # as if that process had no time for it
+        exported.delete(info.key)
+    exported.put_once(build_key(planned.build_id, "whole/0000/attempt/docs.parquet"), b"somebody")
+    assert not shard(exported, planned, FIRST, tmp_path / "a")
+    assert is_clean(exported, tmp_path / "a")
+
+
+def test_a_machine_with_another_library_says_so_and_ends_nothing(exported, planned, tmp_path):
+    begin(exported, replace(planned, fingerprint="another"))
+    with pytest.raises(PermanentError, match="another format"):
+        shard(exported, planned, FIRST, tmp_path / "a")
+    assert read_plan(exported) is not None
 
 
 def test_what_a_killed_end_left_goes_with_the_next_step(exported, planned, tmp_path):
