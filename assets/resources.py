@@ -46,8 +46,6 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             PermanentError: it does.
         """
         if self._opened is None:
-            lake = Lake(self.settings)
-            if lake.layout.is_s3:
-                require_fence(lake.objects)
-            self._opened = lake
+            self.checked_objects()
+            self._opened = Lake(self.settings)
         return self._opened

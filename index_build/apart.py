@@ -43,7 +43,8 @@ class ShardName:
 
     def __str__(self) -> str:
         """As `0003`, or `short-0003`."""
-        return f"{self.domain}-{self.number:04d}" if self.domain else f"{self.number:04d}"
+        key = shard_key(self.number)
+        return f"{self.domain}-{key}" if self.domain else key
 
     @classmethod
     def parse(cls, text: str) -> ShardName:
