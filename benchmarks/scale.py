@@ -23,6 +23,7 @@ import numpy as np
 
 from assets.names import EXPORT, LANDING, SNAPSHOT
 from assets.steps import STEPS
+from benchmarks.plain_night import copies, nights
 from benchmarks.report import Figure
 from jobs.memory import PeakMemory
 from lakehouse.contracts.tables import (
@@ -61,7 +62,7 @@ LEFT_OUT = frozenset(
 )
 """Steps that need an encoder, those of posts (this world holds profiles alone), and those after gold."""
 DRIVER_MEMORY = "4g"
-FULL, NIGHTLY = "full", "nightly"
+FULL, NIGHTLY, PLAIN_NIGHT = "full", "nightly", "plain night"
 SECONDS_PER_MILLION = round(1e6 / 15_000, 1)
 """Promise on 2 cores, raw to gold: 15,000 accounts a second."""
 PEAK_GIB, NIGHTLY_SHARE, GROWTH = 8, 0.05, 1.1
@@ -108,9 +109,13 @@ def passes(accounts: int, folder: Path) -> Iterator[Stage]:
     chosen = [step for step in STEPS if step.name not in LEFT_OUT]
     for step in chosen:
         yield _stage(FULL, step, lake, folder)
+    taken = copies(lake, [name for step in chosen for name in step.outputs], folder / "copies")
     write_delta(world, source, CHANGED, truth_folder=folder / "truth")
     for step in chosen:
         yield _stage(NIGHTLY, step, lake, folder)
+    groups = {name: step.group for step in chosen for name in step.outputs}
+    for name, rows, seconds in nights(lake, taken, folder / "night"):
+        yield Stage(PLAIN_NIGHT, name, groups[name], rows, rows, round(seconds, 2), 0.0, 0, 0, 0.0)
 
 
 def _stage(kind: str, step: Step, lake: Lake, folder: Path) -> Stage:
@@ -189,11 +194,14 @@ def _of_size(size: int, stages: list[Stage]) -> Iterator[Figure]:
     for what in ("bytes_written", "shuffle_bytes"):
         total = sum(getattr(stage, what) for stage in full if stage.group not in APART)
         yield Figure(f"{name}: {what.replace('_', ' ')} per account", round(total / counted), "bytes")
-    yield Figure(f"{name}: a night with 1 % changed, of the whole", round(nightly / seconds, 3), "share", NIGHTLY_SHARE)
+    merged = round(_seconds(stages, PLAIN_NIGHT) / seconds, 3)
+    share = f"{name}: a night with 1 % changed, of the whole"
+    yield Figure(share, round(nightly / seconds, 3), "share", NIGHTLY_SHARE, peer=f"Delta's commits alone {merged}")
+    of_kind = {(stage.kind, stage.name): stage.seconds for stage in stages}
     for stage in full:
         if stage.group != "simulate":
-            night = next(other for other in stages if (other.kind, other.name) == (NIGHTLY, stage.name))
-            peer = f"plain {stage.plain_seconds} s, night {night.seconds} s"
+            night, commits = of_kind[NIGHTLY, stage.name], of_kind.get((PLAIN_NIGHT, stage.name), 0.0)
+            peer = f"plain {stage.plain_seconds} s, night {night} s, its commits alone {commits} s"
             yield Figure(f"{name} {stage.name}: seconds", stage.seconds, "s", peer=peer)
 
 

@@ -66,14 +66,17 @@ class RefineRows:
         return decode_rows(self.stored[row_ids], self.scale)
 
     def similarities(self, query: FloatArray, row_ids: IdArray) -> FloatArray:
-        """Inner products of `query` (d,) with the rows, float32 (len(row_ids),)."""
+        """Inner products of `query` (d,) with the rows, float32 (len(row_ids),); every row id is one of this shard."""
         weights = query if self.scale is None else query * self.scale[1]
         offset = np.float32(0) if self.scale is None else np.float32(query @ self.scale[0])
         out = np.empty(len(row_ids), dtype=np.float32)
-        rows = np.empty((min(GATHER_ROWS, len(row_ids)), len(query)), dtype=np.float32)
+        shape = (min(GATHER_ROWS, len(row_ids)), len(query))
+        codes, rows = np.empty(shape, self.stored.dtype), np.empty(shape, np.float32)
         for start in range(0, len(row_ids), GATHER_ROWS):
             part = row_ids[start : start + GATHER_ROWS]
-            np.copyto(rows[: len(part)], self.stored[part], casting="unsafe")
+            # three times as fast as an index; "clip" as "raise" would copy once more
+            np.take(self.stored, part, axis=0, out=codes[: len(part)], mode="clip")
+            np.copyto(rows[: len(part)], codes[: len(part)], casting="unsafe")
             np.dot(rows[: len(part)], weights, out=out[start : start + len(part)])
         return out + offset
 

@@ -93,7 +93,7 @@ def _with_groups(keys: Keys, features: DataFrame, names: Sequence[str]) -> Keys:
     if not names:
         return keys
     others = features.where(F.expr(f"concat(platform, '/', coalesce({_TIER}, -1))").isin(*names)).select(*KEY)
-    return keys.with_keys(others)
+    return keys.with_keys(Keys.of_frame(others))
 
 
 def score_batch(batch: pa.RecordBatch, stats: PeerStats) -> pa.RecordBatch:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import reduce
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -26,7 +25,7 @@ from lakehouse.identity.model import default_model
 from lakehouse.ops.derive import write
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.links import ACCOUNT_LINK, EMAIL_LINK, WEBSITE_LINK
-from lakehouse.storage.keys import Keys, frame_of
+from lakehouse.storage.keys import Keys, frame_of, kept
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -91,9 +90,10 @@ def _touched(ctx: StepContext) -> Keys | None:
     edges = lake.changed_keys({EDGES: states[EDGES]}, ENDS)
     if accounts is None or creators is None or edges is None:
         return None
-    changed = accounts.with_keys(_ends(edges.frame))
-    met = changed.with_keys(_ends(_edges_at(lake, changed)))
-    return creators.with_keys(lake.read_of(GOLD_ACCOUNTS, met).select("creator_id"))
+    met = changed = accounts.with_keys(_ends(edges))
+    for side in (LEFT, RIGHT):
+        met = met.with_keys(_ends(lake.keys_at(EDGES, _at(side, changed), ENDS)))
+    return creators.with_keys(lake.keys_at(GOLD_ACCOUNTS, met, ("creator_id",)))
 
 
 def _sources(lake: Lake, judged: Sequence[tuple[Account, Account]], keys: Keys | None) -> Sources:
@@ -101,28 +101,22 @@ def _sources(lake: Lake, judged: Sequence[tuple[Account, Account]], keys: Keys |
     unscored = _unscored(lake, judged)
     if keys is None:
         return Sources(lake.read(EDGES).unionByName(unscored), lake.read(GOLD_ACCOUNTS), lake.read(LINKS))
-    own = Keys.of_frame(lake.read_of(GOLD_ACCOUNTS, keys).select(*KEY))
-    edges = _edges_at(lake, own).unionByName(unscored)
-    ends = Keys.of_frame(_ends(edges))
+    own = lake.keys_at(GOLD_ACCOUNTS, keys, KEY)
+    sides = [lake.read_of(EDGES, _at(side, own)) for side in (LEFT, RIGHT)]
+    edges = kept(sides[0].unionByName(sides[1]).dropDuplicates(list(ENDS)).unionByName(unscored))
+    ends = _ends(Keys.of_frame(edges.select(*ENDS)))
     return Sources(edges, lake.read_of(GOLD_ACCOUNTS, ends), lake.read_of(LINKS, ends))
 
 
-def _edges_at(lake: Lake, accounts: Keys) -> DataFrame:
-    """Edges with an end among some accounts."""
-    sides = []
-    for columns in (LEFT, RIGHT):
-        frame = accounts.frame.select(*KEY).toDF(*columns)
-        few = accounts.few
-        keys = (
-            Keys.of_frame(frame) if few is None else Keys.of_table(lake.spark, few.select(KEY).rename_columns(columns))
-        )
-        sides.append(lake.read_of(EDGES, keys))
-    return sides[0].unionByName(sides[1]).dropDuplicates(list(ENDS))
+def _at(side: Sequence[str], accounts: Keys) -> Keys:
+    """Accounts as keys of the edges that have them at one side."""
+    return accounts.renamed(dict(zip(KEY, side, strict=True)))
 
 
-def _ends(edges: DataFrame) -> DataFrame:
-    """Keys of the accounts at both ends of edges."""
-    return reduce(lambda one, other: one.unionByName(other), [edges.select(*side).toDF(*KEY) for side in (LEFT, RIGHT)])
+def _ends(edges: Keys) -> Keys:
+    """Accounts at both ends of edges."""
+    left, right = (edges.renamed(dict(zip(side, KEY, strict=True))) for side in (LEFT, RIGHT))
+    return left.with_keys(right)
 
 
 def _pairs(stands: Sequence[Judgement]) -> list[tuple[Account, Account]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,11 @@ class Keys:
     @classmethod
     def of_table(cls, spark: SparkSession, table: pa.Table) -> Keys:
         """The distinct rows of a table of few rows."""
-        few = table.group_by(table.column_names).aggregate([])
-        return cls(spark, few, None, few.num_rows)
+        own = pa.table(table.columns, schema=pa.schema([field.with_nullable(True) for field in table.schema]))
+        rows = own.group_by(own.column_names).aggregate([])
+        if rows.num_rows > FEW:
+            return cls(spark, None, frame_of(spark, rows), rows.num_rows)
+        return cls(spark, rows, None, rows.num_rows)
 
     @classmethod
     def of_frame(cls, df: DataFrame) -> Keys:
@@ -37,6 +41,11 @@ class Keys:
         many = kept(df.distinct())
         count = int(many.count())
         return cls(df.sparkSession, many.toArrow() if count <= FEW else None, many, count)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(self.frame.columns) if self.few is None else list(self.few.column_names)
 
     @cached_property
     def frame(self) -> DataFrame:
@@ -49,9 +58,17 @@ class Keys:
         """Rows of a frame whose values in the columns of the keys occur among them."""
         return df.join(few(self.frame, self.count), self.frame.columns, "left_semi")
 
-    def with_keys(self, df: DataFrame) -> Keys:
-        """These keys and those of a frame."""
-        return Keys.of_frame(self.frame.unionByName(df))
+    def renamed(self, names: Mapping[str, str]) -> Keys:
+        """Distinct values of some of the columns, old name to new."""
+        if self.few is None:
+            return Keys.of_frame(self.frame.select(*names).toDF(*names.values()))
+        return Keys.of_table(self._spark, self.few.select(list(names)).rename_columns(list(names.values())))
+
+    def with_keys(self, other: Keys) -> Keys:
+        """These keys and others of the same columns."""
+        if self.few is None or other.few is None:
+            return Keys.of_frame(self.frame.unionByName(other.frame))
+        return Keys.of_table(self._spark, pa.concat_tables([self.few, other.few.select(self.few.column_names)]))
 
 
 def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:

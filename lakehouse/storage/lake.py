@@ -143,6 +143,14 @@ class Lake:
         rows = self.pick(spec, keys=keys)
         return kept(keys.rows_of(self.read(spec))) if rows is None else frame_of(self.spark, rows)
 
+    def keys_at(self, spec: TableSpec, keys: Keys, columns: Sequence[str]) -> Keys:
+        """Distinct values of some columns in the rows that `read_of` gives."""
+        named = list(dict.fromkeys((*columns, *keys.columns)))
+        rows = self.pick(spec, keys=keys, columns=named)
+        if rows is None:
+            return Keys.of_frame(self.read_of(spec, keys).select(*columns))
+        return Keys.of_table(self.spark, rows.select(list(columns)))
+
     def pick(
         self, spec: TableSpec, *, where: str = "", keys: Keys | None = None, columns: Sequence[str] = ()
     ) -> pa.Table | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from lakehouse.storage import keys as module
 from lakehouse.storage.keys import Keys, frame_of
 
 pytestmark = pytest.mark.spark
@@ -17,3 +18,39 @@ def test_a_frame_has_the_rows_of_all_chunks_wherever_empty_ones_stand(lake, size
     expected = sorted(value for size in sizes for value in range(size))
     assert sorted(row["a"] for row in frame_of(lake.spark, table).collect()) == expected
     assert Keys.of_table(lake.spark, table).count == len(set(expected))
+
+
+ENDS = pa.schema([("left", pa.string()), ("right", pa.string())])
+
+
+@pytest.fixture(params=["few", "many"])
+def ends(request: pytest.FixtureRequest, lake, monkeypatch: pytest.MonkeyPatch) -> Keys:
+    """Three distinct pairs of four, held by this process or by Spark."""
+    if request.param == "many":
+        monkeypatch.setattr(module, "FEW", 1)
+    pairs = {"left": ["a", "a", "b", "c"], "right": ["b", "b", "a", None]}
+    keys = Keys.of_table(lake.spark, pa.table(pairs, ENDS))
+    assert (keys.few is None) == (request.param == "many")
+    return keys
+
+
+def test_keys_of_other_names_are_distinct(ends: Keys) -> None:
+    renamed = ends.renamed({"right": "name"})
+    assert renamed.columns == ["name"]
+    assert {row["name"] for row in renamed.frame.collect()} == {"a", "b", None}
+    assert renamed.count == 3
+
+
+def test_keys_of_two_are_those_of_either_each_once(lake, ends: Keys) -> None:
+    not_null = pa.schema([field.with_nullable(False) for field in ENDS])
+    other = Keys.of_table(
+        lake.spark, pa.table({"left": ["b", "d"], "right": ["a", "d"]}, not_null).select(["right", "left"])
+    )
+    both = ends.with_keys(other)
+    assert both.count == 4
+    assert {tuple(row) for row in both.frame.select("left", "right").collect()} == {
+        ("a", "b"),
+        ("b", "a"),
+        ("c", None),
+        ("d", "d"),
+    }
