@@ -192,7 +192,10 @@ def _peer(rows: list[Row], pool: Pool) -> Peer | None:
         source, target = Path(folder) / "accounts.parquet", Path(folder) / "clusters.parquet"
         pq.write_table(prepared(rows, pool), source)
         done = subprocess.run(
-            [str(PEERS_PYTHON), str(PEER), str(source), str(target)], capture_output=True, text=True, check=False
+            [str(PEERS_PYTHON), str(PEER), str(source), str(target), "duckdb"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise RuntimeError(done.stderr)

@@ -1,8 +1,9 @@
-"""A crowd of synthetic people from a file of accounts to creator ids, beside Splink on DuckDB: quality and seconds, in one run.
+"""A crowd of synthetic people from a file of accounts to creator ids, beside Splink on DuckDB and on Spark: quality and seconds, in one run.
 
 Splink gets our normal forms ready made, our blocking keys (of the rarest n-grams those that no more than `COMMON` accounts share: its
 joins have no cap), `m` from the true people of a sample of the very file, and of its thresholds the best counts. Ours is
-`creatorlake resolve --train`, which reads the file as it is and learns without a label.
+`creatorlake resolve --train`, which reads the file as it is and learns without a label. `ENGINES` says what Splink runs on (duckdb,spark);
+after `LIMIT_SECONDS` it is given up.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ CROWD = "crowd"
 SIZES = "100000,1000000"
 PEERS_PYTHON = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
 PEER = Path(__file__).parent / "peers" / "splink_accounts.py"
+ENGINES = {"duckdb": "Splink", "spark": "Splink on Spark"}
+"""What Splink runs on, and how it is named in figures."""
+LIMIT_SECONDS = 3_600
 COMMON = 20
 GRAM_CHARS, GRAMS, STEM_CHARS = 5, 4, 40
 CHUNK_ROWS = 100_000
@@ -66,14 +70,22 @@ def _of_size(size: int, folder: Path) -> Iterator[Figure]:
     yield from _told(f"{head}, ours", mine, ours)
     if not PEERS_PYTHON.exists():
         return
-    peer = _splink(folder, person)
+    for engine in (os.environ.get("ENGINES") or ",".join(ENGINES)).split(","):
+        yield from _beside(f"{head}, {ENGINES[engine]}", mine, _splink(folder, person, engine), person)
+
+
+def _beside(head: str, mine: Quality, peer: Outcome | None, person: np.ndarray) -> Iterator[Figure]:
+    """The peer at its best F1, at our precision and at our recall."""
+    if peer is None:
+        yield Figure(f"{head}: given up after", LIMIT_SECONDS, "s")
+        return
     scores = {cut: quality(labels, person) for cut, labels in peer.clusters.items()}
     best = max(scores.values(), key=lambda one: one.pairs.f1)
-    yield from _told(f"{head}, Splink at its best F1", best, peer)
+    yield from _told(f"{head} at its best F1", best, peer)
     exact = [one.pairs.recall for one in scores.values() if one.pairs.precision >= mine.pairs.precision]
-    yield Figure(f"{head}, Splink at our precision: pair recall", round(max(exact, default=0.0), 3), "")
+    yield Figure(f"{head} at our precision: pair recall", round(max(exact, default=0.0), 3), "")
     found = [one.pairs.precision for one in scores.values() if one.pairs.recall >= mine.pairs.recall]
-    yield Figure(f"{head}, Splink at our recall: pair precision", round(max(found, default=0.0), 3), "")
+    yield Figure(f"{head} at our recall: pair precision", round(max(found, default=0.0), 3), "")
 
 
 def _told(head: str, scores: Quality, outcome: Outcome) -> Iterator[Figure]:
@@ -94,11 +106,15 @@ def _resolved(folder: Path) -> Outcome:
     return Outcome({0.0: labels.indices.to_numpy()}, {"from file to file": seconds}, gib)
 
 
-def _splink(folder: Path, person: np.ndarray) -> Outcome:
-    """The peer; preparing its input is not counted, nor are more than one of its clusterings."""
+def _splink(folder: Path, person: np.ndarray, engine: str) -> Outcome | None:
+    """The peer; preparing its input is not counted, nor are more than one of its clusterings. None where it is given up."""
     source, target = folder / "prepared.parquet", folder / "clusters.parquet"
-    pq.write_table(_prepared(folder / "accounts.parquet", person), source)
-    gib, _, said = _run([str(PEERS_PYTHON), str(PEER), str(source), str(target)], dict(os.environ))
+    if not source.exists():
+        pq.write_table(_prepared(folder / "accounts.parquet", person), source)
+    try:
+        gib, _, said = _run([str(PEERS_PYTHON), str(PEER), str(source), str(target), engine], dict(os.environ))
+    except subprocess.TimeoutExpired:
+        return None
     clusters = by_threshold(pq.read_table(target), len(person))
     seconds = json.loads(said.splitlines()[-1])
     return Outcome(clusters, seconds | {"cluster": seconds["cluster"] / max(len(clusters), 1)}, gib)
@@ -119,7 +135,7 @@ def _run(command: list[str], env: dict[str, str]) -> tuple[float, float, str]:
     """Peak memory, seconds and output of a process."""
     started = time.monotonic()
     with PeakMemory() as peak:
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS)
     if done.returncode:
         raise RuntimeError(done.stderr)
     return peak.gib, time.monotonic() - started, done.stdout

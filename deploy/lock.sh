@@ -7,7 +7,7 @@ locks=deploy/locks
 uv=.venv/bin/uv
 uv_pin="uv==0.13.9"
 ministack_pin="ministack==1.5.33"
-peers_pins=$'splink==5.0.0\nduckdb<2'
+peers_pins=$'splink==5.0.0\nduckdb<2\npyspark==4.2.0'
 search_peers_pins=$'zvec==0.8.0\nqdrant-edge-py==0.9.0\nlancedb==0.40.0\npixeltable-pgserver==0.6.0\nmilvus-lite==3.2.2\nduckdb==2.0.0\nfaiss-cpu==1.15.1'
 search_peers_pins+=$'\npsycopg[binary]\nnumpy>=2.2,<3\npyarrow>=25,<27\npsutil>=7'
 lint_pins=$'checkov==3.3.30\nhadolint-bin'

@@ -1,4 +1,4 @@
-"""Splink over prepared accounts: `python splink_accounts.py IN.parquet OUT.parquet`.
+"""Splink over prepared accounts: `python splink_accounts.py IN.parquet OUT.parquet duckdb|spark`.
 
 Splink gets every advantage that it can use: our normal forms, blocking on the same keys, term frequencies, and `m` learned
 from the true people of the very file (column `person`). Clusters of each threshold are written; the caller picks the best.
@@ -8,22 +8,84 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import splink.comparison_level_library as cll
 import splink.comparison_library as cl
-from splink import DuckDBAPI, Linker, SettingsCreator, block_on
+from splink import Linker, SettingsCreator, block_on
 from splink.blocking_rule_library import CustomRule
 
 THREADS = 2
+DRIVER_MEMORY, SHUFFLE_PARTITIONS = "8g", 16
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.8, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 0.99999)
 SAMPLED_PAIRS = 2_000_000
-SHARED = "len(list_intersect({0}_l, {0}_r)) > 0"
-LACKS = "{0}_l is null or {0}_r is null or len({0}_l) = 0 or len({0}_r) = 0"
-POINTS = "list_has_any({0}_l, {1}_r)"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where Splink runs: its words for lists, and the table that it registers there."""
+
+    meets: str
+    length: str
+    opened: Callable[[str], tuple[Any, Any]]
+
+    def shared(self, name: str) -> str:
+        """A value in common."""
+        return f"{self.meets}({name}_l, {name}_r)"
+
+    def lacks(self, name: str) -> str:
+        """One has no value."""
+        sides = (f"{name}_l", f"{name}_r")
+        return " or ".join([f"{side} is null or {self.length}({side}) = 0" for side in sides])
+
+
+def on_duckdb(source: str) -> tuple[Any, Any]:
+    """Interface and input on DuckDB."""
+    import duckdb
+    from splink import DuckDBAPI
+
+    connection = duckdb.connect()
+    connection.execute(f"SET threads = {THREADS}")
+    return DuckDBAPI(connection), pq.read_table(source)
+
+
+def on_spark(source: str) -> tuple[Any, Any]:
+    """Interface and input on Spark in this process, with Splink's own functions."""
+    from pyspark.sql import SparkSession
+    from splink.backends.spark import SparkAPI, similarity_jar_location
+
+    scratch = Path(tempfile.mkdtemp(dir=Path(source).parent))
+    config = {
+        "spark.master": f"local[{THREADS}]",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.memory": DRIVER_MEMORY,
+        "spark.jars": similarity_jar_location(),
+        "spark.local.dir": str(scratch / "local"),
+        "spark.sql.shuffle.partitions": str(SHUFFLE_PARTITIONS),
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    builder = SparkSession.builder
+    for name, value in config.items():
+        builder = builder.config(name, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setCheckpointDir(str(scratch / "checkpoints"))
+    return SparkAPI(spark_session=spark), spark.read.parquet(source)
+
+
+ENGINES = {
+    "duckdb": Engine("list_has_any", "len", on_duckdb),
+    "spark": Engine("arrays_overlap", "size", on_spark),
+}
 
 
 def never(chance: float) -> dict[str, object]:
@@ -31,7 +93,7 @@ def never(chance: float) -> dict[str, object]:
     return {"u_probability": chance, "fix_u_probability": True}
 
 
-def handles() -> cl.CustomComparison:
+def handles(_engine: Engine) -> cl.CustomComparison:
     """Handle: equal, equal without affixes and digits, similar."""
     levels = [
         cll.NullLevel("handle"),
@@ -43,23 +105,24 @@ def handles() -> cl.CustomComparison:
     return cl.CustomComparison(output_column_name="handle", comparison_levels=levels)
 
 
-def names() -> cl.CustomComparison:
+def names(engine: Engine) -> cl.CustomComparison:
     """Display name: equal, same or shared words, similar."""
     levels = [
         cll.NullLevel("name"),
         cll.ExactMatchLevel("name").configure(tf_adjustment_column="name"),
         *(cll.JaroWinklerLevel("name", cut) for cut in (0.95, 0.88)),
-        cll.CustomLevel(SHARED.format("tokens"), label_for_charts="a word"),
+        cll.CustomLevel(engine.shared("tokens"), label_for_charts="a word"),
         cll.ElseLevel(),
     ]
     return cl.CustomComparison(output_column_name="name", comparison_levels=levels)
 
 
-def links() -> cl.CustomComparison:
+def links(engine: Engine) -> cl.CustomComparison:
     """Links to each other: both ways, one way."""
-    forth, back = POINTS.format("links", "own"), "list_has_any(links_r, own_l)"
+    forth, back = f"{engine.meets}(links_l, own_r)", f"{engine.meets}(links_r, own_l)"
+    none = f"{engine.length}(links_l) = 0 and {engine.length}(links_r) = 0"
     levels = [
-        cll.CustomLevel("len(links_l) = 0 and len(links_r) = 0").configure(is_null_level=True),
+        cll.CustomLevel(none).configure(is_null_level=True),
         cll.CustomLevel(f"({forth}) and ({back})", label_for_charts="mutual").configure(**never(1e-8)),
         cll.CustomLevel(f"({forth}) or ({back})", label_for_charts="one way").configure(**never(1e-6)),
         cll.ElseLevel(),
@@ -67,21 +130,21 @@ def links() -> cl.CustomComparison:
     return cl.CustomComparison(output_column_name="links", comparison_levels=levels)
 
 
-def shared(name: str) -> cl.CustomComparison:
+def shared(engine: Engine, name: str) -> cl.CustomComparison:
     """A list of values: one in common."""
     levels = [
-        cll.CustomLevel(LACKS.format(name)).configure(is_null_level=True),
-        cll.CustomLevel(SHARED.format(name), label_for_charts="shared").configure(**never(1e-5)),
+        cll.CustomLevel(engine.lacks(name)).configure(is_null_level=True),
+        cll.CustomLevel(engine.shared(name), label_for_charts="shared").configure(**never(1e-5)),
         cll.ElseLevel(),
     ]
     return cl.CustomComparison(output_column_name=name, comparison_levels=levels)
 
 
-def settings(columns: set[str]) -> SettingsCreator:
+def settings(engine: Engine, columns: set[str]) -> SettingsCreator:
     """Comparisons of the columns that hold something, and rules that are our blocking keys."""
     compared = {"handle": handles, "name": names, "links": links}
-    found = [make() for name, make in compared.items() if name in columns]
-    found += [shared(name) for name in ("domains", "emails") if name in columns]
+    found = [make(engine) for name, make in compared.items() if name in columns]
+    found += [shared(engine, name) for name in ("domains", "emails") if name in columns]
     found.append(cl.ExactMatch("platform"))
     rules = [block_on(name) for name in ("handle", "stem", "name") if name in columns]
     if "links" in columns:
@@ -97,15 +160,18 @@ def settings(columns: set[str]) -> SettingsCreator:
     )
 
 
-def main(source: str, target: str) -> None:
-    """Train, predict, cluster; print seconds as JSON."""
-    started = time.monotonic()
+def filled(source: str) -> set[str]:
+    """Columns that hold something."""
     table = pq.read_table(source)
-    columns = {name for name in table.column_names if table.column(name).null_count < table.num_rows}
-    connection = duckdb.connect()
-    connection.execute(f"SET threads = {THREADS}")
-    api = DuckDBAPI(connection)
-    linker = Linker(api.register(table), settings(columns))
+    return {name for name in table.column_names if table.column(name).null_count < table.num_rows}
+
+
+def main(source: str, target: str, name: str) -> None:
+    """Train, predict, cluster; print seconds as JSON."""
+    engine, columns = ENGINES[name], filled(source)
+    api, table = engine.opened(source)
+    started = time.monotonic()
+    linker = Linker(api.register(table), settings(engine, columns))
     rule = [block_on("handle")] if "handle" in columns else [block_on("name")]
     linker.training.estimate_probability_two_random_records_match(rule, recall=0.5)
     linker.training.estimate_u_using_random_sampling(max_pairs=SAMPLED_PAIRS, seed=1)
@@ -127,4 +193,4 @@ def main(source: str, target: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])
