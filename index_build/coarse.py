@@ -8,7 +8,7 @@ lists, is compared with short codes of all centroids instead: its lists are in t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import faiss
@@ -17,7 +17,7 @@ import numpy as np
 from index_build.bitmaps import Mask
 from index_build.codes import CODE_BITS, ONE_QUERY, add_coded, learnt_codes, packed, scan
 from index_build.manifest import CENTROID_CODES, COARSE_FILES
-from index_build.refine import FloatArray, IdArray
+from index_build.refine import FloatArray, IdArray, RefineRows, encode_rows, fit_scale
 from index_build.spec import parts_count
 
 GROUPED_LISTS = 1_024
@@ -48,13 +48,15 @@ ONE_LIST, NO_OFFSET = np.zeros(1, np.int64), np.zeros(1, np.float32)
 class Coarse:
     """Unit centroids (lists, d) in group order, those of groups (groups, d), and where each group's lists start (groups + 1,).
 
-    `codes` holds the centroids in one list, None where there are few.
+    `codes` holds the centroids in one list, None where there are few; `short` as bytes, which are read in a third of the time and are
+    off by .0015 of a cosine at the most.
     """
 
     centroids: FloatArray
     groups: FloatArray
     offsets: IdArray
     codes: faiss.IndexIVFPQFastScan | None = None
+    short: RefineRows | None = None
 
     @classmethod
     def flat(cls, centroids: FloatArray) -> Coarse:
@@ -85,7 +87,7 @@ class Coarse:
         codes = faiss.read_index(str(folder / CENTROID_CODES)) if has_codes else None
         coarse = cls(arrays[0], arrays[1], arrays[2], codes)
         coarse._require_shape()
-        return coarse
+        return replace(coarse, short=_short(coarse.centroids)) if has_codes else coarse
 
     def _require_shape(self) -> None:
         are_floats = self.centroids.dtype == self.groups.dtype == np.float32
@@ -128,7 +130,9 @@ class Coarse:
         """Inner products of a query (d,) with the centroids of lists (m,); reading all costs as much as gathering a quarter."""
         if 4 * len(lists) >= len(self.centroids):
             return np.asarray((self.centroids @ query)[lists])
-        return np.asarray(self.centroids[lists] @ query)
+        return (
+            np.asarray(self.centroids[lists] @ query) if self.short is None else self.short.similarities(query, lists)
+        )
 
 
 class Ranking:
@@ -263,6 +267,11 @@ def codes_of(centroids: FloatArray) -> faiss.IndexIVFPQFastScan:
     index = learnt_codes(centroids, lists_count=1, parts=parts_count(dimensions, wanted))
     add_coded(index, centroids, np.arange(count), np.zeros(count, np.int64))
     return packed(index)
+
+
+def _short(centroids: FloatArray) -> RefineRows:
+    scale = fit_scale(centroids)
+    return RefineRows(encode_rows(centroids, scale), scale)
 
 
 def _shares(rows: IdArray, total: int) -> IdArray:

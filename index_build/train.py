@@ -10,6 +10,7 @@ import importlib.metadata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import faiss
 import numpy as np
@@ -53,10 +54,16 @@ def require_one_faiss() -> None:
     Raises:
         SettingsError: both are installed.
     """
-    names = {(dist.metadata["Name"] or "").lower() for dist in importlib.metadata.distributions()}
-    found = sorted(name for name in names if name.startswith("faiss-"))
+    found = faiss_distributions()
     if len(found) > 1:
         raise SettingsError(f"{' and '.join(found)} are installed together and overwrite each other; keep one of them.")
+
+
+@cache
+def faiss_distributions() -> tuple[str, ...]:
+    """Installed packages that bring FAISS; looked for once a process, since all metadata are read for it."""
+    names = {(dist.metadata["Name"] or "").lower() for dist in importlib.metadata.distributions()}
+    return tuple(sorted(name for name in names if name.startswith("faiss-")))
 
 
 def train(sample: FloatArray, *, rows: int, spec: IndexSpec) -> Trained:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
+from threading import BoundedSemaphore
 
 import numpy as np
 
@@ -19,6 +21,11 @@ from serving.work import Work
 RANKINGS_CACHED = 32
 RANKINGS_BYTES = 256 * 1024 * 1024
 """Rankings kept, and room for them: 12 bytes a match each."""
+
+
+TURNS = len(os.sched_getaffinity(0))
+"""Rankings by vectors at a time, one for each core: more only pass the interpreter's lock around. Their work is bounded; what may have
+to score every match waits for no turn and takes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,7 @@ class Pager:
             max_bytes=RANKINGS_BYTES,
             bytes_of=lambda ranking: ranking.gids.nbytes + ranking.similarities.nbytes,
         )
+        self._turns = BoundedSemaphore(TURNS)
 
     def page(self, work: Work, plan: PlanName, matches: Matches, scorer: Scorer) -> Page:
         """The page that a request asks for; pages of one request are disjoint and together complete."""
@@ -74,10 +82,13 @@ class Pager:
     def _longer(self, size: int | None, plan: PlanName, matches: Matches, scorer: Scorer) -> Ranking:
         """The best `size` matches, all for None."""
         shards = matches.shards
-        if size is None or plan == "exhaustive":
-            return rank_all(shards, matches, scorer, window=size)
-        rank = rank_static if plan == "sort_only" else rank_streams
-        return rank(shards, matches, scorer, window=size)
+        if size is None:
+            return rank_all(shards, matches, scorer)
+        if plan == "sort_only":
+            return rank_static(shards, matches, scorer, window=size)
+        rank = rank_all if plan == "exhaustive" else rank_streams
+        with self._turns:
+            return rank(shards, matches, scorer, window=size)
 
     def _by_metric(self, work: Work, matches: Matches) -> Ranking:
         """One page of all matches ordered by a column."""

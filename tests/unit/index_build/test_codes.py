@@ -118,6 +118,9 @@ def test_centroid_codes_are_stored_with_the_lists(many_lists, tmp_path):
     opened = Coarse.open(tmp_path, has_codes=True)
     counts, query = np.ones(len(coarse.centroids), np.int64), coarse.centroids[3]
     assert Ranking(opened, query, counts).until(40).tolist() == Ranking(coarse, query, counts).until(40).tolist()
+    few = np.arange(0, len(coarse.centroids), 7)
+    assert opened.similarities(query, few) == pytest.approx(coarse.similarities(query, few), abs=0.01)
+    assert not np.array_equal(opened.similarities(query, few), coarse.similarities(query, few))  # read as bytes
     assert Coarse.open(tmp_path, has_codes=False).codes is None
 
 

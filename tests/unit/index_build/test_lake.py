@@ -10,7 +10,7 @@ import pytest
 from index_build import lake
 from index_build.build import fingerprint
 from index_build.publish import is_stored_whole, publish, read_current, rollback, verify_stored
-from index_build.train import require_one_faiss
+from index_build.train import faiss_distributions, require_one_faiss
 from lakehouse.contracts.layout import export_key, snapshot_key
 from lakehouse.errors import IntegrityError, NotFoundError, SettingsError
 from tests.unit.index_build.conftest import FLAT_SPEC
@@ -99,8 +99,10 @@ def test_two_faiss_distributions_are_refused(monkeypatch):
 
     for names, is_fine in ((["numpy", "faiss-cpu"], True), (["faiss-cpu", "faiss-gpu"], False)):
         monkeypatch.setattr("importlib.metadata.distributions", lambda names=names: [Dist(name) for name in names])
+        faiss_distributions.cache_clear()
         if is_fine:
             require_one_faiss()
         else:
             with pytest.raises(SettingsError, match="faiss-cpu and faiss-gpu"):
                 require_one_faiss()
+    faiss_distributions.cache_clear()
