@@ -116,7 +116,7 @@ def _bound_hours(count, hourly, share, ceiling_hours):
     return ceiling_hours + np.ceil(count / np.floor(share * hourly))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(
     st.integers(20, 60),
     st.integers(0, 2**16),
