@@ -3,7 +3,7 @@
 Splink gets our normal forms ready made, our blocking keys (of the rarest n-grams those that no more than `COMMON` accounts share: its
 joins have no cap), `m` from the true people of a sample of the very file, and of its thresholds the best counts. Ours is
 `creatorlake resolve --train`, which reads the file as it is and learns without a label. `ENGINES` says what Splink runs on (duckdb,spark);
-after `LIMIT_SECONDS` it is given up.
+after `LIMIT_SECONDS` it is given up. Starting Spark is not counted.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def _splink(folder: Path, person: np.ndarray, engine: str) -> Outcome | None:
     if not source.exists():
         pq.write_table(_prepared(folder / "accounts.parquet", person), source)
     try:
-        gib, _, said = _run([str(PEERS_PYTHON), str(PEER), str(source), str(target), engine], dict(os.environ))
+        command = [str(PEERS_PYTHON), str(PEER), str(source), str(target), engine]
+        gib, _, said = _run(command, dict(os.environ), LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
         return None
     clusters = by_threshold(pq.read_table(target), len(person))
@@ -131,11 +132,11 @@ def by_threshold(found: pa.Table, size: int) -> dict[float, np.ndarray]:
     return clusters
 
 
-def _run(command: list[str], env: dict[str, str]) -> tuple[float, float, str]:
+def _run(command: list[str], env: dict[str, str], limit: float | None = None) -> tuple[float, float, str]:
     """Peak memory, seconds and output of a process."""
     started = time.monotonic()
     with PeakMemory() as peak:
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=limit)
     if done.returncode:
         raise RuntimeError(done.stderr)
     return peak.gib, time.monotonic() - started, done.stdout

@@ -74,7 +74,7 @@ class RefineRows:
         codes, rows = np.empty(shape, self.stored.dtype), np.empty(shape, np.float32)
         for start in range(0, len(row_ids), GATHER_ROWS):
             part = row_ids[start : start + GATHER_ROWS]
-            # three times as fast as an index; "clip" as "raise" would copy once more
+            # into memory that is there already; "clip", as "raise" would copy once more
             np.take(self.stored, part, axis=0, out=codes[: len(part)], mode="clip")
             np.copyto(rows[: len(part)], codes[: len(part)], casting="unsafe")
             np.dot(rows[: len(part)], weights, out=out[start : start + len(part)])

@@ -179,6 +179,11 @@ def _problem(place: tuple[int | str, ...], message: str) -> str:
     return f"{ENV_PREFIX}{str(place[0]).upper()} is wrong: {message.removeprefix('Value error, ')}"
 
 
+def cores() -> int:
+    """Cores that this process may use; where the system does not say, all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _jars_folder() -> Path | None:
     pointer = Path(sys.prefix) / JARS_POINTER
     return Path(pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else None

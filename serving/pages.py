@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from threading import BoundedSemaphore
 
 import numpy as np
 
+from lakehouse.settings import cores
 from serving.cache import Cache
 from serving.catalog import Ids
 from serving.models import SORTS
@@ -23,7 +23,7 @@ RANKINGS_BYTES = 256 * 1024 * 1024
 """Rankings kept, and room for them: 12 bytes a match each."""
 
 
-TURNS = len(os.sched_getaffinity(0))
+TURNS = cores()
 """Rankings by vectors at a time, one for each core: more only pass the interpreter's lock around. Their work is bounded; what may have
 to score every match waits for no turn and takes none."""
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings, cores, load_settings
 from lakehouse.storage.lake import Lake
 from tests.s3_backends import MINISTACK, S3Backend, running
 from tests.support import NO_RETENTION
@@ -34,7 +34,7 @@ MOST_WORKERS = 4
 def pytest_xdist_auto_num_workers() -> int:
     """Processes of tests for `-n auto`: as many as cores and memory carry; 0 runs the tests in this one."""
     memory = psutil.virtual_memory().total >> 30
-    found = min(len(os.sched_getaffinity(0)), memory // WORKER_GIB, MOST_WORKERS)
+    found = min(cores(), memory // WORKER_GIB, MOST_WORKERS)
     return found if found > 1 else 0
 
 

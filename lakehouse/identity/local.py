@@ -93,11 +93,6 @@ class Scratch:
         return Counts(keys, uses, self.accounts)
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def find_edges_here(chunks: Iterable[pa.Table], parse: Parse, model: Model, log: Log, *, is_trained: bool) -> Found:
     """Edges of few accounts, in this process and without files; `is_trained`: by a model that is calibrated on them."""
     raw = pa.concat_tables(told(map(parse, chunks), log, "rows parsed", _rows)).combine_chunks()

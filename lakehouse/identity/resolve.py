@@ -29,7 +29,7 @@ from lakehouse.identity.ids import mint_each
 from lakehouse.identity.local import Found, Log, Parse, Scratch, told
 from lakehouse.identity.model import Field, Model, default_model
 from lakehouse.identity.nodes import NO_HANDLE, RAW
-from lakehouse.settings import load_settings
+from lakehouse.settings import cores, load_settings
 from lakehouse.silver.countries import country_code
 from lakehouse.silver.emails import find_emails, hash_email, normalise_email
 from lakehouse.silver.handles import handle_key
@@ -199,7 +199,7 @@ def _found(rows: Rows, model: Model, parent: Path, is_kept: bool, log: Log) -> I
     if rows.count < FEW_ROWS:
         yield local.find_edges_here(rows.chunks, rows.parse, model, log, is_trained=rows.shared is not None)
         return
-    processes = local.cores()
+    processes = cores()
     with passing_folder(parent) as folder:
         scratch = Scratch(folder, model, rows.count, local.parts_of(rows.count, processes))
         yield local.find_edges(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -25,7 +24,7 @@ from lakehouse.ingest.entries import Entry
 from lakehouse.ingest.files import SourceFile
 from lakehouse.ingest.folder import FoundFile
 from lakehouse.ingest.parts import PartWriter, QuarantineWriter
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, cores
 from lakehouse.storage.objects import ObjectStore
 
 QUARANTINE = f"{LANDING}/_quarantine"
@@ -61,7 +60,7 @@ def write_all(
     Raises:
         PermanentError: one of the processes was killed.
     """
-    workers = min(len(tasks), len(os.sched_getaffinity(0)))
+    workers = min(len(tasks), cores())
     if settings is None or workers < 2 or sum(task.found.size for task in tasks) < MANY_BYTES:
         yield from ((task, write(objects, task)) for task in tasks)
         return
