@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from serving_factories import encode_words
 from serving.dictionaries import dictionaries
 from serving.errors import BadRequestError, GoneError, RequestError, UnknownError
 from serving.models import COMPONENTS, SearchRequest
+from serving.pages import TURNS
 from serving.search import Searcher
 
 
@@ -235,3 +237,20 @@ def test_an_account_leads_to_its_creator(searcher: Searcher, handle: str) -> Non
     assert searcher.account("Instagram", handle)["creator_id"] == "c_messi"
     with pytest.raises(UnknownError):
         searcher.account("x", handle)
+
+
+def test_rankings_by_vectors_wait_for_a_turn_and_others_do_not(searcher: Searcher) -> None:
+    turns = searcher._pager._turns
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(TURNS):
+            assert turns.acquire(blocking=False)
+        try:
+            waiting = pool.submit(ids, searcher, query="vegan recipes for turns")
+            assert "c_vegan" in ids(searcher, filters={"niche": {"include": ["food"]}})
+            with pytest.raises(TimeoutError):
+                waiting.result(0.3)
+        finally:
+            turns.release(TURNS)
+        assert waiting.result(20)[0] == "c_vegan"
+    assert all(turns.acquire(blocking=False) for _ in range(TURNS))
+    turns.release(TURNS)
