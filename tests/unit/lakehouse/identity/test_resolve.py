@@ -205,7 +205,7 @@ def many(tmp_path, monkeypatch):
     rows[40:40] = [rows[3], {**rows[0], "platform": None}]
     monkeypatch.setattr(resolve, "CHUNK_ROWS", 200)
     monkeypatch.setattr(local, "PART_ACCOUNTS", 150)
-    monkeypatch.setattr(local, "cores", lambda: 2)
+    monkeypatch.setattr(resolve, "cores", lambda: 2)
     return write_parquet(tmp_path / "in.parquet", rows)
 
 
