@@ -1,7 +1,7 @@
 """Why the accounts of each creator are one, and which others came near: scored pairs and judgements, as they may be shown.
 
-An address or its hash never gets here, and accounts that are shown nowhere have no row. How a pair is scored and who is
-joined is decided in `lakehouse/identity`; how it is told, by whoever reads the table.
+Accounts that are shown nowhere have no row. What is told of a pair's reasons is in `places.py`; how it is scored and who is
+joined is decided in `lakehouse/identity`; how it is put into words, by whoever reads the table.
 """
 
 from __future__ import annotations
@@ -9,40 +9,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type
+from pyspark.sql.types import StructType
 
 from lakehouse.contracts.evidence import INSIDE_MAX, NEAR_MAX, Account, Judgement, Kind
 from lakehouse.contracts.tables import EDGES, GOLD_ACCOUNTS, GOLD_EVIDENCE, LINKS
 from lakehouse.gold.accounts import KEY
+from lakehouse.gold.places import LINK, SIDES, SIGNALS, with_signals
 from lakehouse.identity.delta import ENDS
 from lakehouse.identity.judgements import read, standing
 from lakehouse.identity.model import default_model
 from lakehouse.ops.derive import write
 from lakehouse.ops.steps import Report, StepContext
-from lakehouse.silver.links import ACCOUNT_LINK, EMAIL_LINK, WEBSITE_LINK
 from lakehouse.storage.keys import Keys, frame_of, kept
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
     from lakehouse.storage.lake import Lake
 
-SIDES = ("left", "right")
 LEFT, RIGHT = ENDS[:2], ENDS[2:]
-PROFILE = ("creator_id", "handle", "handle_key", "observed_at")
+PROFILE = ("creator_id", "handle", "observed_at")
 """What a row says of each end beside its key."""
-NOT_SHOWN = r"^v\d+:[0-9a-f]+$|[^\s/:@]+@[^\s/@]+\.[A-Za-z]{2,}"
-"""Hashes and addresses: a text with one is left out."""
-_EMAIL, _LINK, _TARGET, _DOMAIN = "email", "link", "link_target", "domain"
-_LINKED = (_EMAIL, _LINK, _TARGET, _DOMAIN)
-"""Signals that stand in `LINKS`, by the first part of their name."""
-_ASKED = ("platform", "platform_account_id", "link_type_code", "target_platform", "target_key")
-_ROW = ("creator_id", *ENDS)
+LOOKED_UP = ("handle_key", "links")
+"""What the reasons of a pair are looked up in at each end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +65,11 @@ def build_gold_evidence(ctx: StepContext) -> Report:
 
 def evidence(lake: Lake, stands: Sequence[Judgement], keys: Keys | None) -> DataFrame:
     """Rows of `GOLD_EVIDENCE` of some creators, or with None of all."""
-    found = _sources(lake, _pairs(stands), keys)
-    rows = _by_creator(_with_judgements(_with_ends(found), stands))
-    kept = _strongest(rows if keys is None else keys.rows_of(rows))
+    pairs = _with_signals(_with_ends(_sources(lake, _pairs(stands), keys)))
+    rows = _by_creator(_with_judgements(pairs, stands))
     merge = F.lit(default_model().thresholds.merge).alias("merge_log_odds")
-    return _with_places(kept, found.links).select("*", merge).select(*GOLD_EVIDENCE.columns)
+    kept = _strongest(rows if keys is None else keys.rows_of(rows))
+    return kept.select("*", merge).select(*GOLD_EVIDENCE.columns)
 
 
 # What is read
@@ -140,13 +136,22 @@ def _unscored(lake: Lake, judged: Sequence[tuple[Account, Account]]) -> DataFram
 
 
 def _with_ends(found: Sources) -> DataFrame:
-    """Edges with what is shown of both ends; without those at accounts that are not shown."""
+    """Edges with what is shown of both ends, and what their reasons are looked up in; without those at accounts that are not shown."""
     joined = found.edges.drop("blocking_code")
+    links = found.links.groupBy(*KEY).agg(F.collect_list(F.struct(*[field.name for field in LINK])).alias("links"))
+    accounts = found.accounts.select(*KEY, *PROFILE, "handle_key").join(links, list(KEY), "left")
     for side, columns in zip(SIDES, (LEFT, RIGHT), strict=True):
-        named = [F.col(name).alias(f"{side}_{name}") for name in PROFILE]
-        ends = found.accounts.select(*[F.col(key).alias(name) for key, name in zip(KEY, columns, strict=True)], *named)
-        joined = joined.join(ends, list(columns))
+        named = dict(zip(KEY, columns, strict=True)) | {name: f"{side}_{name}" for name in (*PROFILE, *LOOKED_UP)}
+        joined = joined.join(accounts.withColumnsRenamed(named), list(columns))
     return joined
+
+
+def _with_signals(pairs: DataFrame) -> DataFrame:
+    """Pairs with `signals` in place of their reasons and of what these were looked up in."""
+    left_out = {"reasons", *[f"{side}_{name}" for side in SIDES for name in LOOKED_UP]}
+    columns = [name for name in pairs.columns if name not in left_out]
+    schema = StructType([pairs.schema[name] for name in columns]).add("signals", from_arrow_type(SIGNALS))
+    return pairs.mapInArrow(partial(with_signals, columns=columns), schema)
 
 
 def _with_judgements(edges: DataFrame, stands: Sequence[Judgement]) -> DataFrame:
@@ -197,82 +202,3 @@ def _strongest(rows: DataFrame) -> DataFrame:
     place = F.row_number().over(Window.partitionBy("creator_id", is_inside).orderBy(*order))
     most = F.when(is_inside, INSIDE_MAX).otherwise(NEAR_MAX)
     return rows.withColumn("_place", place).where(F.col("_place") <= most).drop("_place")
-
-
-# Where a value stood
-
-
-def _with_places(rows: DataFrame, links: DataFrame) -> DataFrame:
-    """Rows with `signals`: their reasons without secrets, with the links that they stand on."""
-    found = _asked(rows).join(_told(links), [*_ASKED[:3], _ASKED[4]])
-    met = found.where(F.col("target_platform").eqNullSafe(F.col("told_platform")))
-    place = F.struct("signal", "is_left", "field", "url", "first_seen_at", "last_seen_at")
-    places = met.groupBy(*_ROW).agg(F.collect_list(place).alias("places"))
-    joined = rows.join(places, list(_ROW), "left")
-    signals = F.transform(
-        "reasons",
-        lambda reason: F.struct(
-            reason["signal"].alias("signal"),
-            reason["log_odds"].alias("log_odds"),
-            *[_place(reason, side).alias(side) for side in SIDES],
-        ),
-    )
-    kind = from_arrow_type(GOLD_EVIDENCE.arrow_schema().field("signals").type)
-    return joined.withColumn("signals", F.coalesce(signals, F.array().cast(kind)))
-
-
-def _told(links: DataFrame) -> DataFrame:
-    named = {"target_platform": "told_platform", "evidence_code": "field", "target_url": "url"}
-    columns = (*KEY, "link_type_code", "target_key", *named, "first_seen_at", "last_seen_at")
-    return links.select(*[F.col(name).alias(named.get(name, name)) for name in columns])
-
-
-def _asked(rows: DataFrame) -> DataFrame:
-    """One row per signal that may stand in `LINKS`, side and spelling of what it would say there."""
-    sides = F.array(
-        *[
-            F.struct(
-                F.lit(side == "left").alias("is_left"),
-                *[F.col(name).alias(key) for name, key in zip(own, KEY, strict=True)],
-                F.col(other[0]).alias("other_platform"),
-                F.array(F.col(other[1]), F.col(f"{beyond}_handle_key")).alias("other_keys"),
-            )
-            for side, own, other, beyond in (("left", LEFT, RIGHT, "right"), ("right", RIGHT, LEFT, "left"))
-        ]
-    )
-    asked = rows.select(*_ROW, sides.alias("sides"), F.explode("reasons").alias("reason"))
-    asked = asked.withColumn("kind", F.substring_index("reason.signal", ":", 1)).where(F.col("kind").isin(*_LINKED))
-    asked = asked.select(*_ROW, "kind", "reason.signal", F.col("reason.left_value").alias("value"), F.inline("sides"))
-    kind, value = F.col("kind"), F.col("value")
-    code = F.when(kind == _EMAIL, EMAIL_LINK).when(kind == _DOMAIN, WEBSITE_LINK).otherwise(ACCOUNT_LINK)
-    platform = F.when(kind == _LINK, F.col("other_platform")).when(kind == _TARGET, F.substring_index(value, ":", 1))
-    target = F.when(kind == _TARGET, F.expr("substring(value, position(':', value) + 1)")).otherwise(value)
-    spelled = F.when(kind == _LINK, F.col("other_keys")).otherwise(F.array(target))
-    return asked.select(
-        *_ROW,
-        "signal",
-        "is_left",
-        *KEY,
-        code.alias("link_type_code"),
-        platform.alias("target_platform"),
-        F.explode(F.array_distinct(F.array_compact(spelled))).alias("target_key"),
-    )
-
-
-def _place(reason: Column, side: str) -> Column:
-    """What one side showed, and where it stood."""
-    places = F.coalesce("places", F.array())
-    here = F.filter(places, lambda one: (one["signal"] == reason["signal"]) & (one["is_left"] == F.lit(side == "left")))
-    place = F.array_min(here)
-    value = F.when(F.substring_index(reason["signal"], ":", 1) != _EMAIL, _shown(reason[f"{side}_value"]))
-    return F.struct(
-        value.alias("value"),
-        place["field"].alias("field"),
-        _shown(place["url"]).alias("url"),
-        place["first_seen_at"].alias("first_seen_at"),
-        place["last_seen_at"].alias("last_seen_at"),
-    )
-
-
-def _shown(text: Column) -> Column:
-    return F.when(~text.rlike(NOT_SHOWN), text)
