@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lakehouse.contracts.tables import EDGES
@@ -98,7 +98,36 @@ def told(reason, row, side, beyond):
     }
 
 
+def link_to_ana(url, days, field="bio"):
+    target = {"link_type_code": "account", "target_platform": "x", "target_key": "ana"}
+    return target | {
+        "evidence_code": field,
+        "target_url": url,
+        "first_seen_at": FIRST + timedelta(days),
+        "last_seen_at": FIRST,
+    }
+
+
+SEVERAL_PLACES = {
+    "reasons": [{"signal": "link:mutual", "log_odds": 1.0, "left_value": None, "right_value": None}],
+    "left_platform": "tiktok",
+    "left_id": "bea",
+    "left_handle_key": None,
+    "left_links": [
+        link_to_ana("https://x.com/ana", 0),
+        link_to_ana(None, 2),
+        link_to_ana(None, 1),
+        link_to_ana(None, 0, "post"),
+    ],
+    "right_platform": "x",
+    "right_id": "1",
+    "right_handle_key": "ana",
+    "right_links": None,
+}
+
+
 @settings(deadline=None)
+@example([SEVERAL_PLACES])
 @given(st.lists(pairs, max_size=5))
 def test_places_are_those_of_a_search_link_by_link(rows):
     expected = [
