@@ -21,7 +21,7 @@ from pyspark.sql.types import StructType
 from lakehouse.contracts.evidence import INSIDE_MAX, NEAR_MAX, Account, Judgement, Kind
 from lakehouse.contracts.tables import EDGES, GOLD_ACCOUNTS, GOLD_EVIDENCE, LINKS
 from lakehouse.gold.accounts import KEY
-from lakehouse.gold.places import LINK, SIDES, SIGNALS, with_signals
+from lakehouse.gold.places import LINK_COLUMNS, SIDES, SIGNALS, with_signals
 from lakehouse.identity.delta import ENDS
 from lakehouse.identity.judgements import read, standing
 from lakehouse.identity.model import default_model
@@ -98,10 +98,12 @@ def _sources(lake: Lake, judged: Sequence[tuple[Account, Account]], keys: Keys |
     if keys is None:
         return Sources(lake.read(EDGES).unionByName(unscored), lake.read(GOLD_ACCOUNTS), lake.read(LINKS))
     own = lake.keys_at(GOLD_ACCOUNTS, keys, KEY)
-    sides = [lake.read_of(EDGES, _at(side, own)) for side in (LEFT, RIGHT)]
-    edges = kept(sides[0].unionByName(sides[1]).dropDuplicates(list(ENDS)).unionByName(unscored))
+    left, right = (_at(side, own) for side in (LEFT, RIGHT))
+    scored = lake.read_of(EDGES, left).unionByName(left.others_of(lake.read_of(EDGES, right)))
+    edges = kept(scored.unionByName(unscored))
     ends = _ends(Keys.of_frame(edges.select(*ENDS)))
-    return Sources(edges, lake.read_of(GOLD_ACCOUNTS, ends), lake.read_of(LINKS, ends))
+    accounts = lake.read_of(GOLD_ACCOUNTS, ends, columns=(*KEY, *PROFILE, "handle_key"))
+    return Sources(edges, accounts, lake.read_of(LINKS, ends, columns=(*KEY, *LINK_COLUMNS)))
 
 
 def _at(side: Sequence[str], accounts: Keys) -> Keys:
@@ -138,7 +140,7 @@ def _unscored(lake: Lake, judged: Sequence[tuple[Account, Account]]) -> DataFram
 def _with_ends(found: Sources) -> DataFrame:
     """Edges with what is shown of both ends, and what their reasons are looked up in; without those at accounts that are not shown."""
     joined = found.edges.drop("blocking_code")
-    links = found.links.groupBy(*KEY).agg(F.collect_list(F.struct(*[field.name for field in LINK])).alias("links"))
+    links = found.links.groupBy(*KEY).agg(F.collect_list(F.struct(*LINK_COLUMNS)).alias("links"))
     accounts = found.accounts.select(*KEY, *PROFILE, "handle_key").join(links, list(KEY), "left")
     for side, columns in zip(SIDES, (LEFT, RIGHT), strict=True):
         named = dict(zip(KEY, columns, strict=True)) | {name: f"{side}_{name}" for name in (*PROFILE, *LOOKED_UP)}

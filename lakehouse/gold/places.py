@@ -25,8 +25,9 @@ _PLACE = {
     "last_seen_at": "last_seen_at",
 }
 _TARGET_OF_LINK = ("link_type_code", "target_platform", "target_key")
-LINK = pa.struct([LINKS.arrow_schema().field(name) for name in (*_TARGET_OF_LINK, *_PLACE)])
-"""A link of an account, as reasons are looked up in it."""
+LINK_COLUMNS = (*_TARGET_OF_LINK, *_PLACE)
+"""Of a link, what reasons are looked up in."""
+LINK = pa.struct([LINKS.arrow_schema().field(name) for name in LINK_COLUMNS])
 SIGNALS = GOLD_EVIDENCE.arrow_schema().field("signals").type
 _EMAIL, _LINK, _TARGET, _DOMAIN = "email", "link", "link_target", "domain"
 _CODES = {_EMAIL: EMAIL_LINK, _DOMAIN: WEBSITE_LINK, _LINK: ACCOUNT_LINK, _TARGET: ACCOUNT_LINK}

@@ -11,8 +11,8 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-FEW = 100_000
-"""Keys or rows that this process holds and sends to every executor: keys are about 10 MB, accounts or vectors 100 MB. More stay
+FEW = 250_000
+"""Keys or rows that this process holds and sends to every executor: keys are about 25 MB, accounts or vectors 250 MB. More stay
 with Spark and are joined by shuffle."""
 
 
@@ -57,6 +57,10 @@ class Keys:
     def rows_of(self, df: DataFrame) -> DataFrame:
         """Rows of a frame whose values in the columns of the keys occur among them."""
         return df.join(few(self.frame, self.count), self.frame.columns, "left_semi")
+
+    def others_of(self, df: DataFrame) -> DataFrame:
+        """Rows of a frame whose values in the columns of the keys do not occur among them."""
+        return df.join(few(self.frame, self.count), self.frame.columns, "left_anti")
 
     def renamed(self, names: Mapping[str, str]) -> Keys:
         """Distinct values of some of the columns, old name to new."""

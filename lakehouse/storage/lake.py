@@ -138,17 +138,25 @@ class Lake:
             reader = reader.option("versionAsOf", version)
         return reader.load(self.layout.table_uri(spec)).select(*spec.columns)
 
-    def read_of(self, spec: TableSpec, keys: Keys) -> DataFrame:
-        """Rows of the newest version whose values in the columns of the keys occur among them, read now."""
-        rows = self.pick(spec, keys=keys)
-        return kept(keys.rows_of(self.read(spec))) if rows is None else frame_of(self.spark, rows)
+    def read_of(self, spec: TableSpec, keys: Keys, *, columns: Sequence[str] = ()) -> DataFrame:
+        """Rows of the newest version whose values in the columns of the keys occur among them, read now.
+
+        Args:
+            spec: the table.
+            keys: values of some of the columns to read.
+            columns: those to read; all without.
+        """
+        rows = self.pick(spec, keys=keys, columns=columns)
+        if rows is not None:
+            return frame_of(self.spark, rows)
+        return kept(keys.rows_of(self.read(spec).select(*(columns or spec.columns))))
 
     def keys_at(self, spec: TableSpec, keys: Keys, columns: Sequence[str]) -> Keys:
         """Distinct values of some columns in the rows that `read_of` gives."""
         named = list(dict.fromkeys((*columns, *keys.columns)))
         rows = self.pick(spec, keys=keys, columns=named)
         if rows is None:
-            return Keys.of_frame(self.read_of(spec, keys).select(*columns))
+            return Keys.of_frame(keys.rows_of(self.read(spec).select(*named)).select(*columns))
         return Keys.of_table(self.spark, rows.select(list(columns)))
 
     def pick(

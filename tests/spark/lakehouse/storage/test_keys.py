@@ -54,3 +54,9 @@ def test_keys_of_two_are_those_of_either_each_once(lake, ends: Keys) -> None:
         ("c", None),
         ("d", "d"),
     }
+
+
+def test_rows_are_among_the_keys_or_others(lake, ends: Keys) -> None:
+    rows = frame_of(lake.spark, pa.table({"left": ["a", "b", "d", "a"], "right": ["b", "c", None, "b"]}, ENDS))
+    assert [tuple(row) for row in ends.rows_of(rows).collect()] == [("a", "b"), ("a", "b")]
+    assert {tuple(row) for row in ends.others_of(rows).collect()} == {("b", "c"), ("d", None)}

@@ -181,13 +181,15 @@ def test_many_keys_are_read_and_compared_by_spark_to_the_same_end(lake, monkeypa
         lake.replace(SPEC, _frame(lake, ("a", "1"), ("b", "2"), ("c", "3")))
         since = lake.state(SPEC.name)
         gone = Keys.of_frame(_frame(lake, ("a", ""), ("b", ""), ("d", "")).select("alias_id"))
-        read = sorted(row.alias_id for row in lake.read_of(SPEC, gone).collect())
+        read = sorted(tuple(row) for row in lake.read_of(SPEC, gone, columns=("creator_id", "alias_id")).collect())
+        at = lake.keys_at(SPEC, gone, ("creator_id",))
+        assert sorted(row.creator_id for row in at.frame.collect()) == ["1", "2"]
         lake.upsert(SPEC, _frame(lake, ("b", "9"), ("d", "4")), of=gone)
         keys = lake.changed_keys({SPEC: since}, ("alias_id",))
         return read, _content(lake), sorted(row.alias_id for row in keys.frame.collect()), gone.few is None
 
-    assert outcome(100) == (["a", "b"], [("b", "9"), ("c", "3"), ("d", "4")], ["a", "b", "d"], False)
-    assert outcome(1) == (["a", "b"], [("b", "9"), ("c", "3"), ("d", "4")], ["a", "b", "d"], True)
+    assert outcome(100) == ([("1", "a"), ("2", "b")], [("b", "9"), ("c", "3"), ("d", "4")], ["a", "b", "d"], False)
+    assert outcome(1) == ([("1", "a"), ("2", "b")], [("b", "9"), ("c", "3"), ("d", "4")], ["a", "b", "d"], True)
 
 
 def test_a_table_made_without_a_feed_keeps_one_once_it_is_rebuilt(lake):
