@@ -56,11 +56,11 @@ class Keys:
 
     def rows_of(self, df: DataFrame) -> DataFrame:
         """Rows of a frame whose values in the columns of the keys occur among them."""
-        return df.join(few(self.frame, self.count), self.frame.columns, "left_semi")
+        return df.join(few(self.frame, self.count), self.frame.columns, "left_semi").select(*df.columns)
 
     def others_of(self, df: DataFrame) -> DataFrame:
         """Rows of a frame whose values in the columns of the keys do not occur among them."""
-        return df.join(few(self.frame, self.count), self.frame.columns, "left_anti")
+        return df.join(few(self.frame, self.count), self.frame.columns, "left_anti").select(*df.columns)
 
     def renamed(self, names: Mapping[str, str]) -> Keys:
         """Distinct values of some of the columns, old name to new."""
