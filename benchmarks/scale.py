@@ -46,6 +46,7 @@ SIZES = "100000,1000000"
 ACCOUNTS_PER_CREATOR = 2.46
 """Of the synthetic world."""
 CHANGED = 0.01
+_OUTPUTS = {step.name: step.outputs for step in STEPS}
 APART = frozenset({"identity", "simulate"})
 """Groups of stages that are no part of the sum from raw to gold."""
 LEFT_OUT = frozenset(
@@ -206,8 +207,10 @@ def _of_size(size: int, stages: list[Stage]) -> Iterator[Figure]:
     of_kind = {(stage.kind, stage.name): stage.seconds for stage in stages}
     for stage in full:
         if stage.group != "simulate":
-            night, alone = of_kind[NIGHTLY, stage.name], of_kind.get((PLAIN_NIGHT, stage.name), 0.0)
-            peer = f"plain {stage.plain_seconds} s, night {night} s, its commits alone {alone} s"
+            night = of_kind[NIGHTLY, stage.name]
+            commits = [of_kind[at] for table in _OUTPUTS[stage.name] if (at := (PLAIN_NIGHT, table)) in of_kind]
+            alone = f", its commits alone {sum(commits):.2f} s" if commits else ""
+            peer = f"plain {stage.plain_seconds} s, night {night} s{alone}"
             yield Figure(f"{name} {stage.name}: seconds", stage.seconds, "s", peer=peer)
 
 

@@ -271,7 +271,10 @@ def codes_of(centroids: FloatArray) -> faiss.IndexIVFPQFastScan:
 
 def _short(centroids: FloatArray) -> RefineRows:
     scale = fit_scale(centroids)
-    return RefineRows(encode_rows(centroids, scale), scale)
+    stored = np.empty(centroids.shape, np.uint8)
+    for start in range(0, len(centroids), ASSIGN_ROWS):
+        stored[start : start + ASSIGN_ROWS] = encode_rows(centroids[start : start + ASSIGN_ROWS], scale)
+    return RefineRows(stored, scale)
 
 
 def _shares(rows: IdArray, total: int) -> IdArray:

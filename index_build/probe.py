@@ -214,7 +214,8 @@ class ShardIndex:
             return self._refined(query, np.empty(0, np.int64), k=k, work=Work())
         parameters = None if rows is None else faiss.SearchParameters(sel=rows.selector)
         _, row_ids = self.index.search(query[None, :], wanted, params=parameters)
-        return self._refined(query, row_ids[0], k=k, work=Work(1, lists_probed=1, codes_scanned=self.rows))
+        found = row_ids[0][row_ids[0] >= 0]  # FAISS fills up with -1
+        return self._refined(query, found, k=k, work=Work(1, lists_probed=1, codes_scanned=self.rows))
 
     def _refined(self, query: FloatArray, row_ids: IdArray, *, k: int, work: Work) -> Candidates:
         similarities = self.refine.similarities(query, row_ids)

@@ -17,6 +17,8 @@ from lakehouse.errors import SettingsError
 ENV_PREFIX = "CREATORLAKE_"
 DEFAULT_HOME = ".creatorlake"
 PEPPER_FILE = "email_pepper"
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where Linux says how many microseconds of processor time a container has in how many."""
 JARS_POINTER = "creatorlake-jars"
 """File in the virtual environment that names the jar folder; written by the set-up."""
 PLAIN_PLACE = re.compile(r"[A-Za-z0-9._=/-]+")
@@ -180,8 +182,13 @@ def _problem(place: tuple[int | str, ...], message: str) -> str:
 
 
 def cores() -> int:
-    """Cores that this process may use; where the system does not say, all of them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use, of which a container's quota may leave fewer; where the system does not say, all of them."""
+    all_of_them = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CPU_QUOTA.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return all_of_them
+    return all_of_them if quota == "max" else max(min(all_of_them, int(quota) // int(period)), 1)
 
 
 def _jars_folder() -> Path | None:

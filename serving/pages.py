@@ -7,7 +7,6 @@ from threading import BoundedSemaphore
 
 import numpy as np
 
-from lakehouse.settings import cores
 from serving.cache import Cache
 from serving.catalog import Ids
 from serving.models import SORTS
@@ -21,11 +20,6 @@ from serving.work import Work
 RANKINGS_CACHED = 32
 RANKINGS_BYTES = 256 * 1024 * 1024
 """Rankings kept, and room for them: 12 bytes a match each."""
-
-
-TURNS = cores()
-"""Rankings by vectors at a time, one for each core: more only pass the interpreter's lock around. Their work is bounded; what may have
-to score every match waits for no turn and takes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,7 @@ class Pager:
             max_bytes=RANKINGS_BYTES,
             bytes_of=lambda ranking: ranking.gids.nbytes + ranking.similarities.nbytes,
         )
-        self._turns = BoundedSemaphore(TURNS)
+        self._turns = BoundedSemaphore(snapshot.turns)
 
     def page(self, work: Work, plan: PlanName, matches: Matches, scorer: Scorer) -> Page:
         """The page that a request asks for; pages of one request are disjoint and together complete."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lakehouse.settings import Settings, kept_secret, load_settings
+from lakehouse.settings import Settings, cores, kept_secret, load_settings
 
 CURSOR_KEY_FILE = "cursor_key"
 WEB_FOLDER = Path(__file__).with_name("web")
@@ -33,6 +33,15 @@ class ServingSettings(BaseSettings):
         default=None, description="Secret that signs cursors; empty means a file in the home"
     )
     web_folder: Path = Field(default=WEB_FOLDER, description="Folder of the search page")
+
+    @property
+    def turns(self) -> int:
+        """Rankings by vectors at a time in one process, so that all processes together have one for each core.
+
+        More would only pass the interpreter's lock around. Their work is bounded; what may have to score every match waits for
+        no turn and takes none.
+        """
+        return max(cores() // self.workers, 1)
 
     def cursor_secret(self) -> bytes:
         """Key of cursor signatures: the setting, or a random one kept in `{home}`; replicas need the setting."""

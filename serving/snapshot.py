@@ -78,6 +78,7 @@ class Snapshot:
     vocabulary: Vocabulary
     encoder: QueryEncoder | None
     domains: Mapping[str, DomainShards] = field(default_factory=dict)
+    turns: int = 1
     matches: Cache[Matches] = field(
         default_factory=lambda: Cache(FILTERS_CACHED, max_bytes=MATCHES_BYTES, bytes_of=lambda kept: kept.max_bytes)
     )
@@ -155,6 +156,7 @@ class Snapshot:
             catalog.vocabulary(manifest),
             encoder,
             domains,
+            settings.turns,
         )
 
     def compile(self, filters: Filters, today: date) -> FilterSet:

@@ -16,8 +16,10 @@ from lakehouse.contracts.tables import GOLD_EVIDENCE, LINKS
 from lakehouse.silver.links import ACCOUNT_LINK, EMAIL_LINK, WEBSITE_LINK
 
 SIDES = ("left", "right")
-NOT_SHOWN = r"^v\d+:[0-9a-f]+$|[^\s/:@]+@[^\s/@]+\.[A-Za-z]{2,}"
-"""Hashes and addresses: a text with one is left out."""
+_AT = r"(?:[@＠]|(?i:%(?:25)*(?:40|EF%(?:25)*BC%(?:25)*A0)))"
+_DOT = r"(?:\.|(?i:%(?:25)*2E))"
+NOT_SHOWN = rf"\bv\d+:[0-9a-f]{{16}}|[^\s/:@]{_AT}[^\s/@]+{_DOT}\pL{{2}}"
+"""Hashes and addresses, also as links spell them: a text with one is left out."""
 _PLACE = {
     "evidence_code": "field",
     "target_url": "url",

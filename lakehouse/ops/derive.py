@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse.contracts.tables import TableSpec
 from lakehouse.ops.steps import StepContext
-from lakehouse.storage.keys import FEW, Keys
+from lakehouse.storage.keys import FEW_ROWS, Keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -88,4 +88,4 @@ def _reader(ctx: StepContext, keys: Keys | None) -> Read:
 
 def _are_most(count: int, ctx: StepContext, spec: TableSpec) -> bool:
     """Whether so many keys changed that deriving everything costs less: an input that was built anew changes all of them."""
-    return count > FEW and 2 * count > ctx.lake.count(spec)
+    return count > FEW_ROWS and 2 * count > ctx.lake.count(spec)

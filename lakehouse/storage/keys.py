@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 FEW = 250_000
-"""Keys or rows that this process holds and sends to every executor: keys are about 25 MB, accounts or vectors 250 MB. More stay
-with Spark and are joined by shuffle."""
+"""Keys that this process holds and sends to every executor, about 25 MB. More stay with Spark and are joined by shuffle."""
+FEW_ROWS = 100_000
+"""Whole rows that are sent to every executor: accounts or vectors are about 100 MB."""
 
 
 class Keys:
@@ -29,7 +30,7 @@ class Keys:
     @classmethod
     def of_table(cls, spark: SparkSession, table: pa.Table) -> Keys:
         """The distinct rows of a table of few rows."""
-        own = pa.table(table.columns, schema=pa.schema([field.with_nullable(True) for field in table.schema]))
+        own = _nullable(table)
         rows = own.group_by(own.column_names).aggregate([])
         if rows.num_rows > FEW:
             return cls(spark, None, frame_of(spark, rows), rows.num_rows)
@@ -40,7 +41,7 @@ class Keys:
         """The distinct rows of a frame, computed now."""
         many = kept(df.distinct())
         count = int(many.count())
-        return cls(df.sparkSession, many.toArrow() if count <= FEW else None, many, count)
+        return cls(df.sparkSession, _nullable(many.toArrow()) if count <= FEW else None, many, count)
 
     @property
     def columns(self) -> list[str]:
@@ -94,8 +95,13 @@ def kept(df: DataFrame) -> DataFrame:
     return df.localCheckpoint()
 
 
-def few(df: DataFrame, rows: int) -> DataFrame:
+def few(df: DataFrame, rows: int, *, most: int = FEW) -> DataFrame:
     """The frame, with the hint to send it to every executor if it has no more rows than that is good for."""
     from pyspark.sql import functions as F
 
-    return F.broadcast(df) if rows <= FEW else df
+    return F.broadcast(df) if rows <= most else df
+
+
+def _nullable(table: pa.Table) -> pa.Table:
+    """The table with columns that may be null: keys of several origins are put together."""
+    return pa.table(table.columns, schema=pa.schema([field.with_nullable(True) for field in table.schema]))

@@ -26,7 +26,7 @@ from lakehouse.crash import arm
 from lakehouse.errors import NotFoundError, SchemaError
 from lakehouse.settings import Settings
 from lakehouse.storage import picking
-from lakehouse.storage.keys import FEW, Keys, few, frame_of, kept
+from lakehouse.storage.keys import FEW, FEW_ROWS, Keys, few, frame_of, kept
 from lakehouse.storage.objects import ObjectStore
 from lakehouse.storage.picking import CHANGED, GONE, KIND, NEW
 from lakehouse.storage.session import spark_session
@@ -51,6 +51,8 @@ tables Spark does."""
 SMALL_ROWS = 25_000
 """Rows of a small table at the most, however few its bytes are: one that is written whole tells everybody who derives from it that
 every row changed, and beyond this, deriving what they hold costs more than a commit."""
+SAMPLED = 1_000
+"""Rows whose size tells how large many more are."""
 STILL_THREADS = 16
 """Tables asked for at once: each waits for the store, twice."""
 _RAISED = re.compile(r"\[USER_RAISED_EXCEPTION\] (\S+ is null)")
@@ -252,7 +254,7 @@ class Lake:
                 differing = differing.where(f"{KIND} <> '{NEW}'")
                 del counts[NEW]
             if counts:
-                self._change(spec, few(differing, sum(counts.values())), counts.keys())
+                self._change(spec, few(differing, sum(counts.values()), most=FEW_ROWS), counts.keys())
         return count
 
     def changes(self, spec: TableSpec, *, since: str | None) -> DataFrame | None:
@@ -455,7 +457,7 @@ class Lake:
         self, spec: TableSpec, rows: DataFrame, count: int, of: Keys | None
     ) -> tuple[DataFrame, dict[str, int]]:
         """Rows that the table does not hold as they are, and keys that it is to lose, with their `_kind`; how many of each."""
-        here = rows.toArrow().cast(_nullable(spec, spec.columns)) if count <= FEW else None
+        here = rows.toArrow().cast(_nullable(spec, spec.columns)) if _fits_here(rows, count) else None
         if of is None:
             of = (
                 Keys.of_frame(rows.select(*spec.key))
@@ -582,6 +584,16 @@ def _of_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         for field in schema
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _fits_here(rows: DataFrame, count: int) -> bool:
+    """Whether rows are few enough, and by the size of some of them small enough, to be held by this process."""
+    if count > FEW:
+        return False
+    if count <= SAMPLED:
+        return True
+    some = rows.limit(SAMPLED).toArrow()
+    return bool(some.nbytes * count <= picking.MAX_BYTES * max(some.num_rows, 1))
 
 
 def _nullable(spec: TableSpec, columns: Sequence[str]) -> pa.Schema:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from serving_factories import encode_words
 
+from lakehouse.settings import cores
 from serving.dictionaries import dictionaries
 from serving.errors import BadRequestError, GoneError, RequestError, UnknownError
 from serving.models import COMPONENTS, SearchRequest
-from serving.pages import TURNS
 from serving.search import Searcher
 
 
@@ -240,9 +240,10 @@ def test_an_account_leads_to_its_creator(searcher: Searcher, handle: str) -> Non
 
 
 def test_rankings_by_vectors_wait_for_a_turn_and_others_do_not(searcher: Searcher) -> None:
-    turns = searcher._pager._turns
+    turns, count = searcher._pager._turns, searcher.snapshot.turns
+    assert count == cores()
     with ThreadPoolExecutor(1) as pool:
-        for _ in range(TURNS):
+        for _ in range(count):
             assert turns.acquire(blocking=False)
         try:
             waiting = pool.submit(ids, searcher, query="vegan recipes for turns")
@@ -250,7 +251,7 @@ def test_rankings_by_vectors_wait_for_a_turn_and_others_do_not(searcher: Searche
             with pytest.raises(TimeoutError):
                 waiting.result(0.3)
         finally:
-            turns.release(TURNS)
+            turns.release(count)
         assert waiting.result(20)[0] == "c_vegan"
-    assert all(turns.acquire(blocking=False) for _ in range(TURNS))
-    turns.release(TURNS)
+    assert all(turns.acquire(blocking=False) for _ in range(count))
+    turns.release(count)

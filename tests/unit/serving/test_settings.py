@@ -18,6 +18,12 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.cursor_key, settings.poll_seconds, settings.threads) == (None, 5.0, 2)
 
 
+@pytest.mark.parametrize(("workers", "turns"), [(1, 8), (3, 2), (8, 1), (20, 1)])
+def test_processes_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, turns: int) -> None:
+    monkeypatch.setattr("serving.settings.cores", lambda: 8)
+    assert serving_settings(tmp_path).model_copy(update={"workers": workers}).turns == turns
+
+
 def test_cursors_are_signed_with_the_setting_or_a_kept_random_key(tmp_path: Path) -> None:
     settings = serving_settings(tmp_path)
     kept = settings.cursor_secret()

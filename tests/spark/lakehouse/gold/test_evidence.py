@@ -150,7 +150,7 @@ def test_a_night_ends_where_a_full_computation_ends(lake, monkeypatch):
     nights, rows = Nights(lake), [row for row, _ in synthetic_people(40, seed=9)]
     identify(lake, [*rows[:80], ANA, NEAR], run=nights.run)
     first = told(lake)
-    before = {spec.name: lake.state(spec.name) for spec in INPUTS}
+    before, version = {spec.name: lake.state(spec.name) for spec in INPUTS}, lake.version(GOLD_EVIDENCE.name)
     assert told(lake, before) == first
     renamed = rows[2] | {"handle_key": "somebody_else_now", "display_name": "Somebody Else"}
     identify(lake, [*rows[80:83], COOKS, renamed], without=[key(rows[5])], run=nights.run)
@@ -158,4 +158,11 @@ def test_a_night_ends_where_a_full_computation_ends(lake, monkeypatch):
     creators = {row.creator_id for row in lake.read(CREATOR_IDS).collect()}
     assert keys is not None
     assert 0 < keys.count < len(creators)
-    assert told(lake, before) == told(lake)
+    night = told(lake, before)
+    assert night == told(lake)
+    lake.replace(GOLD_EVIDENCE, lake.read(GOLD_EVIDENCE, version=version))
+    for module in ("keys", "lake"):
+        monkeypatch.setattr(f"lakehouse.storage.{module}.FEW", 1)
+    many = step._touched(context(lake, before))
+    assert (many.few, many.count) == (None, keys.count)
+    assert told(lake, before) == night != first

@@ -98,7 +98,7 @@ def test_many_rows_of_few_bytes_are_no_small_table(built, monkeypatch):
 
 
 def test_where_most_keys_changed_the_table_is_replaced(built, monkeypatch):
-    monkeypatch.setattr("lakehouse.ops.derive.FEW", 1)
+    monkeypatch.setattr("lakehouse.ops.derive.FEW_ROWS", 1)
     built.upsert(ACCOUNTS, _accounts(built, b="Bea", c="Cat"))
     assert _run(built) == ({"a": "Ann", "b": "Bea", "c": "Cat"}, {"a", "b", "c"})
     built.upsert(ACCOUNTS, _accounts(built, b="Bob"))

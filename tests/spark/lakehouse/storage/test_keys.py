@@ -60,3 +60,11 @@ def test_rows_are_among_the_keys_or_others(lake, ends: Keys) -> None:
     rows = frame_of(lake.spark, pa.table({"left": ["a", "b", "d", "a"], "right": ["b", "c", None, "b"]}, ENDS))
     assert [tuple(row) for row in ends.rows_of(rows).collect()] == [("a", "b"), ("a", "b")]
     assert {tuple(row) for row in ends.others_of(rows).collect()} == {("b", "c"), ("d", None)}
+
+
+def test_keys_of_a_frame_without_nulls_are_put_to_others(lake, ends: Keys) -> None:
+    table = pa.table({"left": ["a", "z"], "right": ["b", "z"]}, ENDS)
+    strict = lake.spark.createDataFrame(
+        [tuple(row.values()) for row in table.to_pylist()], "left string not null, right string not null"
+    )
+    assert ends.with_keys(Keys.of_frame(strict)).count == Keys.of_frame(strict).with_keys(ends).count == 4
