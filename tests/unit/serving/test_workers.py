@@ -46,8 +46,8 @@ def home(tmp_path: Path) -> Home:
 
 
 def workers_below(pid: int) -> list[psutil.Process]:
-    """Processes that answer."""
-    below = psutil.Process(pid).children(recursive=True)
+    """Processes that answer; what other tests left to be waited for is none."""
+    below = [one for one in psutil.Process(pid).children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
     return [process for process in below if "multiprocessing.spawn" in " ".join(process.cmdline())]
 
 
