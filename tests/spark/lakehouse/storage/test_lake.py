@@ -12,6 +12,7 @@ from lakehouse.contracts.fields import FIELDS
 from lakehouse.contracts.tables import CREATOR_ALIASES as SPEC
 from lakehouse.contracts.tables import TABLES, TableSpec
 from lakehouse.errors import SchemaError
+from lakehouse.storage import lake as storage
 from lakehouse.storage.keys import Keys
 
 pytestmark = pytest.mark.spark
@@ -188,6 +189,10 @@ def test_many_keys_are_read_and_compared_by_spark_to_the_same_end(lake, monkeypa
         keys = lake.changed_keys({SPEC: since}, ("alias_id",))
         return read, _content(lake), sorted(row.alias_id for row in keys.frame.collect()), gone.few is None
 
+    assert outcome(100) == ([("1", "a"), ("2", "b")], [("b", "9"), ("c", "3"), ("d", "4")], ["a", "b", "d"], False)
+    monkeypatch.setattr("lakehouse.storage.lake.SAMPLED", 1)
+    monkeypatch.setattr("lakehouse.storage.picking.MAX_BYTES", 1)
+    assert not storage._fits_here(_frame(lake, ("b", "9"), ("d", "4")), 2)
     assert outcome(100) == ([("1", "a"), ("2", "b")], [("b", "9"), ("c", "3"), ("d", "4")], ["a", "b", "d"], False)
     assert outcome(1) == ([("1", "a"), ("2", "b")], [("b", "9"), ("c", "3"), ("d", "4")], ["a", "b", "d"], True)
 
