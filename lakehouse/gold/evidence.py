@@ -39,6 +39,8 @@ PROFILE = ("creator_id", "handle", "observed_at")
 """What a row says of each end beside its key."""
 LOOKED_UP = ("handle_key", "links")
 """What the reasons of a pair are looked up in at each end."""
+_READ = (*KEY, *PROFILE, "handle_key")
+"""Columns of an account that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def _sources(lake: Lake, judged: Sequence[tuple[Account, Account]], keys: Keys |
     scored = lake.read_of(EDGES, left).unionByName(left.others_of(lake.read_of(EDGES, right)))
     edges = kept(scored.unionByName(unscored))
     ends = _ends(Keys.of_frame(edges.select(*ENDS)))
-    accounts = lake.read_of(GOLD_ACCOUNTS, ends, columns=(*KEY, *PROFILE, "handle_key"))
+    accounts = lake.read_of(GOLD_ACCOUNTS, ends, columns=_READ)
     return Sources(edges, accounts, lake.read_of(LINKS, ends, columns=(*KEY, *LINK_COLUMNS)))
 
 
@@ -141,7 +143,7 @@ def _with_ends(found: Sources) -> DataFrame:
     """Edges with what is shown of both ends, and what their reasons are looked up in; without those at accounts that are not shown."""
     joined = found.edges.drop("blocking_code")
     links = found.links.groupBy(*KEY).agg(F.collect_list(F.struct(*LINK_COLUMNS)).alias("links"))
-    accounts = found.accounts.select(*KEY, *PROFILE, "handle_key").join(links, list(KEY), "left")
+    accounts = found.accounts.select(*_READ).join(links, list(KEY), "left")
     for side, columns in zip(SIDES, (LEFT, RIGHT), strict=True):
         named = dict(zip(KEY, columns, strict=True)) | {name: f"{side}_{name}" for name in (*PROFILE, *LOOKED_UP)}
         joined = joined.join(accounts.withColumnsRenamed(named), list(columns))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lakehouse import settings as settings_module
 from lakehouse.errors import SettingsError
 from lakehouse.settings import Settings, load_settings
 
@@ -62,3 +63,15 @@ def test_a_wrong_value_is_one_sentence_that_names_the_variable(monkeypatch, name
 
 def test_secrets_do_not_show(tmp_path):
     assert "hush" not in repr(load_settings(home=tmp_path, email_pepper="hush", s3_secret_access_key="hush"))
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1), ("9900000 100000", 8), ("nonsense", 8), (None, 8)],
+)
+def test_a_quota_leaves_fewer_cores(tmp_path, monkeypatch, quota, expected):
+    monkeypatch.setattr(settings_module.os, "sched_getaffinity", lambda _process: set(range(8)), raising=False)
+    monkeypatch.setattr(settings_module, "CPU_QUOTA", tmp_path / "cpu.max")
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(quota)
+    assert settings_module.cores() == expected
