@@ -3,6 +3,9 @@
 `make bench-pipeline PART=scale SIZES=100000,1000000` measures each size in a process of its own, first whole and then
 after a delivery that changes one account in a hundred, and fits how each stage grows. Embeddings and what needs them are
 left out; identity runs, since gold needs it, and is told apart.
+
+`python -m benchmarks.scale 10000000 FOLDER > STAGES/10000000.jsonl` writes a line as each stage ends, for sizes that take hours; what the
+folder named by `STAGES` holds is not measured again, and a run that was ended before its night counts without one.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +69,7 @@ DRIVER_MEMORY = "4g"
 FULL, NIGHTLY, PLAIN_NIGHT = "full", "nightly", "plain night"
 SECONDS_PER_MILLION = round(1e6 / 15_000, 1)
 """Promise on 2 cores, raw to gold: 15,000 accounts a second."""
-PEAK_GIB, NIGHTLY_SHARE, GROWTH = 8, 0.05, 1.1
+PEAK_GIB, NIGHTLY_SHARE, GROWTH, IDENTITY_GROWTH = 8, 0.05, 1.1, 1.25
 """Promises: memory of all processes, cost of a night with 1 % changed, cost per account from one size to ten times it."""
 TIMEOUT_SECONDS = 6 * 3600
 
@@ -170,7 +173,10 @@ def _shuffled(lake: Lake) -> int:
 
 
 def _apart(size: int) -> list[Stage]:
-    """The stages of one size, measured by a process of its own."""
+    """The stages of one size, measured by a process of its own, or in the folder `STAGES` what one wrote before."""
+    lines = Path(os.environ.get("STAGES") or os.devnull) / f"{size}.jsonl"
+    if lines.exists():
+        return _read(lines.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.scale", str(size), folder],
@@ -179,15 +185,18 @@ def _apart(size: int) -> list[Stage]:
             timeout=TIMEOUT_SECONDS,
             check=True,
         )
-    return [Stage(**json.loads(line)) for line in done.stdout.splitlines()]
+    return _read(done.stdout)
+
+
+def _read(lines: str) -> list[Stage]:
+    return [Stage(**json.loads(line)) for line in lines.splitlines()]
 
 
 def _of_size(size: int, stages: list[Stage]) -> Iterator[Figure]:
     name = f"scale {size:,}"
     full = [stage for stage in stages if stage.kind == FULL]
     counted = _accounts(full)
-    seconds, nightly = _seconds(stages, FULL), _seconds(stages, NIGHTLY)
-    identity = sum(stage.seconds for stage in full if stage.group == "identity")
+    seconds = _full_seconds(stages)
     simulated = next(stage for stage in full if stage.group == "simulate")
     yield Figure(f"{name}: accounts", counted, "accounts")
     yield Figure(f"{name}: simulated, per million accounts", _per_million(simulated.seconds, counted), "s", 60)
@@ -195,40 +204,71 @@ def _of_size(size: int, stages: list[Stage]) -> Iterator[Figure]:
     yield Figure(f"{name}: raw to gold, per million accounts", _per_million(seconds, counted), "s", SECONDS_PER_MILLION)
     yield Figure(f"{name}: accounts a second", round(counted / seconds), "accounts/s")
     yield Figure(f"{name}: peak memory of all processes", max(stage.peak_gib for stage in full), "GiB", PEAK_GIB)
-    yield Figure(f"{name}: identity", round(identity, 1), "s")
+    yield Figure(f"{name}: identity", round(_identity_seconds(stages), 1), "s")
     for what in ("bytes_written", "shuffle_bytes"):
         total = sum(getattr(stage, what) for stage in full if stage.group not in APART)
         yield Figure(f"{name}: {what.replace('_', ' ')} per account", round(total / counted), "bytes")
-    least = [stage for stage in stages if stage.kind == PLAIN_NIGHT]
-    commits, read = _seconds(stages, PLAIN_NIGHT), _plain_seconds(least)
-    share = f"{name}: a night with 1 % changed, of the whole"
-    peer = f"Delta's commits alone {commits / seconds:.3f}, reading the changed tables once {read / seconds:.3f}"
-    yield Figure(share, round(nightly / seconds, 3), "share", NIGHTLY_SHARE, peer=peer)
+    if any(stage.kind == PLAIN_NIGHT for stage in stages):
+        yield _night(name, stages)
     of_kind = {(stage.kind, stage.name): stage.seconds for stage in stages}
     for stage in full:
         if stage.group != "simulate":
-            night = of_kind[NIGHTLY, stage.name]
-            commits = [of_kind[at] for table in _OUTPUTS[stage.name] if (at := (PLAIN_NIGHT, table)) in of_kind]
-            alone = f", its commits alone {sum(commits):.2f} s" if commits else ""
-            peer = f"plain {stage.plain_seconds} s, night {night} s{alone}"
-            yield Figure(f"{name} {stage.name}: seconds", stage.seconds, "s", peer=peer)
+            told = f"plain {stage.plain_seconds} s{_night_of(stage.name, of_kind)}"
+            yield Figure(f"{name} {stage.name}: seconds", stage.seconds, "s", peer=told)
+
+
+def _night(name: str, stages: list[Stage]) -> Figure:
+    """Cost of a night, of the whole, beside what Delta and a reader alone take for it."""
+    seconds = _full_seconds(stages)
+    commits = _seconds(stages, PLAIN_NIGHT) / seconds
+    read = _plain_seconds([stage for stage in stages if stage.kind == PLAIN_NIGHT]) / seconds
+    return Figure(
+        f"{name}: a night with 1 % changed, of the whole",
+        round(_seconds(stages, NIGHTLY) / seconds, 3),
+        "share",
+        NIGHTLY_SHARE,
+        peer=f"Delta's commits alone {commits:.3f}, reading the changed tables once {read:.3f}",
+    )
+
+
+def _night_of(step: str, seconds: dict[tuple[str, str], float]) -> str:
+    """Words for a step's night, empty where none was run."""
+    if (NIGHTLY, step) not in seconds:
+        return ""
+    commits = [seconds[at] for table in _OUTPUTS[step] if (at := (PLAIN_NIGHT, table)) in seconds]
+    alone = f", its commits alone {sum(commits):.2f} s" if commits else ""
+    return f", night {seconds[NIGHTLY, step]} s{alone}"
 
 
 def _growth(runs: dict[int, list[Stage]]) -> Iterator[Figure]:
-    """Slope of log seconds over log accounts, of the sum and of each stage; 1 is linear."""
+    """What an account costs at each size, in times of the smallest; slopes of log seconds over log accounts, 1 is linear.
+
+    Hours differ, so the cost is told in times of Spark reading and writing the same rows in the same run as well.
+    """
     if len(runs) < 2:
         return
+    (least, first), *others = sorted(runs.items())
+    parts = (("raw to gold", _full_seconds, GROWTH), ("identity", _identity_seconds, IDENTITY_GROWTH))
+    for size, stages in others:
+        plain = _cost(_plain_full, stages) / _cost(_plain_full, first)
+        for what, seconds, aim in parts:
+            cost = _cost(seconds, stages) / _cost(seconds, first)
+            name = f"scale {size:,}: {what}, cost per account in times of that at {least:,}"
+            yield Figure(name, round(cost, 3), "", aim, peer=f"plain {plain:.3f}")
+            yield Figure(f"{name}, over plain's", round(cost / plain, 3), "", aim)
     accounts = [_accounts(stages) for stages in runs.values()]
-    total = [_seconds(stages, FULL) for stages in runs.values()]
+    total = [_full_seconds(stages) for stages in runs.values()]
     yield Figure("scale exponent: raw to gold", _slope(accounts, total), "")
-    cost = [seconds / count for seconds, count in zip(total, accounts, strict=True)]
-    yield Figure("scale cost per account, largest size to the one before", round(cost[-1] / cost[-2], 3), "", GROWTH)
-    for name in [stage.name for stage in next(iter(runs.values())) if stage.kind == FULL]:
+    for name in [stage.name for stage in first if stage.kind == FULL]:
         seconds = [
             next(stage.seconds for stage in stages if (stage.kind, stage.name) == (FULL, name))
             for stages in runs.values()
         ]
         yield Figure(f"scale exponent: {name}", _slope(accounts, seconds), "")
+
+
+def _cost(seconds: Callable[[list[Stage]], float], stages: list[Stage]) -> float:
+    return seconds(stages) / _accounts(stages)
 
 
 def _slope(sizes: list[int], seconds: list[float]) -> float:
@@ -242,6 +282,18 @@ def _accounts(stages: list[Stage]) -> int:
 
 def _seconds(stages: list[Stage], kind: str) -> float:
     return sum(stage.seconds for stage in stages if stage.kind == kind and stage.group not in APART)
+
+
+def _full_seconds(stages: list[Stage]) -> float:
+    return _seconds(stages, FULL)
+
+
+def _identity_seconds(stages: list[Stage]) -> float:
+    return sum(stage.seconds for stage in stages if (stage.kind, stage.group) == (FULL, "identity"))
+
+
+def _plain_full(stages: list[Stage]) -> float:
+    return _plain_seconds([stage for stage in stages if stage.kind == FULL])
 
 
 def _plain_seconds(stages: list[Stage]) -> float:
