@@ -5,7 +5,7 @@ after a delivery that changes one account in a hundred, and fits how each stage 
 left out; identity runs, since gold needs it, and is told apart.
 
 `python -m benchmarks.scale 10000000 FOLDER > STAGES/10000000.jsonl` writes a line as each stage ends, for sizes that take hours; what the
-folder named by `STAGES` holds is not measured again, and a run that was ended before its night counts without one.
+folder named by `STAGES` holds is not measured again, and a run that was ended early counts as far as it came.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from lakehouse.contracts.tables import (
     ACCOUNTS,
     BRONZE_POSTS,
     EMBEDDINGS,
+    GOLD_PROFILES,
     NICHES,
     POSTS,
     QUALITY_METRICS,
@@ -66,6 +67,8 @@ LEFT_OUT = frozenset(
 )
 """Steps that need an encoder, those of posts (this world holds profiles alone), and those after gold."""
 DRIVER_MEMORY = "4g"
+WHOLE, LAST = "raw to gold", GOLD_PROFILES.name
+"""All stages of a pass, and the last of them."""
 FULL, NIGHTLY, PLAIN_NIGHT = "full", "nightly", "plain night"
 SECONDS_PER_MILLION = round(1e6 / 15_000, 1)
 """Promise on 2 cores, raw to gold: 15,000 accounts a second."""
@@ -200,9 +203,10 @@ def _of_size(size: int, stages: list[Stage]) -> Iterator[Figure]:
     simulated = next(stage for stage in full if stage.group == "simulate")
     yield Figure(f"{name}: accounts", counted, "accounts")
     yield Figure(f"{name}: simulated, per million accounts", _per_million(simulated.seconds, counted), "s", 60)
-    yield Figure(f"{name}: raw to gold", round(seconds, 1), "s", peer=f"plain {_plain_seconds(full):.1f} s")
-    yield Figure(f"{name}: raw to gold, per million accounts", _per_million(seconds, counted), "s", SECONDS_PER_MILLION)
-    yield Figure(f"{name}: accounts a second", round(counted / seconds), "accounts/s")
+    yield Figure(f"{name}: {_span(full)}", round(seconds, 1), "s", peer=f"plain {_plain_seconds(full):.1f} s")
+    if _span(full) == WHOLE:
+        yield Figure(f"{name}: {WHOLE}, per million accounts", _per_million(seconds, counted), "s", SECONDS_PER_MILLION)
+        yield Figure(f"{name}: accounts a second", round(counted / seconds), "accounts/s")
     yield Figure(f"{name}: peak memory of all processes", max(stage.peak_gib for stage in full), "GiB", PEAK_GIB)
     yield Figure(f"{name}: identity", round(_identity_seconds(stages), 1), "s")
     for what in ("bytes_written", "shuffle_bytes"):
@@ -248,23 +252,39 @@ def _growth(runs: dict[int, list[Stage]]) -> Iterator[Figure]:
     if len(runs) < 2:
         return
     (least, first), *others = sorted(runs.items())
-    parts = (("raw to gold", _full_seconds, GROWTH), ("identity", _identity_seconds, IDENTITY_GROWTH))
     for size, stages in others:
-        plain = _cost(_plain_full, stages) / _cost(_plain_full, first)
-        for what, seconds, aim in parts:
-            cost = _cost(seconds, stages) / _cost(seconds, first)
+        before, after = _common(first, stages), _common(stages, first)
+        plain = _cost(_plain_full, after) / _cost(_plain_full, before)
+        for what, seconds, aim in (
+            (_span(after), _full_seconds, GROWTH),
+            ("identity", _identity_seconds, IDENTITY_GROWTH),
+        ):
+            cost = _cost(seconds, after) / _cost(seconds, before)
             name = f"scale {size:,}: {what}, cost per account in times of that at {least:,}"
             yield Figure(name, round(cost, 3), "", aim, peer=f"plain {plain:.3f}")
             yield Figure(f"{name}, over plain's", round(cost / plain, 3), "", aim)
     accounts = [_accounts(stages) for stages in runs.values()]
-    total = [_full_seconds(stages) for stages in runs.values()]
-    yield Figure("scale exponent: raw to gold", _slope(accounts, total), "")
-    for name in [stage.name for stage in first if stage.kind == FULL]:
-        seconds = [
-            next(stage.seconds for stage in stages if (stage.kind, stage.name) == (FULL, name))
-            for stages in runs.values()
-        ]
+    full = [[stage for stage in stages if stage.kind == FULL] for stages in runs.values()]
+    if all(_span(stages) == WHOLE for stages in full):
+        yield Figure(f"scale exponent: {WHOLE}", _slope(accounts, [_full_seconds(stages) for stages in full]), "")
+    for name in [stage.name for stage in full[0] if all(_has(stages, stage.name) for stages in full)]:
+        seconds = [next(stage.seconds for stage in stages if stage.name == name) for stages in full]
         yield Figure(f"scale exponent: {name}", _slope(accounts, seconds), "")
+
+
+def _span(full: list[Stage]) -> str:
+    """Words for the stages of a pass, which may have been ended early."""
+    last = [stage.name for stage in full if stage.group not in APART][-1]
+    return WHOLE if last == LAST else f"raw to {last}"
+
+
+def _common(stages: list[Stage], others: list[Stage]) -> list[Stage]:
+    """Stages of a whole pass that other stages have as well."""
+    return [stage for stage in stages if stage.kind == FULL and _has(others, stage.name)]
+
+
+def _has(stages: list[Stage], name: str) -> bool:
+    return any((stage.kind, stage.name) == (FULL, name) for stage in stages)
 
 
 def _cost(seconds: Callable[[list[Stage]], float], stages: list[Stage]) -> float:
