@@ -10,6 +10,8 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from benchmarks.scale import LAST
+
 RESULTS = Path(__file__).with_name("results") / "pipeline.json"
 TARGET = Path(__file__).parents[1] / "docs" / "images" / "scale.svg"
 STAGE = re.compile(r"^scale ([\d,]+) (\S+): seconds$")
@@ -27,7 +29,9 @@ def draw(results: Path = RESULTS, target: Path = TARGET) -> None:
             size = int(found[1].replace(",", ""))
             seconds[found[2]][size] = entry["value"]
             plain[size] += float(PLAIN.match(entry["peer"])[1])  # type: ignore[index]  (scale.py writes it)
-    largest = max(plain)
+    whole = set(seconds[LAST])  # sizes whose runs came to the end; of others only the stages count
+    plain = {size: took for size, took in plain.items() if size in whole}
+    largest = max(whole)
     dearest = sorted(seconds, key=lambda name: -seconds[name].get(largest, 0.0))[:SHOWN]
     mpl.rcParams["svg.hashsalt"] = "creatorlake"  # the same figures give the same file
     figure = Figure(figsize=(8, 5), layout="constrained")
