@@ -40,9 +40,8 @@ def draw(results: Path = RESULTS, target: Path = TARGET) -> None:
     axes.loglog(*_points(total), "k-o", label="all stages")
     axes.loglog(*_points(plain), "k:o", label="Spark reading and writing the same rows")
     for name in dearest:
-        axes.loglog(
-            *_points(seconds[name]), "-o", linewidth=1, markersize=3, label=name.removeprefix("_")
-        )  # such labels are left out
+        label = name.removeprefix("_")  # with it Matplotlib leaves a label out
+        axes.loglog(*_points(seconds[name]), "-o", linewidth=1, markersize=3, label=label)
     axes.set(xlabel="accounts", ylabel="seconds", title="Raw to gold, 2 cores")
     axes.grid(which="both", alpha=0.3)
     axes.legend(fontsize=8)

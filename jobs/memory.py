@@ -1,7 +1,7 @@
 """Peak resident memory of this process and all its children (Spark's JVM, Python workers), sampled.
 
 A child that was forked a moment ago still is its parent's image, page by page, until it begins its own program. It is left
-out: a JVM that starts a shell command, as Hadoop does at every turn, would else be counted twice.
+out: a JVM that starts a shell command, as Hadoop does now and then, would else be counted twice.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class PeakMemory:
 def resident_bytes(root: psutil.Process) -> int:
     """Sum of the resident sets of a process and all that descend from it, without children as large as their parent.
 
-    Address spaces are compared, to the byte: two programs never have the same.
+    Sizes of address spaces are compared, to the byte: a program and one that it started hardly ever agree in them.
     """
     images = {process.pid: image for process in [root, *root.children(recursive=True)] if (image := _image(process))}
     return sum(image.resident for image in images.values() if not _is_copy(image, images.get(image.parent)))
