@@ -15,13 +15,16 @@ import psutil
 INTERVAL_SECONDS = 0.5
 """Short enough to see a stage of a second, long enough to cost nothing."""
 GIB = 1 << 30
+ALIKE = 0.01
+"""Share by which a fork's address space may differ from its parent's: both may have gone on a little since."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a process has in memory: its parent's number, bytes of address space, bytes resident."""
+    """What a process has in memory: its parent's number, its command line, bytes of address space, bytes resident."""
 
     parent: int
+    command: tuple[str, ...]
     size: int
     resident: int
 
@@ -61,16 +64,19 @@ class PeakMemory:
 
 
 def resident_bytes(root: psutil.Process) -> int:
-    """Sum of the resident sets of a process and all that descend from it, without children as large as their parent.
+    """Sum of the resident sets of a process and all that descend from it, without copies of a parent.
 
-    Sizes of address spaces are compared, to the byte: a program and one that it started hardly ever agree in them.
+    A copy has the command line and the size of its parent's address space; a program of its own has another of both.
     """
     images = {process.pid: image for process in [root, *root.children(recursive=True)] if (image := _image(process))}
-    return sum(image.resident for image in images.values() if not _is_copy(image, images.get(image.parent)))
+    return sum(image.resident for image in images.values() if not is_copy(image, images.get(image.parent)))
 
 
-def _is_copy(child: Image, parent: Image | None) -> bool:
-    return parent is not None and child.size == parent.size
+def is_copy(child: Image, parent: Image | None) -> bool:
+    """Whether a process still is the image of the parent that it was forked from."""
+    return (
+        parent is not None and child.command == parent.command and abs(child.size - parent.size) <= ALIKE * parent.size
+    )
 
 
 def _image(process: psutil.Process) -> Image | None:
@@ -78,6 +84,6 @@ def _image(process: psutil.Process) -> Image | None:
     try:
         with process.oneshot():
             memory = process.memory_info()
-            return Image(process.ppid(), memory.vms, memory.rss)
+            return Image(process.ppid(), tuple(process.cmdline()), memory.vms, memory.rss)
     except psutil.NoSuchProcess:
         return None
