@@ -44,7 +44,7 @@ def draw(results: Path = RESULTS, target: Path = TARGET) -> None:
         axes.loglog(*_points(seconds[name]), "-o", linewidth=1, markersize=3, label=label)
     axes.set(xlabel="accounts", ylabel="seconds", title="Raw to gold, 2 cores")
     axes.grid(which="both", alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(target, metadata={"Date": None})
 
 
