@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.identity_clusters import CLUSTERS, clusters
 from benchmarks.identity_crowd import CROWD, PEER, PEERS_PYTHON, by_threshold, crowd, or_null
+from benchmarks.identity_limit import LIMIT, limits
 from benchmarks.identity_records import RECORDS, records
 from benchmarks.identity_scale import ABLATION, DELTA, SKEW, SYNTHETIC, ablation, deltas, skew, synthetic
 from benchmarks.report import Figure, publish
@@ -251,6 +252,7 @@ PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     SKEW: skew,
     CLUSTERS: clusters,
     CROWD: crowd,
+    LIMIT: limits,
 }
 """What can be measured alone by `PART=`."""
 

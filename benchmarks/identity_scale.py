@@ -22,7 +22,7 @@ from lakehouse.identity.counts import Counts
 from lakehouse.identity.delta import changed, changed_pairs, ends_of, ordered, score_pairs
 from lakehouse.identity.engine import Accounts, calibrated, count_all, find_edges, prepare_all
 from lakehouse.identity.ids import names_of
-from lakehouse.identity.model import default_model
+from lakehouse.identity.model import Model, default_model
 from lakehouse.identity.pairs import INDEX, first_meetings, near
 from lakehouse.identity.quality import calibration_error, quality
 
@@ -64,9 +64,9 @@ def synthetic(sizes: tuple[int, ...] = SIZES) -> Iterator[Figure]:
         yield Figure(f"{head}: normal forms to clusters, one core", round(seconds, 1), "s")
         yield Figure(f"{head}: peak memory", round(peak.gib, 2), "GiB", 8)
         yield from _candidates(head, world.raw)
-        yield from _quality(head, labels, world.person)
+        yield from quality_figures(head, labels, world.person)
         yield Figure(f"{head}: calibration error of edges", round(_error(world.raw, edges, world.person), 4), "", 0.02)
-        yield from _quality(f"{head}, no links, e-mails, sites", _labels(_without(world.raw))[0], world.person)
+        yield from quality_figures(f"{head}, no links, e-mails, sites", _labels(_without(world.raw))[0], world.person)
     for before, after, size in zip(per_account, per_account[1:], sizes[1:], strict=False):
         yield Figure(f"{SYNTHETIC} {size:,}: cost per account, of the size before", round(after / before, 3), "", 1.25)
 
@@ -194,12 +194,28 @@ class _Followed:
 
 def _labels(raw: pa.Table) -> tuple[np.ndarray, pa.Table]:
     """Cluster of each row, and the edges, by a model that is calibrated on them."""
+    model, edges = edges_of(raw)
+    return labels_of(raw, edges, model), edges
+
+
+def edges_of(raw: pa.Table) -> tuple[Model, pa.Table]:
+    """A model that is calibrated on `RAW` rows, and the edges that it finds."""
     counts = count_all(raw, default_model())
     model = calibrated(raw, default_model(), counts)
-    edges = pa.concat_tables([EDGES.arrow_schema().empty_table(), *find_edges(raw, model, counts)])
+    return model, pa.concat_tables([EDGES.arrow_schema().empty_table(), *find_edges(raw, model, counts)])
+
+
+def labels_of(raw: pa.Table, edges: pa.Table, model: Model) -> np.ndarray:
+    """Cluster of each row by scored edges."""
     accounts, _ = Accounts.of(raw)
     labels = cluster(accounts.graph(edges), model)
-    return labels[_places(accounts, names_of(raw))], edges
+    return labels[_places(accounts, names_of(raw))]
+
+
+def rows_of(raw: pa.Table, edges: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Row of the account at either end of each edge."""
+    left, right = (pc.index_in(names_of(side), names_of(raw)).to_numpy() for side in _sides(edges))
+    return left, right
 
 
 def _places(accounts: Accounts, names: pa.Array) -> np.ndarray:
@@ -209,15 +225,16 @@ def _places(accounts: Accounts, names: pa.Array) -> np.ndarray:
 
 def _error(raw: pa.Table, edges: pa.Table, person: np.ndarray) -> float:
     """Calibration error of the edges."""
-    ends = [pc.index_in(names_of(side), names_of(raw)).to_numpy() for side in _sides(edges)]
-    return calibration_error(edges.column("log_odds").to_numpy(), person[ends[0]] == person[ends[1]])
+    left, right = rows_of(raw, edges)
+    return calibration_error(edges.column("log_odds").to_numpy(), person[left] == person[right])
 
 
 def _sides(edges: pa.Table) -> list[pa.Table]:
     return [edges.select(ENDS[at : at + 2]).rename_columns(INDEX.names[:2]) for at in (0, 2)]
 
 
-def _quality(head: str, labels: np.ndarray, person: np.ndarray) -> Iterator[Figure]:
+def quality_figures(head: str, labels: np.ndarray, person: np.ndarray) -> Iterator[Figure]:
+    """Scores of clusters against the person of each row."""
     scores = quality(labels, person)
     yield Figure(f"{head}: pair precision", round(scores.pairs.precision, 3), "")
     yield Figure(f"{head}: pair recall", round(scores.pairs.recall, 3), "")

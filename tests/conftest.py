@@ -19,7 +19,7 @@ from xdist.scheduler import LoadScopeScheduling
 from lakehouse.settings import Settings, cores, load_settings
 from lakehouse.storage.lake import Lake
 from tests.s3_backends import MINISTACK, S3Backend, running
-from tests.support import NO_RETENTION
+from tests.support import NO_RETENTION, SHORT_JVM
 
 DATA_VARIABLE = "CREATORLAKE_TEST_DATA"
 E2E = "tests/e2e"
@@ -75,7 +75,10 @@ def spark_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def _spark(spark_home: Path) -> Iterator[None]:
     lake = Lake(load_settings(home=spark_home, spark_driver_memory="2g"))
-    _ = lake.spark
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SHORT_JVM.items():
+            patch.setenv(name, value)
+        _ = lake.spark
     yield
     lake.spark.stop()
 

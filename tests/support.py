@@ -26,6 +26,7 @@ from lakehouse.settings import load_settings
 from lakehouse.storage.objects import ObjectStore
 
 REPO = Path(__file__).resolve().parents[1]
+PREFIX = "CREATORLAKE_"
 RUN_TIMEOUT_SECONDS = 540
 READY_TIMEOUT_SECONDS = 120
 WORLD = {
@@ -35,6 +36,11 @@ WORLD = {
     "CREATORLAKE_EMAIL_PEPPER": "pepper of the tests, no secret",
 }
 """Settings of the small synthetic world; with equal secrets, and without platforms that move on, two lakes can be compared."""
+SHORT_JVM = {
+    "SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1 -Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
+}
+"""For a JVM that sees few rows: quick code instead of good, and no classes made for each query. They take more than they give there
+(half the processor time of `tests/spark`); the main job that is killed and run again by `tests/e2e` has what users have."""
 NO_RETENTION = {"spark.databricks.delta.retentionDurationCheck.enabled": "false"}
 """Spark's setting with which VACUUM may remove, at `vacuum_hours` 0, what only versions of a moment ago name."""
 
@@ -49,7 +55,7 @@ class Home:
 
     def environment(self) -> dict[str, str]:
         """The caller's environment without its own creatorlake settings, with ours."""
-        base = {name: value for name, value in os.environ.items() if not name.startswith("CREATORLAKE_")}
+        base = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         return base | {"CREATORLAKE_HOME": str(self.path), "CREATORLAKE_LAKE": self.lake, **self.env}
 
     def command(self, *arguments: str) -> list[str]:
@@ -85,7 +91,8 @@ class Home:
     @cached_property
     def objects(self) -> ObjectStore:
         """The lake's objects."""
-        given = {name.removeprefix("CREATORLAKE_").lower(): _value(text) for name, text in self.env.items()}
+        own = {name: text for name, text in self.env.items() if name.startswith(PREFIX)}
+        given = {name.removeprefix(PREFIX).lower(): _value(text) for name, text in own.items()}
         return ObjectStore.open(load_settings(home=self.path, lake=self.lake, **given))
 
     def object(self, key: str) -> Any:

@@ -15,6 +15,15 @@ from tests.support import WORLD, Home
 HALF_WAY = "progress/silver_core__posts.json"
 """Written by the step in the middle of the pipeline."""
 HALF_WAY_SECONDS = 300
+TIMEOUT_SECONDS = 1500
+"""For the first test that asks for the world, which waits for two runs, and for one that adds its own; busy machines take three times as long."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of this folder may take longer than others."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
 
 
 @pytest.fixture(scope="session")

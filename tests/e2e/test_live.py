@@ -23,7 +23,7 @@ from lakehouse.simulate.platforms.truth import accounts_of
 from lakehouse.simulate.world import World
 from lakehouse.storage.objects import ObjectStore
 from tests.fetch_factory import CREDENTIALS, batches, urls_of
-from tests.support import WORLD, Home, request, served
+from tests.support import SHORT_JVM, WORLD, Home, request, served
 
 pytestmark = pytest.mark.e2e
 LATER_SECONDS = 60 * 86_400
@@ -80,7 +80,7 @@ def live(world: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live
             "LIST": str(world.path / "world" / f"{creators}-{seed}" / "accounts.csv"),
             "MINUTES": "1",
         }
-        env = world.env | {f"CREATORLAKE_FETCH_{name}": value for name, value in given.items()}
+        env = world.env | SHORT_JVM | {f"CREATORLAKE_FETCH_{name}": value for name, value in given.items()}
         found = Live(Home(path, str(path / "lake"), env), emulator, path / "input")
         found.run("run", "--input", str(found.folder), "--no-serve")
         yield found

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.s3_backends import S3Backend
-from tests.support import WORLD, Home, request, served, shown_creators, step_counts
+from tests.support import SHORT_JVM, WORLD, Home, request, served, shown_creators, step_counts
 
 pytestmark = [pytest.mark.e2e, pytest.mark.s3]
 
 
 def test_the_main_job_on_s3_ends_like_the_killed_one_in_a_folder(world, s3: S3Backend, tmp_path):
-    home = Home(tmp_path, f"s3://{s3.make_bucket('main-job')}/lake", WORLD | s3.lake_environment)
+    home = Home(tmp_path, f"s3://{s3.make_bucket('main-job')}/lake", WORLD | SHORT_JVM | s3.lake_environment)
     checked = home.run("doctor", timeout=120)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     done = home.run("run", "--no-serve")

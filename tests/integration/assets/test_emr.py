@@ -28,7 +28,7 @@ from lakehouse.contracts.tables import QUARANTINE
 from lakehouse.errors import TransientError
 from lakehouse.ops.steps import last_report, run_step
 from lakehouse.storage.lake import Lake
-from tests.support import REPO
+from tests.support import REPO, SHORT_JVM
 
 pytestmark = [
     pytest.mark.integration,
@@ -76,7 +76,7 @@ class Machines:
         assert submitted["entryPoint"] == ENTRY_POINT
         program = REPO / ENTRY_POINT.removeprefix("local:///opt/creatorlake/")
         # `submitted` needs spark-submit around it; a plain process brings its own Spark.
-        environment = os.environ | self.environment | driver | {"CREATORLAKE_SPARK_MASTER": "local[2]"}
+        environment = os.environ | SHORT_JVM | self.environment | driver | {"CREATORLAKE_SPARK_MASTER": "local[2]"}
         command = [sys.executable, str(program), *submitted["entryPointArguments"]]
         done = subprocess.run(command, env=environment, cwd=REPO, capture_output=True, check=False)
         job.state = "SUCCESS" if done.returncode == 0 else "FAILED"
