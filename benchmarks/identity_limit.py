@@ -1,13 +1,12 @@
 """What the scored pairs would allow: a perfect scorer, and one that is fitted on true people, over the very edges of the shipped model.
 
 The fitted scorer is no peer, since it is given the truth; what it finds beyond ours is lost in the score, and what it cannot find is not
-in the pairs. Boosted trees (scikit-learn's) learn from half of the edges and score the other half, both ways. They see the log-odds of each
-reason and the score, or besides (`LIKENESS`) how alike the texts are and what else each account could be joined to.
+in the pairs. Boosted trees (scikit-learn's) learn from the edges whose left end is of one half of the people and score the others, both ways.
+They see the log-odds of each reason and the score, or besides (`likeness`) how alike the texts are and what else each account could be joined to.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,6 +19,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from benchmarks.identity_scale import edges_of, labels_of, quality_figures, rows_of
 from benchmarks.identity_world import People, people
 from benchmarks.report import Figure
+from benchmarks.scale import sizes
 from lakehouse.identity.cluster import components
 from lakehouse.identity.quality import calibration_error
 
@@ -28,12 +28,11 @@ LIMIT = "limit"
 SIZES = "100000"
 TEXTS = ("handle_key", "display_name")
 TREES = {"max_iter": 200, "learning_rate": 0.1, "max_leaf_nodes": 31, "min_samples_leaf": 40, "early_stopping": False}
-UNSCORED = -99.0
 
 
 def limits() -> Iterator[Figure]:
     """At each number of accounts that `SIZES` names."""
-    for size in (int(text) for text in (os.environ.get("SIZES") or SIZES).split(",")):
+    for size in sizes(SIZES):
         yield from limit(size, people(size))
 
 
@@ -99,7 +98,7 @@ def likeness(raw: pa.Table, left: np.ndarray, right: np.ndarray, log_odds: np.nd
     columns += _ordered(*(np.log10(1.0 + count) for count in followers))
     platforms = raw.column("platform").combine_chunks().dictionary_encode().indices.to_numpy()
     columns.append(platforms[left] * (platforms.max() + 1) + platforms[right])
-    best = np.full(raw.num_rows, UNSCORED)
+    best = np.full(raw.num_rows, -np.inf)
     for rows in (left, right):
         np.maximum.at(best, rows, log_odds)
     columns += _ordered(best[left] - log_odds, best[right] - log_odds)
