@@ -90,7 +90,7 @@ def deltas() -> Iterator[Figure]:
         night_seconds.append(followed.night())
         if night % 10 == 0 or night == NIGHTS - 1:
             started = time.monotonic()
-            whole = pa.concat_tables(find_edges(followed.raw, default_model(), followed.counts))
+            whole = pa.concat_tables(find_edges(followed.raw, followed.model, followed.counts))
             whole_seconds.append(time.monotonic() - started)
             unlike += not _in_order(whole).equals(_in_order(followed.edges))
     share = float(np.median(night_seconds) / np.median(whole_seconds))
@@ -137,14 +137,16 @@ class _Followed:
     raw: pa.Table
     draw: np.random.Generator
     counts: Counts = field(init=False)
+    model: Model = field(init=False)
     index: pa.Table = field(init=False)
     edges: pa.Table = field(init=False)
     scored: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.counts = count_all(self.raw, default_model())
-        self.index = prepare_all(self.raw, self.counts, default_model()).select(INDEX.names)
-        self.edges = pa.concat_tables(find_edges(self.raw, default_model(), self.counts))
+        self.model = calibrated(self.raw, default_model(), self.counts)
+        self.index = prepare_all(self.raw, self.counts, self.model).select(INDEX.names)
+        self.edges = pa.concat_tables(find_edges(self.raw, self.model, self.counts))
 
     def night(self) -> float:
         """Change one account in a hundred and bring index and edges up to date; seconds without the drawing."""
@@ -174,7 +176,7 @@ class _Followed:
         return rows.set_column(place, "links", pc.if_else(pa.array(bare), none, rows.column("links").combine_chunks()))
 
     def _follow(self, old: pa.Array, fresh: pa.Table) -> None:
-        model = default_model()
+        model = self.model
         new = prepare_all(fresh, self.counts, model).select(INDEX.names)
         touched = pc.unique(pa.concat_arrays([old, names_of(new)]))
         there = self.index.filter(pc.is_in(names_of(self.index), touched))

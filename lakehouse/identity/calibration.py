@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pyarrow as pa
 from scipy.optimize import isotonic_regression
 
-RESOLUTION = 64.0
-"""Adjustments are multiples of 1/64 bit, as weights are."""
+from lakehouse.identity.hashing import mix
+from lakehouse.identity.likeness import RESOLUTION, STEPS, Likeness, learn
+
 EDGES = np.arange(-12.0, 17.0)
 """Bounds of the bins of a score, bits; what lies outside counts in the first or the last."""
 CENTRES = (EDGES[:-1] + EDGES[1:]) / 2
@@ -44,21 +46,33 @@ KINDS = 112
 """Ways in which handles and names of a pair can be alike (`signals.kinds_of`)."""
 KIND_WEIGHT = 50.0
 """Pairs that all kinds together stand for in each bin of one kind. Chosen like `WEIGHT`."""
+LEARNED_KIND_WEIGHT = 500.0
+"""The same of scores that were learned, which know of most that sets kinds apart."""
+_SAID = ("score", "kind", "is_same", "is_tallied", "is_linked")
+PAIR = pa.schema(
+    [(name, pa.uint8()) for name in STEPS]
+    + [("score", pa.float32()), ("kind", pa.uint8()), *((name, pa.bool_()) for name in _SAID[2:])]
+)
+"""A pair that tells something: its looks, its score by the packaged weights without what links say, its kind of likeness, whether it lies
+on one platform, whether it takes part in the tally of strangers, and whether a link joins it and two platforms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Rising, piecewise linear maps from scores to log-odds, at the centres of the bins; beyond them both move alike.
 
-    `log_odds` is the map of a kind that has none of its own in `by_kind`. Without it nothing changes.
+    `log_odds` is the map of a kind that has none of its own in `by_kind`. Without it nothing changes. Where `likeness` was learned,
+    the scores that are mapped are its, and not those of the packaged weights.
     """
 
     log_odds: tuple[float, ...] = ()
     by_kind: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    likeness: Likeness | None = None
 
     def to_json(self) -> str:
         """As text."""
-        return json.dumps([self.log_odds, list(self.by_kind.items())])
+        learned = None if self.likeness is None else self.likeness.to_lists()
+        return json.dumps([self.log_odds, list(self.by_kind.items()), learned])
 
     @classmethod
     def of(cls, log_odds: Sequence[float]) -> Calibration:
@@ -75,18 +89,26 @@ class Calibration:
     @classmethod
     def from_json(cls, text: str) -> Calibration:
         """From the text of `to_json`."""
-        log_odds, by_kind = json.loads(text)
-        return cls(tuple(log_odds), {kind: tuple(own) for kind, own in by_kind})
+        log_odds, by_kind, learned = json.loads(text)
+        likeness = None if learned is None else Likeness.from_lists(learned)
+        return cls(tuple(log_odds), {kind: tuple(own) for kind, own in by_kind}, likeness)
 
-    def adjustment(self, scores: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    def adjustment(self, scores: np.ndarray, kinds: np.ndarray, looks: np.ndarray | None = None) -> np.ndarray:
         """What is to be added to each score, in multiples of 1/64 bit.
 
         Args:
-            scores: of pairs, bits.
+            scores: of pairs by the packaged weights, bits.
             kinds: of likeness of each, integers below `KINDS`.
+            looks: their steps (`looks.looks_of`), needed where `likeness` was learned.
         """
         if not self.log_odds:
             return np.zeros(len(scores))
+        if self.likeness is None or looks is None:
+            return self._moved(scores, kinds)
+        learned = self.likeness.log_odds(looks)
+        return np.asarray(np.minimum(learned + self._moved(learned, kinds) - scores, RAISED_MAX))
+
+    def _moved(self, scores: np.ndarray, kinds: np.ndarray) -> np.ndarray:
         maps = np.array([self.by_kind.get(kind, self.log_odds) for kind in range(KINDS)])
         inside = np.clip(scores, CENTRES[0], CENTRES[-1])
         lower = np.minimum((inside - CENTRES[0]).astype(np.int64), BINS - 2)
@@ -97,22 +119,15 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Pairs by kind and bin of their score (both `KINDS` x `BINS`), and those of them on one platform; tallies add up."""
+    """Pairs by kind and bin of their score (both `KINDS` x `BINS`), and those of them on one platform."""
 
     pairs: np.ndarray
     same: np.ndarray
 
-    def __add__(self, other: Tally) -> Tally:
-        """Both together."""
-        return Tally(self.pairs + other.pairs, self.same + other.same)
-
-
-NOTHING = Tally(np.zeros((KINDS, BINS)), np.zeros((KINDS, BINS)))
-
 
 def tally(scores: np.ndarray, kinds: np.ndarray, is_same: np.ndarray) -> Tally:
     """Tally of some pairs: scores of how alike they look, kinds of likeness, and whether they lie on one platform."""
-    place = kinds * BINS + np.clip(np.searchsorted(EDGES, scores, side="right") - 1, 0, BINS - 1)
+    place = kinds.astype(np.int64) * BINS + np.clip(np.searchsorted(EDGES, scores, side="right") - 1, 0, BINS - 1)
     counts = (np.bincount(place, weights=weights, minlength=KINDS * BINS) for weights in (None, is_same.astype(float)))
     return Tally(*(count.astype(np.float64).reshape(KINDS, BINS) for count in counts))
 
@@ -123,8 +138,44 @@ def shared_platform(accounts: np.ndarray) -> float:
     return float((counts**2).sum() / max(counts.sum(), 1.0) ** 2)
 
 
-def fit(found: Tally, shared: float) -> Calibration | None:
-    """Calibration of a set: a map of all pairs, and one of each kind, which leans on that of all where its pairs are few.
+def calibrate(pairs: pa.Table, shared: float) -> Calibration | None:
+    """Calibration of a set: what likeness is worth, from half of its pairs, and the maps of the scores, from the other half.
+
+    Where too few pairs are linked to learn from, the scores are those of the packaged weights, and all pairs tell of them.
+
+    Args:
+        pairs: rows of `PAIR`, in any order.
+        shared: chance that two of its accounts are on one platform.
+
+    Returns:
+        None where the set is too small or its platforms too few or too many to tell.
+    """
+    looks = np.column_stack([pairs.column(name).to_numpy() for name in STEPS])
+    scores, kinds, is_same, is_tallied, is_linked = (pairs.column(name).to_numpy() for name in _SAID)
+    if is_tallied.sum() < PAIRS_MIN or not SHARED_MIN <= shared <= SHARED_MAX:
+        return None
+    digests = _digests(looks, scores, is_same)
+    order = np.argsort(digests, kind="stable")
+    teaches = order[(digests[order] & np.uint64(1) > 0) & (is_linked | (is_same & is_tallied))[order]]
+    likeness = learn(looks[teaches], is_linked[teaches])
+    if likeness is not None:
+        is_tallied = is_tallied & (digests & np.uint64(1) == 0)
+        scores = likeness.log_odds(looks)
+    found = tally(*(column[is_tallied] for column in (scores, kinds, is_same)))
+    fitted = fit(found, shared, KIND_WEIGHT if likeness is None else LEARNED_KIND_WEIGHT)
+    return None if fitted is None else replace(fitted, likeness=likeness)
+
+
+def _digests(looks: np.ndarray, *more: np.ndarray) -> np.ndarray:
+    """Digest of each pair, by which pairs are ordered and halved: the same whatever order they come in."""
+    digests = np.zeros(len(looks), dtype=np.uint64)
+    for column in (*looks.T, *more):
+        digests = mix(digests * np.uint64(31) + column.astype(np.float64).view(np.uint64))
+    return digests
+
+
+def fit(found: Tally, shared: float, kind_weight: float = KIND_WEIGHT) -> Calibration | None:
+    """Maps of a set: one of all pairs, and one of each kind, which leans on that of all where its pairs are few.
 
     Returns:
         None where the set is too small or its platforms too few or too many to tell.
@@ -132,13 +183,14 @@ def fit(found: Tally, shared: float) -> Calibration | None:
     Args:
         found: its pairs.
         shared: chance that two of its accounts are on one platform.
+        kind_weight: pairs that all kinds stand for in each bin of one.
     """
     if found.pairs.sum() < PAIRS_MIN or not SHARED_MIN <= shared <= SHARED_MAX:
         return None
     believed = 1.0 / (1.0 + (1.0 - shared) * np.exp2(CENTRES))
     whole = _strangers(found.pairs.sum(axis=0), found.same.sum(axis=0), believed, shared, WEIGHT)
     by_kind = {
-        kind: _log_odds(_strangers(found.pairs[kind], found.same[kind], whole, shared, KIND_WEIGHT), shared)
+        kind: _log_odds(_strangers(found.pairs[kind], found.same[kind], whole, shared, kind_weight), shared)
         for kind in np.flatnonzero(found.pairs.any(axis=1)).tolist()
     }
     return Calibration(_log_odds(whole, shared), by_kind)

@@ -22,7 +22,7 @@ from pyspark.sql.types import IntegerType, StructField, StructType
 from lakehouse.contracts.layout import IDENTITY_COUNTS
 from lakehouse.contracts.tables import ACCOUNTS, BLOCKING, EDGES, LINKS, TableSpec
 from lakehouse.errors import NotFoundError
-from lakehouse.identity.calibration import NOTHING, Calibration, Tally, shared_platform
+from lakehouse.identity.calibration import PAIR, Calibration, shared_platform
 from lakehouse.identity.counts import Counts, digest_of, listed
 from lakehouse.identity.delta import (
     ENDS,
@@ -47,7 +47,7 @@ from lakehouse.identity.pairs import (
     edges_of_part,
     placed_edges_of_part,
     prepare,
-    tally_pairs,
+    telling_pairs,
     without_lone,
 )
 from lakehouse.ops.derive import ACCOUNT_KEY, touched
@@ -198,7 +198,7 @@ def _build(ctx: StepContext, frozen: _Frozen | None, accounts: int, model: Model
 def _drawn(lake: Lake, keyed: DataFrame, counts: Counts, model: Model, parts: int) -> _Frozen:
     """Frequencies, and what scores are worth by the pairs of some parts of the keys, stored for the nights to come."""
     asked = tallied_parts(counts.accounts, parts)
-    found = tally_of_parts(keyed.where(F.col("part").between(0, asked - 1)), parts, model)
+    found = told_by_parts(keyed.where(F.col("part").between(0, asked - 1)), parts, model)
     platforms = lake.read(ACCOUNTS).groupBy("platform").count().toArrow().column("count").to_numpy()
     drawn = _Frozen(counts, fitted(model, found, shared_platform(platforms)), "")
     body = drawn.to_bytes()
@@ -206,21 +206,14 @@ def _drawn(lake: Lake, keyed: DataFrame, counts: Counts, model: Model, parts: in
     return replace(drawn, digest=digest_of(body))
 
 
-def tally_of_parts(keyed: DataFrame, parts: int, model: Model) -> Tally:
-    """Tally of the pairs of what `key_accounts` gives."""
+def told_by_parts(keyed: DataFrame, parts: int, model: Model) -> pa.Table:
+    """What the pairs of what `key_accounts` gives tell (`calibration.PAIR`): of 500,000 accounts about 30 MB."""
 
-    def count(part: int, table: pa.Table) -> Iterator[pa.Table]:
-        found = tally_pairs(table, model, part=part, parts=parts)
-        place = np.flatnonzero(found.pairs)
-        counts = {name: getattr(found, name).ravel()[place] for name in ("pairs", "same")}
-        yield pa.table({"place": place.astype(np.int32), **counts})
+    def ask(part: int, table: pa.Table) -> Iterator[pa.Table]:
+        yield pa.table({"body": [pack(telling_pairs(table, model, part=part, parts=parts))]})
 
-    rows = _by_part(keyed, parts, count, "place int, pairs double, same double")
-    summed = rows.groupBy("place").agg(F.sum("pairs").alias("pairs"), F.sum("same").alias("same")).toArrow()
-    total = Tally(NOTHING.pairs.copy(), NOTHING.same.copy())
-    for name in ("pairs", "same"):
-        getattr(total, name).flat[summed.column("place").to_numpy()] = summed.column(name).to_numpy()
-    return total
+    bodies = _by_part(keyed, parts, ask, "body binary").toArrow().column("body").to_pylist()
+    return pa.concat_tables([PAIR.empty_table(), *map(unpack, bodies)])
 
 
 def count_keys_of(raw: DataFrame, accounts: int, model: Model) -> Counts:

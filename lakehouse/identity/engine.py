@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.contracts.evidence import PAIR, Account, Judgement, Kind
-from lakehouse.identity.calibration import Tally, fit, shared_platform
+from lakehouse.identity.calibration import calibrate, shared_platform
 from lakehouse.identity.cluster import Graph, Judged
 from lakehouse.identity.counts import Counts, partial_counts, total
 from lakehouse.identity.fields import value_keys
@@ -22,7 +22,7 @@ from lakehouse.identity.ids import SEPARATOR
 from lakehouse.identity.keys import potential_keys
 from lakehouse.identity.model import Model
 from lakehouse.identity.nodes import NO_HANDLE, counted_peer_keys, forms
-from lakehouse.identity.pairs import edges, prepare, tally_pairs
+from lakehouse.identity.pairs import edges, prepare, telling_pairs
 
 TALLIED = 500_000
 """Accounts whose pairs are enough to learn what a score is worth."""
@@ -56,14 +56,14 @@ def find_edges(raw: pa.Table, model: Model, counts: Counts | None = None) -> Ite
 def calibrated(raw: pa.Table, model: Model, counts: Counts | None = None) -> Model:
     """The model with what its scores are worth in a table of `RAW` rows, learned from about `TALLIED` accounts' pairs."""
     table = prepare_all(raw, counts or count_all(raw, model), model)
-    found = tally_pairs(table, model, parts=max(raw.num_rows // TALLIED, 1))
+    found = telling_pairs(table, model, parts=max(raw.num_rows // TALLIED, 1))
     accounts = pc.value_counts(raw.column("platform")).field("counts").to_numpy()
     return fitted(model, found, shared_platform(accounts))
 
 
-def fitted(model: Model, found: Tally, shared: float) -> Model:
-    """The model with a calibration that fits a tally, as it is where the tally says too little."""
-    calibration = fit(found, shared)
+def fitted(model: Model, told: pa.Table, shared: float) -> Model:
+    """The model with a calibration that fits some pairs (`calibration.PAIR`), as it is where they tell too little."""
+    calibration = calibrate(told, shared)
     return model if calibration is None else replace(model, calibration=calibration)
 
 

@@ -28,11 +28,10 @@ import pyarrow.compute as pc
 
 from lakehouse.errors import PermanentError
 from lakehouse.identity import engine
-from lakehouse.identity.calibration import NOTHING, Tally
 from lakehouse.identity.counts import COUNT_MAX, Counts, listed, summed
 from lakehouse.identity.ids import names_of
 from lakehouse.identity.model import Model
-from lakehouse.identity.pairs import EDGE, PART_ACCOUNTS, by_part, edges_of_part, prepare, tally_pairs, without_lone
+from lakehouse.identity.pairs import EDGE, PART_ACCOUNTS, by_part, edges_of_part, prepare, telling_pairs, without_lone
 
 AHEAD = 2
 """Tasks a process that are handed out before their turn: none of them idles, and few chunks wait in memory."""
@@ -139,10 +138,9 @@ def find_edges(
             pass
         if shared is not None:
             asked = engine.tallied_parts(scratch.accounts, scratch.parts)
-            tallies = told(
-                over(partial(_tally, scratch, len(sizes)), range(asked)), log, f"of {asked:,} parts tallied", _one
-            )
-            learned = engine.fitted(scratch.model, sum(tallies, NOTHING), shared)
+            asked_of = over(partial(_telling, scratch, len(sizes)), range(asked))
+            found = pa.concat_tables(told(asked_of, log, f"of {asked:,} parts asked", _one))
+            learned = engine.fitted(scratch.model, found, shared)
             _tell_learned(scratch.model, learned, log)
             scratch = replace(scratch, model=learned)
         scored = over(partial(_score, scratch, len(sizes), is_kept=is_kept), parts)
@@ -219,9 +217,9 @@ def _score(scratch: Scratch, chunks: int, part: int, *, is_kept: bool) -> Ends:
     return _ends(rowed)
 
 
-def _tally(scratch: Scratch, chunks: int, part: int) -> Tally:
-    """What the pairs of one part of the keys say about strangers that look alike."""
-    return tally_pairs(_part(scratch, chunks, part), scratch.model, part=part, parts=scratch.parts)
+def _telling(scratch: Scratch, chunks: int, part: int) -> pa.Table:
+    """What the pairs of one part of the keys tell of strangers and of people's accounts."""
+    return telling_pairs(_part(scratch, chunks, part), scratch.model, part=part, parts=scratch.parts)
 
 
 # Small helpers

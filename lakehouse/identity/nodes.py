@@ -52,14 +52,21 @@ _TEXTS = [
 _LISTS = {"tokens": "token_bits", "domains": "domain_bits", "emails": "email_bits", "links": "link_bits"}
 NODE = pa.schema(
     [(name, pa.string()) for name in _TEXTS]
-    + [("followers_count", pa.int64()), ("inbound", pa.int32()), ("peers", pa.int32()), ("is_latin", pa.bool_())]
+    + [
+        ("followers_count", pa.int64()),
+        ("inbound", pa.int32()),
+        ("peers", pa.int32()),
+        ("name_users", pa.int32()),
+        ("stem_users", pa.int32()),
+        ("is_latin", pa.bool_()),
+    ]
     + [("is_fan", pa.bool_())]
     + [(name, pa.float32()) for name in ("handle_bits", "stem_bits", "name_bits")]
     + [field for name, bits in _LISTS.items() for field in ((name, _STRINGS), (bits, _FLOATS))]
     + [("target_bits", _FLOATS)]
 )
 """What a compared account carries. `inbound`: links to it; `peers`: accounts of its platform with its name,
-those known by name only left out; `link_bits`: of each link as a link, `target_bits`: as something listed in common."""
+those known by name only left out; `name_users`, `stem_users`: accounts that use its name, or stripped handle, as name or handle; `link_bits`: of each link as a link, `target_bits`: as something listed in common."""
 READ = (*RAW.names, "evidence")
 """What `forms` keeps of a `RAW` row as it was read."""
 FOLLOWERS_STEPS = 4
@@ -99,16 +106,19 @@ def forms(raw: pa.Table, model: Model) -> dict[str, pa.Array]:
 def nodes(made: dict[str, pa.Array], counts: Counts, model: Model) -> pa.Table:
     """Batch of `NODE` rows, with the fields that the model declares, from `forms` and the frequencies of the account set."""
     peers = counts.of(peer_keys(made))
+    stem_users = counts.of(as_key(hash_strings(made["stem"]), Kind.STEM))
     token_bits = _token_bits(made["tokens"], counts, model)
     schema = compared(model)
     columns = {name: made[name] for name in schema.names if name in made} | field_bits(made, counts, model)
     columns |= {
         "inbound": pa.array(_inbound(made, counts), pa.int32()),
         "peers": pa.array(peers, pa.int32()),
+        "name_users": pa.array(counts.of(as_key(hash_strings(made["name"]), Kind.TEXT)), pa.int32()),
+        "stem_users": pa.array(stem_users, pa.int32()),
         "is_fan": _is_fan(made, model),
         "is_latin": pc.match_substring_regex(made["name"], LATIN),
         "handle_bits": _handle_bits(made, counts, model),
-        "stem_bits": _stem_bits(made, counts, model),
+        "stem_bits": _stem_bits(made, stem_users, counts, model),
         "name_bits": pa.array(_name_bits(made["tokens"], token_bits, peers, model), pa.float32()),
         "token_bits": _relist(made["tokens"], pa.array(token_bits, pa.float32())),
         "domain_bits": _shared_bits(made["domains"], Kind.DOMAIN, model.shared.domain, counts, model),
@@ -191,10 +201,9 @@ def _handle_bits(made: dict[str, pa.Array], counts: Counts, model: Model) -> pa.
     return pa.array(np.clip(bits - _excess(uses, model), 0, rules.handle_bits_max), pa.float32())
 
 
-def _stem_bits(made: dict[str, pa.Array], counts: Counts, model: Model) -> pa.Array:
+def _stem_bits(made: dict[str, pa.Array], users: np.ndarray, counts: Counts, model: Model) -> pa.Array:
     """Bits of the stripped handle: its length less the popularity and the rivals of the stripped form."""
-    uses = counts.of(as_key(hash_strings(made["stem"]), Kind.STEM))
-    bits = model.text.bits_per_char * _chars(made["stem"]) - _excess(uses, model)
+    bits = model.text.bits_per_char * _chars(made["stem"]) - _excess(users, model)
     rivals = model.text.stem_rival_bits * np.log2(counts.of(stem_peer_keys(made)))
     return pa.array(np.maximum(np.minimum(bits, model.text.handle_bits_max) - rivals, 0), pa.float32())
 

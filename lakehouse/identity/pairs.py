@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.contracts.tables import EDGES
-from lakehouse.identity.calibration import NOTHING, Tally
+from lakehouse.identity.calibration import PAIR
 from lakehouse.identity.counts import Counts
 from lakehouse.identity.hashing import ABSENT, Kind, kind_of, mix, row_digests
 from lakehouse.identity.keys import is_lone, potential_keys, prefix_hashes, select_keys
 from lakehouse.identity.model import Model, probability
 from lakehouse.identity.nodes import NODE, READ, compared, forms, lengths, nodes
-from lakehouse.identity.signals import Pairs, score, tally_of
+from lakehouse.identity.signals import Pairs, score, telling
 from lakehouse.identity.text import within
 
 _TAKEN = [pa.field("blocking_keys", pa.list_(pa.int64())), pa.field("blocking_shares", pa.list_(pa.int32()))]
@@ -84,16 +84,16 @@ def without_lone(table: pa.Table, counts: Counts) -> pa.Table:
     return pa.Table.from_arrays([*table.columns[: -len(lists)], *lists], schema=table.schema)
 
 
-def tally_pairs(table: pa.Table, model: Model, *, part: int = 0, parts: int = 1) -> Tally:
-    """Tally of the pairs of one part of the keys of `PREPARED` rows, where no key outgrew its count."""
+def telling_pairs(table: pa.Table, model: Model, *, part: int = 0, parts: int = 1) -> pa.Table:
+    """What the pairs of one part of the keys of `PREPARED` rows tell (`calibration.PAIR`), where no key outgrew its count."""
     table = table.combine_chunks()
     met, sides = near(table, _entries(table, part, parts)), table.select(compared(model).names)
     found = _under_first_common(table, met) if parts > 1 else first_meetings(met)
-    total = NOTHING
+    told = [PAIR.empty_table()]
     for start in range(0, len(found.left), SCORED_AT_ONCE):
         left, right = (pa.array(side[start : start + SCORED_AT_ONCE]) for side in (found.left, found.right))
-        total += tally_of(Pairs(sides.take(left), sides.take(right), model))
-    return total
+        told.append(telling(Pairs(sides.take(left), sides.take(right), model)))
+    return pa.concat_tables(told)
 
 
 def part_of(keys: np.ndarray, parts: int) -> np.ndarray:

@@ -7,7 +7,7 @@ the reasons of a pair sum to its score exactly. Every signal is symmetric in lef
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,10 @@ from rapidfuzz.distance import JaroWinkler
 from rapidfuzz.process import cpdist
 
 from lakehouse.contracts.fields import REASON
-from lakehouse.identity.calibration import Tally, tally
+from lakehouse.identity.calibration import PAIR
 from lakehouse.identity.fields import field_levels
+from lakehouse.identity.likeness import STEPS
+from lakehouse.identity.looks import Said, looks_of
 from lakehouse.identity.model import Model
 from lakehouse.identity.nodes import NO_HANDLE, NO_ID, lengths
 
@@ -106,18 +108,44 @@ def score(pairs: Pairs) -> Scored:
     return Scored(log_odds + moved, tuple(votes))
 
 
-def tally_of(pairs: Pairs) -> Tally:
-    """What the pairs say about strangers that look alike (`calibration.py`), by their scores before any calibration."""
+def telling(pairs: Pairs) -> pa.Table:
+    """Those of the pairs that tell of strangers who look alike, or of people's accounts (`calibration.PAIR`)."""
     votes = [vote for vote in _votes(pairs) if len(vote.rows)]
-    scores = _alike(votes, _sum(votes, len(pairs)))
-    takes_part = np.ones(len(pairs), dtype=bool)
-    for side in pairs.texts("platform_account_id"):
-        takes_part &= ~_starts(side, NO_HANDLE)
+    has_handles = ~np.logical_or(*(_starts(side, NO_HANDLE) for side in pairs.texts("platform_account_id")))
+    is_tallied, is_same = has_handles & ~_said(votes, _NOT_TALLIED, len(pairs)), _equal(*pairs.texts("platform"))
+    is_linked = has_handles & ~is_same & _is_linked(votes, pairs) & ~_said(votes, (_FAN,), len(pairs))
+    looks = looks_of(pairs.left, pairs.right, _parts(votes))
+    columns = dict(zip(STEPS, looks.T, strict=True)) | {
+        "score": _alike(votes, _sum(votes, len(pairs))),
+        "kind": kinds_of(votes, len(pairs)),
+        "is_same": is_same,
+        "is_tallied": is_tallied,
+        "is_linked": is_linked,
+    }
+    kept = is_tallied | is_linked
+    return pa.table({name: pa.array(columns[name][kept], PAIR.field(name).type) for name in PAIR.names}, schema=PAIR)
+
+
+def _is_linked(votes: Sequence[Vote], pairs: Pairs) -> Mask:
+    """Which pairs a link joins that says more than a mention in a post. None with declared fields, of which likeness knows nothing."""
+    linked = np.zeros(len(pairs), dtype=bool)
     for vote in votes:
-        if vote.label in _NOT_TALLIED:
-            takes_part[vote.rows] = False
-    columns = scores, kinds_of(votes, len(pairs)), _equal(*pairs.texts("platform"))
-    return tally(*(column[takes_part] for column in columns))
+        if vote.label in _LINKED and not pairs.model.fields:
+            linked[vote.rows[vote.log_odds > pairs.model.links.post]] = True
+    return linked
+
+
+def _said(votes: Sequence[Vote], labels: Collection[str], size: int) -> Mask:
+    """Which pairs have a vote of some labels."""
+    said = np.zeros(size, dtype=bool)
+    for vote in votes:
+        if vote.label in labels:
+            said[vote.rows] = True
+    return said
+
+
+def _parts(votes: Sequence[Vote]) -> Iterator[Said]:
+    return ((vote.label, vote.rows, vote.log_odds) for vote in votes)
 
 
 def kinds_of(votes: Sequence[Vote], size: int) -> np.ndarray:
@@ -146,7 +174,9 @@ def _alike(votes: Sequence[Vote], log_odds: np.ndarray) -> np.ndarray:
 
 def _moved(pairs: Pairs, votes: Sequence[Vote], alike: np.ndarray) -> np.ndarray:
     """What calibration adds to each pair. One that is linked cannot come to look less alike than any two, unless it does already."""
-    moved = pairs.model.calibration.adjustment(alike, kinds_of(votes, len(pairs)))
+    calibration = pairs.model.calibration
+    looks = None if calibration.likeness is None else looks_of(pairs.left, pairs.right, _parts(votes))
+    moved = calibration.adjustment(alike, kinds_of(votes, len(pairs)), looks)
     for vote in votes:
         if vote.label in _LINKED:
             least = np.minimum(pairs.model.prior - alike[vote.rows], 0.0)

@@ -15,7 +15,7 @@ from lakehouse.identity import calibration, signals
 from lakehouse.identity.calibration import KINDS, Calibration, fit, shared_platform
 from lakehouse.identity.engine import calibrated, count_all, prepare_all
 from lakehouse.identity.model import default_model, parse_model, probability
-from lakehouse.identity.pairs import tally_pairs
+from lakehouse.identity.pairs import telling_pairs
 from lakehouse.identity.quality import calibration_error
 from tests.identity_accounts import account, raw, resolve, synthetic_people
 
@@ -23,7 +23,7 @@ PLATFORMS = 4
 
 
 def tally(scores, is_same, kind=0):
-    return calibration.tally(scores, np.full(len(scores), kind), is_same)
+    return calibration.tally(scores, np.broadcast_to(kind, len(scores)), is_same)
 
 
 def adjustment(found, scores, kind=0):
@@ -66,14 +66,6 @@ def test_nothing_is_learned_where_nothing_can_be():
     assert fit(tally(scores, is_same), shared_platform(np.ones(30))) is None
 
 
-def test_tallies_add_up():
-    scores, _, is_same = pairs(1_000, shift=0.0)
-    halves = tally(scores[:300], is_same[:300]) + tally(scores[300:], is_same[300:])
-    whole = tally(scores, is_same)
-    assert (halves.pairs == whole.pairs).all()
-    assert (halves.same == whole.same).all()
-
-
 def test_reasons_of_a_calibrated_model_add_up():
     rows = [row for row, _ in synthetic_people(1_500, seed=4)]
     model = calibrated(raw(rows), default_model())
@@ -104,11 +96,10 @@ def test_no_score_gains_more_than_eight_bits():
 
 def test_each_kind_of_likeness_is_learned_apart():
     """Of one kind a score says too much, of another too little; what both say together is right for neither."""
-    shifts, seen = {3: 4.0, 8: -3.0}, calibration.NOTHING
+    shifts = {3: 4.0, 8: -3.0}
     worlds = {kind: pairs(60_000, shift=shift, seed=kind) for kind, shift in shifts.items()}
-    for kind, (scores, _, is_same) in worlds.items():
-        seen += tally(scores, is_same, kind)
-    found = fit(seen, 1 / PLATFORMS)
+    scores, _, is_same = (np.concatenate(columns) for columns in zip(*worlds.values(), strict=True))
+    found = fit(tally(scores, is_same, np.repeat(list(shifts), 60_000)), 1 / PLATFORMS)
     assert found.by_kind.keys() == shifts.keys()
     for kind, (scores, is_two, is_same) in worlds.items():
         other = ~is_same
@@ -120,8 +111,8 @@ def test_each_kind_of_likeness_is_learned_apart():
 
 def test_a_kind_of_few_pairs_leans_on_all():
     scores, _, is_same = pairs(60_000, shift=2.0)
-    few = tally(np.array([0.5]), np.array([True]), 5)
-    found = fit(tally(scores, is_same) + few, 1 / PLATFORMS)
+    with_one = tally(np.r_[scores, 0.5], np.r_[is_same, True], np.r_[np.zeros(60_000, dtype=int), 5])
+    found = fit(with_one, 1 / PLATFORMS)
     asked = np.linspace(-3, 12, 50)
     assert np.abs(adjustment(found, asked, 5) - adjustment(found, asked, KINDS - 1)).max() < 1.0
     assert (adjustment(found, asked, 7) == adjustment(found, asked, KINDS - 1)).all()
@@ -129,9 +120,8 @@ def test_a_kind_of_few_pairs_leans_on_all():
 
 def test_strangers_among_few_pairs_are_never_sure():
     """As many pairs lie on one platform as of strangers only: that of some hundred pairs is no proof."""
-    many, few = np.full(20_000, -9.5), np.full(200, -2.5)
-    seen = tally(many, np.arange(20_000) < 5_000, 1) + tally(few, np.arange(200) < 60, 2)
-    found = fit(seen, 1 / PLATFORMS)
+    scores, kinds = np.repeat([-9.5, -2.5], [20_000, 200]), np.repeat([1, 2], [20_000, 200])
+    found = fit(tally(scores, np.r_[np.arange(20_000) < 5_000, np.arange(200) < 60], kinds), 1 / PLATFORMS)
     assert -12 < -2.5 + adjustment(found, np.array([-2.5]), 2)[0] < -6
     assert -9.5 + adjustment(found, np.array([-9.5]), 1)[0] < -12
 
@@ -163,32 +153,40 @@ def test_kinds_of_likeness_are_apart_but_for_equal_handles_and_same_letters():
 
 
 NAMED = {"display_name": "Jane Doe Heron"}
+STRANGER, ONE, NOTHING = "tells of strangers", "tells of one person", "tells nothing"
+LINKED = {"links": ["tiktok:bluelark", "x:bluelark"]}
+MENTIONED = [{"target": "tiktok:bluelark", "evidence": "post"}]
 
 
 @pytest.mark.parametrize(
-    ("left", "right", "takes_part"),
+    ("left", "right", "role"),
     [
-        (account("x", "bluelark.tv", **NAMED), account("tiktok", "bluelark", **NAMED), True),
-        (account("x", "blue.lark", **NAMED), account("tiktok", "bluelark", **NAMED), True),
-        (account("x", "bluelark.tv", **NAMED), account("x", "bluelark", **NAMED), True),
-        (account("x", "bluelark", **NAMED), account("tiktok", "bluelark", **NAMED), False),
+        (account("x", "bluelark.tv", **NAMED), account("tiktok", "bluelark", **NAMED), STRANGER),
+        (account("x", "blue.lark", **NAMED), account("tiktok", "bluelark", **NAMED), STRANGER),
+        (account("x", "bluelark.tv", **NAMED), account("x", "bluelark", **NAMED), STRANGER),
+        (account("x", "bluelark", **NAMED), account("tiktok", "bluelark", **NAMED), NOTHING),
+        (account("x", "bluelark.tv", **NAMED, **LINKED), account("tiktok", "bluelark", **NAMED), ONE),
+        (account("x", "bluelark", **NAMED, **LINKED), account("tiktok", "bluelark", **NAMED), ONE),
+        (account("x", "bluelark.tv", **NAMED, **LINKED), account("x", "bluelark", **NAMED), NOTHING),
+        (account("x", "bluelark.tv", **NAMED) | {"links": MENTIONED}, account("tiktok", "bluelark", **NAMED), NOTHING),
+        (account("x", "bluelark.tv", **NAMED, bio="fan page"), account("tiktok", "bluelark", **NAMED), NOTHING),
         (
-            account("x", "bluelark.tv", **NAMED, links=["tiktok:bluelark"]),
+            account("x", "bluelark.tv", **NAMED, **LINKED, bio="fan page"),
             account("tiktok", "bluelark", **NAMED),
-            False,
+            NOTHING,
         ),
-        (account("x", "bluelark.tv", **NAMED, bio="fan page"), account("tiktok", "bluelark", **NAMED), False),
-        (account("x", None, **NAMED, id="~janedoeheron"), account("tiktok", "bluelark", **NAMED), False),
+        (account("x", None, **NAMED, id="~janedoeheron"), account("tiktok", "bluelark", **NAMED), NOTHING),
     ],
 )
-def test_which_pairs_tell_of_strangers(left, right, takes_part):
+def test_which_pairs_tell_of_strangers_and_which_of_one_person(left, right, role):
     model = default_model()
     rows = raw([left, right])
-    found = tally_pairs(prepare_all(rows, count_all(rows, model), model), model)
-    assert found.pairs.sum() == takes_part
-    assert found.same.sum() == (takes_part and left["platform"] == right["platform"])
-    if takes_part:
-        assert found.pairs.any(axis=1).argmax() > 0  # handles and names tell the kind
+    told = telling_pairs(prepare_all(rows, count_all(rows, model), model), model).to_pylist()
+    assert sum(pair["is_tallied"] for pair in told) == (role == STRANGER)
+    assert sum(pair["is_linked"] for pair in told) == (role == ONE)
+    for pair in told:
+        assert pair["is_same"] == (left["platform"] == right["platform"])
+        assert pair["kind"] > 0  # handles and names tell it
 
 
 def adjusted(log_odds, x, **more):
@@ -215,3 +213,61 @@ def test_a_link_between_accounts_that_cannot_be_compared_loses_nothing(links):
         resolve(rows, replace(default_model(), calibration=one)).edge(*rows) for one in (Calibration(), doubts)
     )
     assert before["log_odds"] == after["log_odds"]
+
+
+def linked_people(count, *, linking, seed):
+    """Synthetic people, of whom some link their accounts; many share a first name and choose handles by it."""
+    draw, rows = np.random.default_rng(seed), []
+    for person in range(count):
+        first, last = (("Ana", "Ben", "Eva", "Leo")[draw.integers(4)], f"{draw.integers(400):03}".translate(LETTERS))
+        country, handle = ("US", "BR", "DE", "JP")[draw.integers(4)], f"{first}{last}".lower()
+        own = [
+            account(platform, f"{handle}{draw.integers(100)}{end}", f"{first} {last.title()}", country_code=country)
+            for platform, end in zip(draw.choice(PLACES, 2, replace=False), ("", ".tv"), strict=True)
+        ]
+        if draw.random() < linking:
+            own[0]["links"] = [{"target": f"{own[1]['platform']}:{own[1]['handle_key']}", "evidence": "bio"}]
+        rows += [(row, person) for row in own]
+    return rows
+
+
+PLACES = ("x", "tiktok", "instagram", "youtube")
+LETTERS = str.maketrans("0123456789", "ktrnsmplvd")
+
+
+def test_accounts_that_link_each_other_teach_what_likeness_is_worth():
+    """Country says nothing by its packaged weight beside a name; here it decides, and the links show it."""
+    people = linked_people(3_000, linking=0.5, seed=1)
+    rows, person = [row for row, _ in people], np.array([who for _, who in people])
+    learned = calibrated(raw(rows), default_model())
+    assert learned.calibration.likeness is not None
+    packaged = [row | {"links": []} for row in rows]
+    unlearned = calibrated(raw(packaged), default_model())
+    assert unlearned.calibration.likeness is None
+    found = {}
+    for name, model in (("learned", learned), ("unlearned", unlearned)):
+        edges = resolve(packaged, model).edges
+        at = {(row["platform"], row["platform_account_id"]): place for place, row in enumerate(rows)}
+        ends = [
+            np.array(
+                [
+                    at[key]
+                    for key in zip(
+                        *(edges.column(f"{side}_{part}").to_pylist() for part in ("platform", "id")), strict=True
+                    )
+                ]
+            )
+            for side in ("left", "right")
+        ]
+        found[name] = calibration_error(edges.column("log_odds").to_numpy(), person[ends[0]] == person[ends[1]])
+    assert found["learned"] < found["unlearned"]
+
+
+def test_what_is_learned_does_not_depend_on_the_order_of_the_pairs():
+    rows = raw([row for row, _ in linked_people(1_500, linking=0.7, seed=2)])
+    model = default_model()
+    told = telling_pairs(prepare_all(rows, count_all(rows, model), model), model)
+    shuffled = told.take(np.random.default_rng(3).permutation(told.num_rows))
+    found = calibration.calibrate(told, 0.25)
+    assert found.likeness is not None
+    assert calibration.calibrate(shuffled, 0.25) == found

@@ -1,0 +1,142 @@
+"""What it is worth how alike two accounts look, learned from accounts that link each other, without a label.
+
+Accounts that link each other are nearly always one person's, and people who link their accounts name them as others do. Two accounts
+of one platform are hardly ever one person's, and strangers who look alike lie on one platform as often as on two. So pairs that a link
+joins show how a person's accounts look, pairs on one platform how strangers' do, and what tells these apart tells any pair: learning
+from positive and unlabelled examples (Elkan and Noto 2008) with a negative control in the place of the unlabelled. What the result is worth
+in bits is then asked of that control, as it is of the packaged weights (`calibration.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+RESOLUTION = 64.0
+"""Bits are multiples of 1/64, as weights are: sums are then exact in floating point, in any order."""
+LEVELS = {
+    "handle": ("same_letters", "stripped_exact", "other_digits", "similar_95", "similar_90", "similar_80", "different"),
+    "name": ("exact", "same_tokens", "similar", "contained", "partial", "different"),
+    "name_as_handle": ("exact", "stripped", "beside_name"),
+    "country": ("equal", "different"),
+    "language": ("equal", "different"),
+}
+"""Levels of signals, as steps from 1 on."""
+_CHARS = (1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 20, 24)
+_SIMILAR = (0.0, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
+_USERS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128)
+_BITS = (1 / 64, 1, 2, 3, 4, 5, 6, 8, 10, 12)
+STEPS: dict[str, tuple[float, ...]] = {
+    "handle": (1, 2, 3, 4, 5, 6, 7),
+    "name": (1, 2, 3, 4, 5, 6),
+    "name_as_handle": (1, 2, 3),
+    "handle_similar": _SIMILAR,
+    "name_similar": _SIMILAR,
+    "handle_chars": _CHARS,
+    "name_chars": _CHARS,
+    "tokens": (0, 1, 2, 3, 4),
+    "name_users": _USERS,
+    "stem_users_least": _USERS,
+    "stem_users_most": _USERS,
+    "country": (1, 2),
+    "language": (1, 2),
+    "followers": (0.0, 0.3, 0.6, 0.9, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0),
+    "email": _BITS,
+    "domain": _BITS,
+    "link_target": _BITS,
+}
+"""What is looked at, and the least value of each step of it; below the first is step 0, nothing known.
+
+Levels of handles, names, one as the other, countries and languages (`LEVELS`); Levenshtein similarity of handles and of names and the
+length of the shorter; tokens in common; other accounts that use the name, or the stripped handle, of either side, as name or as handle;
+decades between followers; bits of an address, a site or a link target in common.
+"""
+SIZES = tuple(len(steps) + 1 for steps in STEPS.values())
+"""Steps of each, step 0 included."""
+PAIRS_MIN = 300
+"""Fewer pairs of either sort teach nothing."""
+_TREES = {
+    "max_iter": 200,
+    "learning_rate": 0.1,
+    "max_leaf_nodes": 31,
+    "min_samples_leaf": 40,
+    "interaction_cst": "pairwise",
+    "early_stopping": False,
+    "random_state": 0,
+}
+"""Chosen on synthetic people (docs/adr/0025); trees that see more than two things at once found no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What steps of looks are worth, in multiples of 1/64 bit: each alone, and what each two are worth together besides.
+
+    `alone` has a value for each step of each of `looks.STEPS`, `together` those of each two of them, in the order of `combinations`.
+    """
+
+    start: int
+    alone: tuple[tuple[int, ...], ...]
+    together: tuple[tuple[int, ...], ...]
+
+    def log_odds(self, looks: np.ndarray) -> np.ndarray:
+        """Bits of each pair of accounts; `looks` are those of `looks_of`, pairs x `STEPS`."""
+        total = np.full(len(looks), self.start, dtype=np.int64)
+        columns = [column.astype(np.int64) for column in looks.T]
+        for column, worth in zip(columns, self.alone, strict=True):
+            total += np.array(worth)[column]
+        for (one, other), worth in zip(combinations(range(len(SIZES)), 2), self.together, strict=True):
+            if any(worth):
+                total += np.array(worth)[columns[one] * SIZES[other] + columns[other]]
+        return np.asarray(total / RESOLUTION)
+
+    def to_lists(self) -> list[object]:
+        """As JSON has it."""
+        return [self.start, self.alone, self.together]
+
+    @classmethod
+    def from_lists(cls, said: Sequence[object]) -> Likeness:
+        """From what became of `to_lists` in JSON."""
+        start, *tables = said
+        alone, together = (tuple(tuple(worth) for worth in table) for table in tables)  # type: ignore[attr-defined]
+        return cls(start, alone, together)  # type: ignore[arg-type]
+
+
+def learn(looks: np.ndarray, is_one: np.ndarray) -> Likeness | None:
+    """What tells pairs of one person from pairs of strangers.
+
+    Boosted trees that see two things at a time at most: their sum is a table for each two, which is read off them.
+
+    Args:
+        looks: of pairs that teach, pairs x `STEPS`.
+        is_one: whether a link joins them; else they lie on one platform.
+
+    Returns:
+        None where there are fewer than `PAIRS_MIN` of either sort.
+    """
+    if min(is_one.sum(), (~is_one).sum()) < PAIRS_MIN:
+        return None
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    trees = HistGradientBoostingClassifier(**_TREES).fit(looks, is_one)
+
+    def bits(steps: dict[int, np.ndarray]) -> np.ndarray:
+        """Of pairs of which nothing else is known."""
+        asked = np.zeros((max(map(len, steps.values()), default=1), len(SIZES)), dtype=np.uint8)
+        for place, column in steps.items():
+            asked[:, place] = column
+        return np.asarray(trees.decision_function(asked) / np.log(2))
+
+    start = bits({})
+    alone = [bits({place: np.arange(size)}) - start for place, size in enumerate(SIZES)]
+    together = []
+    for one, other in combinations(range(len(SIZES)), 2):
+        first, second = (grid.ravel() for grid in np.mgrid[: SIZES[one], : SIZES[other]])
+        together.append(bits({one: first, other: second}) - start - alone[one][first] - alone[other][second])
+    return Likeness(_whole(start)[0], tuple(map(_whole, alone)), tuple(map(_whole, together)))
+
+
+def _whole(bits: np.ndarray) -> tuple[int, ...]:
+    return tuple(np.round(bits * RESOLUTION).astype(int).tolist())
