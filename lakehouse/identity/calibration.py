@@ -22,7 +22,6 @@ import numpy as np
 import pyarrow as pa
 from scipy.optimize import isotonic_regression
 
-from lakehouse.identity.hashing import mix
 from lakehouse.identity.likeness import RESOLUTION, STEPS, Likeness, learn
 
 EDGES = np.arange(-12.0, 17.0)
@@ -44,17 +43,20 @@ stranger, and must not vouch for anybody."""
 LEAST = 2.0**-20
 KINDS = 112
 """Ways in which handles and names of a pair can be alike (`signals.kinds_of`)."""
+INCOMPARABLE = 0
+"""Kind of pairs of which neither handles nor names can be compared; they meet by links alone, so that none shows a stranger."""
 KIND_WEIGHT = 50.0
 """Pairs that all kinds together stand for in each bin of one kind. Chosen like `WEIGHT`."""
 LEARNED_KIND_WEIGHT = 500.0
 """The same of scores that were learned, which know of most that sets kinds apart."""
-_SAID = ("score", "kind", "is_same", "is_tallied", "is_linked")
+_SAID = ("score", "kind", "is_same", "is_tallied", "is_linked", "digest")
 PAIR = pa.schema(
     [(name, pa.uint8()) for name in STEPS]
-    + [("score", pa.float32()), ("kind", pa.uint8()), *((name, pa.bool_()) for name in _SAID[2:])]
+    + [("score", pa.float32()), ("kind", pa.uint8()), *((name, pa.bool_()) for name in _SAID[2:5])]
+    + [("digest", pa.uint64())]
 )
 """A pair that tells something: its looks, its score by the packaged weights without what links say, its kind of likeness, whether it lies
-on one platform, whether it takes part in the tally of strangers, and whether a link joins it and two platforms."""
+on one platform, whether it takes part in the tally of strangers, whether a link joins it and two platforms, and the digest of its accounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +95,22 @@ class Calibration:
         likeness = None if learned is None else Likeness.from_lists(learned)
         return cls(tuple(log_odds), {kind: tuple(own) for kind, own in by_kind}, likeness)
 
-    def adjustment(self, scores: np.ndarray, kinds: np.ndarray, looks: np.ndarray | None = None) -> np.ndarray:
+    def adjustment(self, scores: np.ndarray, kinds: np.ndarray, looks: np.ndarray) -> np.ndarray:
         """What is to be added to each score, in multiples of 1/64 bit.
 
         Args:
             scores: of pairs by the packaged weights, bits.
             kinds: of likeness of each, integers below `KINDS`.
-            looks: their steps (`looks.looks_of`), needed where `likeness` was learned.
+            looks: their steps (`looks.looks_of`); of no account where no `likeness` was learned. A pair of which neither
+                handles nor names can be compared keeps its score there.
         """
         if not self.log_odds:
             return np.zeros(len(scores))
-        if self.likeness is None or looks is None:
+        if self.likeness is None:
             return self._moved(scores, kinds)
         learned = self.likeness.log_odds(looks)
-        return np.asarray(np.minimum(learned + self._moved(learned, kinds) - scores, RAISED_MAX))
+        moved = np.minimum(learned + self._moved(learned, kinds) - scores, RAISED_MAX)
+        return np.where(kinds == INCOMPARABLE, 0.0, moved)
 
     def _moved(self, scores: np.ndarray, kinds: np.ndarray) -> np.ndarray:
         maps = np.array([self.by_kind.get(kind, self.log_odds) for kind in range(KINDS)])
@@ -139,9 +143,9 @@ def shared_platform(accounts: np.ndarray) -> float:
 
 
 def calibrate(pairs: pa.Table, shared: float) -> Calibration | None:
-    """Calibration of a set: what likeness is worth, from half of its pairs, and the maps of the scores, from the other half.
+    """Calibration of a set: what likeness is worth, from its linked pairs and half of the others, and the maps of the scores, from the other half.
 
-    Where too few pairs are linked to learn from, the scores are those of the packaged weights, and all pairs tell of them.
+    Where too few pairs teach, the scores are those of the packaged weights, and all pairs tell of them.
 
     Args:
         pairs: rows of `PAIR`, in any order.
@@ -150,28 +154,17 @@ def calibrate(pairs: pa.Table, shared: float) -> Calibration | None:
     Returns:
         None where the set is too small or its platforms too few or too many to tell.
     """
+    pairs = pairs.sort_by("digest")
     looks = np.column_stack([pairs.column(name).to_numpy() for name in STEPS])
-    scores, kinds, is_same, is_tallied, is_linked = (pairs.column(name).to_numpy() for name in _SAID)
-    if is_tallied.sum() < PAIRS_MIN or not SHARED_MIN <= shared <= SHARED_MAX:
-        return None
-    digests = _digests(looks, scores, is_same)
-    order = np.argsort(digests, kind="stable")
-    teaches = order[(digests[order] & np.uint64(1) > 0) & (is_linked | (is_same & is_tallied))[order]]
-    likeness = learn(looks[teaches], is_linked[teaches])
-    if likeness is not None:
-        is_tallied = is_tallied & (digests & np.uint64(1) == 0)
-        scores = likeness.log_odds(looks)
-    found = tally(*(column[is_tallied] for column in (scores, kinds, is_same)))
-    fitted = fit(found, shared, KIND_WEIGHT if likeness is None else LEARNED_KIND_WEIGHT)
+    scores, kinds, is_same, is_tallied, is_linked, digests = (pairs.column(name).to_numpy() for name in _SAID)
+    is_kept = is_tallied & (digests % np.uint64(2) == 0) & (kinds != INCOMPARABLE)
+    teaches = (kinds != INCOMPARABLE) & (is_linked | (is_same & is_tallied & ~is_kept))
+    likeness = learn(looks[teaches], is_linked[teaches]) if is_kept.sum() >= PAIRS_MIN else None
+    if likeness is None:
+        return fit(tally(*(column[is_tallied] for column in (scores, kinds, is_same))), shared)
+    learned = likeness.log_odds(looks[is_kept])
+    fitted = fit(tally(learned, kinds[is_kept], is_same[is_kept]), shared, LEARNED_KIND_WEIGHT)
     return None if fitted is None else replace(fitted, likeness=likeness)
-
-
-def _digests(looks: np.ndarray, *more: np.ndarray) -> np.ndarray:
-    """Digest of each pair, by which pairs are ordered and halved: the same whatever order they come in."""
-    digests = np.zeros(len(looks), dtype=np.uint64)
-    for column in (*looks.T, *more):
-        digests = mix(digests * np.uint64(31) + column.astype(np.float64).view(np.uint64))
-    return digests
 
 
 def fit(found: Tally, shared: float, kind_weight: float = KIND_WEIGHT) -> Calibration | None:

@@ -74,7 +74,7 @@ _TREES = {
 class Likeness:
     """What steps of looks are worth, in multiples of 1/64 bit: each alone, and what each two are worth together besides.
 
-    `alone` has a value for each step of each of `looks.STEPS`, `together` those of each two of them, in the order of `combinations`.
+    `alone` has a value for each step of each of `STEPS`, `together` those of each two of them, in the order of `combinations`.
     """
 
     start: int
@@ -84,12 +84,12 @@ class Likeness:
     def log_odds(self, looks: np.ndarray) -> np.ndarray:
         """Bits of each pair of accounts; `looks` are those of `looks_of`, pairs x `STEPS`."""
         total = np.full(len(looks), self.start, dtype=np.int64)
-        columns = [column.astype(np.int64) for column in looks.T]
+        columns = [column.astype(np.int16) for column in looks.T]
         for column, worth in zip(columns, self.alone, strict=True):
             total += np.array(worth)[column]
         for (one, other), worth in zip(combinations(range(len(SIZES)), 2), self.together, strict=True):
             if any(worth):
-                total += np.array(worth)[columns[one] * SIZES[other] + columns[other]]
+                total += np.array(worth)[columns[one] * np.int16(SIZES[other]) + columns[other]]
         return np.asarray(total / RESOLUTION)
 
     def to_lists(self) -> list[object]:

@@ -18,6 +18,7 @@ from rapidfuzz.process import cpdist
 from lakehouse.identity.likeness import LEVELS, STEPS
 from lakehouse.identity.nodes import lengths
 
+NO_LOOKS = np.zeros((0, len(STEPS)), dtype=np.uint8)
 UNKNOWN = -1.0
 """Value of what one side lacks: below every first step."""
 _LEVELS = {f"{signal}:{level}": (signal, at) for signal, levels in LEVELS.items() for at, level in enumerate(levels, 1)}
@@ -57,10 +58,13 @@ def _compared(left: pa.Table, right: pa.Table) -> dict[str, np.ndarray]:
     followers = (np.log10(np.maximum(side, 1.0)) for side in _numbers(left, right, "followers_count"))
     name_users = list(_others(left, right, "name_users", columns["name"], columns["handle"]))
     stem_users = list(_others(left, right, "stem_users", columns["stem"], columns["name_stem"]))
+    one_script = _equal(*_sides(left, right, "is_latin"))
     return {
-        **{f"{name}_similar": _similarity(*columns[name]) for name in ("handle", "name")},
-        **{f"{name}_chars": np.fmin(*(_chars(side) for side in columns[name])) for name in ("handle", "name")},
-        "tokens": _shared(*columns["tokens"]),
+        "handle_similar": _similarity(*columns["handle"]),
+        "handle_chars": np.fmin(*(_chars(side) for side in columns["handle"])),
+        "name_similar": np.where(one_script, _similarity(*columns["name"]), np.nan),
+        "name_chars": np.fmin(*(_chars(side) for side in columns["name"])),
+        "tokens": np.where(one_script, _shared(*columns["tokens"]), np.nan),
         "name_users": np.fmax(*name_users),
         "stem_users_least": np.fmin(*stem_users),
         "stem_users_most": np.fmax(*stem_users),
@@ -82,7 +86,7 @@ def _similarity(left: pa.Array, right: pa.Array) -> np.ndarray:
     known = np.flatnonzero(_known(left, right))
     similar = np.full(len(left), np.nan)
     texts = (side.take(pa.array(known)).to_pylist() for side in (left, right))
-    similar[known] = cpdist(*texts, scorer=Levenshtein.normalized_similarity)
+    similar[known] = cpdist(*texts, scorer=Levenshtein.normalized_similarity, dtype=np.float64)
     return similar
 
 

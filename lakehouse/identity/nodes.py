@@ -66,7 +66,8 @@ NODE = pa.schema(
     + [("target_bits", _FLOATS)]
 )
 """What a compared account carries. `inbound`: links to it; `peers`: accounts of its platform with its name,
-those known by name only left out; `name_users`, `stem_users`: accounts that use its name, or stripped handle, as name or handle; `link_bits`: of each link as a link, `target_bits`: as something listed in common."""
+those known by name only left out; `name_users`, `stem_users`: accounts that use its name, or its stripped handle, as name or handle;
+`link_bits`: of each link as a link, `target_bits`: as something listed in common."""
 READ = (*RAW.names, "evidence")
 """What `forms` keeps of a `RAW` row as it was read."""
 FOLLOWERS_STEPS = 4
@@ -137,7 +138,8 @@ def compared(model: Model) -> pa.Schema:
 
 def _rounded(followers: pa.Array) -> pa.Array:
     """Followers rounded to a step of a decade, with two digits."""
-    steps = pc.round(pc.multiply(pc.log10(pc.cast(pc.max_element_wise(followers, 1), pa.float64())), FOLLOWERS_STEPS))
+    known = pc.cast(pc.max_element_wise(followers, 1), pa.float64(), safe=False)
+    steps = pc.round(pc.multiply(pc.log10(known), FOLLOWERS_STEPS))
     near = pc.round_to_multiple(pc.power(10.0, pc.divide(steps, FOLLOWERS_STEPS)), 1)
     return pc.if_else(pc.is_valid(followers), pc.cast(near, pa.int64()), None)
 

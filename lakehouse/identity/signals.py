@@ -19,8 +19,9 @@ from rapidfuzz.process import cpdist
 from lakehouse.contracts.fields import REASON
 from lakehouse.identity.calibration import PAIR
 from lakehouse.identity.fields import field_levels
+from lakehouse.identity.hashing import combine, hash_strings
 from lakehouse.identity.likeness import STEPS
-from lakehouse.identity.looks import Said, looks_of
+from lakehouse.identity.looks import NO_LOOKS, Said, looks_of
 from lakehouse.identity.model import Model
 from lakehouse.identity.nodes import NO_HANDLE, NO_ID, lengths
 
@@ -30,15 +31,15 @@ CALIBRATION = "calibration:strangers"
 _TWO_ACCOUNTS = "same_platform:two_accounts"
 _LINKED = ("link:mutual", "link:one_way")
 _FAN = "fan_page:one_side"
-_NOT_LIKENESS = frozenset({*_LINKED, _TWO_ACCOUNTS, _FAN})
+_SEEN_TWICE = ("same_handle_same_platform:one_without_id", "same_name_same_platform:one_without_handle")
+_NOT_LIKENESS = frozenset({*_LINKED, _TWO_ACCOUNTS, _FAN, *_SEEN_TWICE})
 """Reasons beside how alike two accounts look; what they are worth is not learned."""
 _NOT_TALLIED = frozenset(
     {
         *_LINKED,
         _FAN,
         "handle:exact",
-        "same_handle_same_platform:one_without_id",
-        "same_name_same_platform:one_without_handle",
+        *_SEEN_TWICE,
     }
 )
 """Reasons that two accounts of one platform cannot have, hardly have, or only as one account seen twice; and pages about others."""
@@ -121,6 +122,7 @@ def telling(pairs: Pairs) -> pa.Table:
         "is_same": is_same,
         "is_tallied": is_tallied,
         "is_linked": is_linked,
+        "digest": _digests(pairs),
     }
     kept = is_tallied | is_linked
     return pa.table({name: pa.array(columns[name][kept], PAIR.field(name).type) for name in PAIR.names}, schema=PAIR)
@@ -133,6 +135,13 @@ def _is_linked(votes: Sequence[Vote], pairs: Pairs) -> Mask:
         if vote.label in _LINKED and not pairs.model.fields:
             linked[vote.rows[vote.log_odds > pairs.model.links.post]] = True
     return linked
+
+
+def _digests(pairs: Pairs) -> np.ndarray:
+    """Digest of each pair of accounts, whichever is on the left."""
+    sides = zip(pairs.texts("platform"), pairs.texts("platform_account_id"), strict=True)
+    one, other = (combine(*map(hash_strings, side)) for side in zip(*sides, strict=True))
+    return combine(np.minimum(one, other), np.maximum(one, other))
 
 
 def _said(votes: Sequence[Vote], labels: Collection[str], size: int) -> Mask:
@@ -175,7 +184,7 @@ def _alike(votes: Sequence[Vote], log_odds: np.ndarray) -> np.ndarray:
 def _moved(pairs: Pairs, votes: Sequence[Vote], alike: np.ndarray) -> np.ndarray:
     """What calibration adds to each pair. One that is linked cannot come to look less alike than any two, unless it does already."""
     calibration = pairs.model.calibration
-    looks = None if calibration.likeness is None else looks_of(pairs.left, pairs.right, _parts(votes))
+    looks = NO_LOOKS if calibration.likeness is None else looks_of(pairs.left, pairs.right, _parts(votes))
     moved = calibration.adjustment(alike, kinds_of(votes, len(pairs)), looks)
     for vote in votes:
         if vote.label in _LINKED:
@@ -212,9 +221,12 @@ def _votes(pairs: Pairs) -> Iterator[Vote]:
 
 
 def _link_votes(pairs: Pairs) -> Iterator[Vote]:
-    """Links from one side to the other: mutual, or one-way less the popularity of its target."""
+    """Links from one side to the other: mutual, or one-way less the popularity of its target.
+
+    Accounts that no more than mention each other in posts are not mutual: friends do.
+    """
     forward, backward = _declared(pairs.left, pairs.right, pairs.model), _declared(pairs.right, pairs.left, pairs.model)
-    mutual = (forward > 0) & (backward > 0)
+    mutual = (forward > 0) & (backward > 0) & (np.maximum(forward, backward) > pairs.model.links.post)
     for level, mask, bits in (
         ("mutual", mutual, forward),
         ("one_way", (forward > 0) & ~mutual, forward),

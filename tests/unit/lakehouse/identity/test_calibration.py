@@ -14,6 +14,7 @@ from lakehouse.errors import SettingsError
 from lakehouse.identity import calibration, signals
 from lakehouse.identity.calibration import KINDS, Calibration, fit, shared_platform
 from lakehouse.identity.engine import calibrated, count_all, prepare_all
+from lakehouse.identity.looks import NO_LOOKS
 from lakehouse.identity.model import default_model, parse_model, probability
 from lakehouse.identity.pairs import telling_pairs
 from lakehouse.identity.quality import calibration_error
@@ -27,7 +28,7 @@ def tally(scores, is_same, kind=0):
 
 
 def adjustment(found, scores, kind=0):
-    return found.adjustment(scores, np.full(len(scores), kind))
+    return found.adjustment(scores, np.full(len(scores), kind), NO_LOOKS)
 
 
 def pairs(count, *, shift, seed=3):
@@ -156,6 +157,7 @@ NAMED = {"display_name": "Jane Doe Heron"}
 STRANGER, ONE, NOTHING = "tells of strangers", "tells of one person", "tells nothing"
 LINKED = {"links": ["tiktok:bluelark", "x:bluelark"]}
 MENTIONED = [{"target": "tiktok:bluelark", "evidence": "post"}]
+MENTIONED_BACK = [{"target": "x:bluelark.tv", "evidence": "post"}]
 
 
 @pytest.mark.parametrize(
@@ -169,6 +171,11 @@ MENTIONED = [{"target": "tiktok:bluelark", "evidence": "post"}]
         (account("x", "bluelark", **NAMED, **LINKED), account("tiktok", "bluelark", **NAMED), ONE),
         (account("x", "bluelark.tv", **NAMED, **LINKED), account("x", "bluelark", **NAMED), NOTHING),
         (account("x", "bluelark.tv", **NAMED) | {"links": MENTIONED}, account("tiktok", "bluelark", **NAMED), NOTHING),
+        (
+            account("x", "bluelark.tv", **NAMED) | {"links": MENTIONED},
+            account("tiktok", "bluelark", **NAMED) | {"links": MENTIONED_BACK},
+            NOTHING,
+        ),
         (account("x", "bluelark.tv", **NAMED, bio="fan page"), account("tiktok", "bluelark", **NAMED), NOTHING),
         (
             account("x", "bluelark.tv", **NAMED, **LINKED, bio="fan page"),
@@ -213,61 +220,3 @@ def test_a_link_between_accounts_that_cannot_be_compared_loses_nothing(links):
         resolve(rows, replace(default_model(), calibration=one)).edge(*rows) for one in (Calibration(), doubts)
     )
     assert before["log_odds"] == after["log_odds"]
-
-
-def linked_people(count, *, linking, seed):
-    """Synthetic people, of whom some link their accounts; many share a first name and choose handles by it."""
-    draw, rows = np.random.default_rng(seed), []
-    for person in range(count):
-        first, last = (("Ana", "Ben", "Eva", "Leo")[draw.integers(4)], f"{draw.integers(400):03}".translate(LETTERS))
-        country, handle = ("US", "BR", "DE", "JP")[draw.integers(4)], f"{first}{last}".lower()
-        own = [
-            account(platform, f"{handle}{draw.integers(100)}{end}", f"{first} {last.title()}", country_code=country)
-            for platform, end in zip(draw.choice(PLACES, 2, replace=False), ("", ".tv"), strict=True)
-        ]
-        if draw.random() < linking:
-            own[0]["links"] = [{"target": f"{own[1]['platform']}:{own[1]['handle_key']}", "evidence": "bio"}]
-        rows += [(row, person) for row in own]
-    return rows
-
-
-PLACES = ("x", "tiktok", "instagram", "youtube")
-LETTERS = str.maketrans("0123456789", "ktrnsmplvd")
-
-
-def test_accounts_that_link_each_other_teach_what_likeness_is_worth():
-    """Country says nothing by its packaged weight beside a name; here it decides, and the links show it."""
-    people = linked_people(3_000, linking=0.5, seed=1)
-    rows, person = [row for row, _ in people], np.array([who for _, who in people])
-    learned = calibrated(raw(rows), default_model())
-    assert learned.calibration.likeness is not None
-    packaged = [row | {"links": []} for row in rows]
-    unlearned = calibrated(raw(packaged), default_model())
-    assert unlearned.calibration.likeness is None
-    found = {}
-    for name, model in (("learned", learned), ("unlearned", unlearned)):
-        edges = resolve(packaged, model).edges
-        at = {(row["platform"], row["platform_account_id"]): place for place, row in enumerate(rows)}
-        ends = [
-            np.array(
-                [
-                    at[key]
-                    for key in zip(
-                        *(edges.column(f"{side}_{part}").to_pylist() for part in ("platform", "id")), strict=True
-                    )
-                ]
-            )
-            for side in ("left", "right")
-        ]
-        found[name] = calibration_error(edges.column("log_odds").to_numpy(), person[ends[0]] == person[ends[1]])
-    assert found["learned"] < found["unlearned"]
-
-
-def test_what_is_learned_does_not_depend_on_the_order_of_the_pairs():
-    rows = raw([row for row, _ in linked_people(1_500, linking=0.7, seed=2)])
-    model = default_model()
-    told = telling_pairs(prepare_all(rows, count_all(rows, model), model), model)
-    shuffled = told.take(np.random.default_rng(3).permutation(told.num_rows))
-    found = calibration.calibrate(told, 0.25)
-    assert found.likeness is not None
-    assert calibration.calibrate(shuffled, 0.25) == found

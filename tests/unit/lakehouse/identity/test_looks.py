@@ -46,6 +46,10 @@ def step(name, value):
         (account("x", "bluelark"), account("tiktok", "lark"), "handle_chars", step("handle_chars", 4)),
         (account("x", "a1", "Jane Doe"), account("tiktok", "b2", "Jane Heron"), "tokens", step("tokens", 1)),
         (account("x", "a1", "Jane Doe"), account("tiktok", "b2"), "tokens", 0),
+        (account("x", "a1", "Jane Doe"), account("tiktok", "b2", "Ясна Доу"), "tokens", 0),
+        (account("x", "a1", "Jane Doe"), account("tiktok", "b2", "Ясна Доу"), "name_similar", 0),
+        (account("x", "bluelarkab"), account("tiktok", "bluelarkac"), "handle_similar", step("handle_similar", 0.9)),
+        (account("x", "a" * 19 + "b"), account("tiktok", "a" * 20), "handle_similar", step("handle_similar", 0.95)),
         (account("x", "a1", "Jane Doe"), account("tiktok", "b2", "jane doe"), "name", 1),
         (account("x", "a1", country_code="US"), account("tiktok", "b2", country_code="US"), "country", 1),
         (account("x", "a1", country_code="US"), account("tiktok", "b2", country_code="BR"), "country", 2),
@@ -90,12 +94,25 @@ def test_a_pair_looks_the_same_from_both_sides_and_in_any_batch():
 
 def test_looks_do_not_say_whether_two_lie_on_one_platform():
     """Else strangers of one platform would tell nothing of strangers of two."""
-    people = [row for row, _ in synthetic_people(120, seed=8)]
-    apart = [row | {"platform": "x", "platform_account_id": f"{at}"} for at, row in enumerate(people)]
-    moved = [row | {"platform": "tiktok" if at % 2 else "x"} for at, row in enumerate(apart)]
-    left, right = np.triu_indices(len(people), 1)
-    has_other_handle = np.array(
-        [people[a]["handle_key"] != people[b]["handle_key"] for a, b in zip(left, right, strict=True)]
-    )
-    left, right = left[has_other_handle], right[has_other_handle]
-    assert (looks_between(apart, left, right) == looks_between(moved, left, right)).all()
+    draw, people = np.random.default_rng(5), [row for row, _ in synthetic_people(150, seed=8)]
+    rows = []
+    for at, row in enumerate(people):
+        more = {"emails": [f"e{draw.integers(60)}"], "domains": [f"d{draw.integers(60)}.org"]}
+        more |= {"country_code": ("US", "BR")[draw.integers(2)], "language_code": ("en", "pt", None)[draw.integers(3)]}
+        target = {"target": f"youtube:c{draw.integers(60)}", "evidence": "bio"}
+        mark = ("", "", "", "@")[draw.integers(4)]
+        rows.append(
+            row
+            | more
+            | {
+                "platform_account_id": f"{mark}{at}",
+                "links": [target],
+                "followers_count": int(10 ** draw.uniform(1, 7)),
+            }
+        )
+    apart = [row | {"platform": "x"} for row in rows]
+    moved = [row | {"platform": "tiktok" if at % 2 else "x"} for at, row in enumerate(rows)]
+    left, right = np.triu_indices(len(rows), 1)
+    looks = looks_between(apart, left, right)
+    assert (looks == looks_between(moved, left, right)).all()
+    assert (looks.max(axis=0) > 0).all()

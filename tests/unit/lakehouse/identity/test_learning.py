@@ -1,0 +1,119 @@
+"""A model that learned from accounts which link each other: what it finds, what it must not touch, and when it stays as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lakehouse.identity.calibration import PAIRS_MIN, calibrate
+from lakehouse.identity.engine import calibrated, count_all, prepare_all
+from lakehouse.identity.model import default_model
+from lakehouse.identity.pairs import telling_pairs
+from tests.identity_accounts import account, raw, resolve
+
+PLATFORMS = ("x", "tiktok", "instagram", "youtube")
+LETTERS = str.maketrans("0123456789", "ktrnsmplvd")
+CHANCE = 0.25
+
+
+def linked_people(count, *, linking, seed):
+    """Accounts and the person of each: names are everywhere, countries tell people apart, and some link their accounts."""
+    draw, rows = np.random.default_rng(seed), []
+    for person in range(count):
+        first, last = ("Ana", "Ben", "Eva", "Leo")[draw.integers(4)], f"{draw.integers(2_000):04}".translate(LETTERS)
+        country = ("US", "BR", "DE", "JP")[draw.integers(4)]
+        own = [
+            account(f"{platform}", f"{first}{last}{draw.integers(1_000)}", f"{first} {last.title()}", id=f"{person}")
+            for platform in draw.choice(PLATFORMS, 2, replace=False)
+        ]
+        own = [row | {"country_code": country} for row in own]
+        if draw.random() < linking:
+            own[0]["links"] = [{"target": f"{own[1]['platform']}:{own[1]['handle_key']}", "evidence": "bio"}]
+        rows += [(row, person) for row in own]
+    return rows
+
+
+def told_of(rows):
+    model, table = default_model(), raw(rows)
+    return telling_pairs(prepare_all(table, count_all(table, model), model), model)
+
+
+@pytest.fixture(scope="module")
+def people():
+    return linked_people(3_000, linking=0.5, seed=1)
+
+
+@pytest.fixture(scope="module")
+def learned(people):
+    model = calibrated(raw([row for row, _ in people]), default_model())
+    assert model.calibration.likeness is not None
+    return model
+
+
+def found(people, model):
+    """Precision and recall of the edges that merge, where nobody links anybody."""
+    rows = [row | {"links": []} for row, _ in people]
+    person = {(row["platform"], row["platform_account_id"]): who for row, who in people}
+    edges = resolve(rows, model).edges.to_pylist()
+    merged = [edge for edge in edges if edge["log_odds"] >= model.thresholds.merge]
+    ends = [[person[edge[f"{side}_platform"], edge[f"{side}_id"]] for edge in merged] for side in ("left", "right")]
+    is_one = np.array([left == right for left, right in zip(*ends, strict=True)], dtype=bool)
+    return is_one.mean(), is_one.sum() / (len(people) / 2)
+
+
+def test_links_teach_what_likeness_is_worth_among_those_who_do_not_link(people, learned):
+    unlearned = calibrated(raw([row | {"links": []} for row, _ in people]), default_model())
+    assert unlearned.calibration.likeness is None
+    before, after = found(people, unlearned), found(people, learned)
+    assert before[0] < 0.9
+    assert after[0] > 0.96
+    assert after[1] > 0.6
+
+
+def test_an_account_seen_twice_stays_one(learned):
+    by_handle = account("x", "quagmirefrost"), account("x", "quagmirefrost", "Quagmire Frost", id="888")
+    by_name = account("x", None, "Zebedee Thistlewick"), account("x", "zt", "Zebedee Thistlewick", id="777")
+    outcome = resolve([*by_handle, *by_name], learned)
+    assert outcome.are_one(*by_handle)
+    assert outcome.are_one(*by_name)
+
+
+@pytest.mark.parametrize("evidence", ["bio", "post"])
+def test_accounts_that_cannot_be_compared_keep_their_score(learned, evidence):
+    link = [{"target": "x:bluelark", "evidence": evidence}]
+    rows = [account("youtube", None, "Jane Doe", id="UC7") | {"links": link}, account("x", "bluelark")]
+    before, after = (resolve(rows, model).edge(*rows) for model in (default_model(), learned))
+    assert before == after
+
+
+def test_strangers_who_mention_each_other_do_not_merge(learned):
+    rows = [
+        account("x", "bluelark", "Jane Doe", country_code="US", followers_count=100),
+        account("tiktok", "zephyr88", "Otto Quint", country_code="BR", followers_count=10**7),
+    ]
+    rows[0]["links"] = [{"target": "tiktok:zephyr88", "evidence": "post"}]
+    rows[1]["links"] = [{"target": "x:bluelark", "evidence": "post"}]
+    for model in (default_model(), learned):
+        assert not resolve(rows, model).are_one(*rows)
+
+
+def test_reasons_add_up(people, learned):
+    edges = resolve([row for row, _ in people[:1_000]], learned).edges.to_pylist()
+    assert edges
+    assert all(sum(reason["log_odds"] for reason in edge["reasons"]) == edge["log_odds"] for edge in edges)
+
+
+def test_what_is_learned_does_not_depend_on_the_order_of_the_pairs(people):
+    told = told_of([row for row, _ in people])
+    shuffled = told.take(np.random.default_rng(3).permutation(told.num_rows))
+    assert calibrate(shuffled, CHANCE) == calibrate(told, CHANCE)
+
+
+def test_too_few_pairs_to_map_what_was_learned_leave_the_packaged_scores(people):
+    """Half of the pairs would not do; all of them tell what packaged scores are worth."""
+    told = told_of([row for row, _ in people])
+    tallied = np.flatnonzero(told.column("is_tallied").to_numpy())[: PAIRS_MIN + PAIRS_MIN // 2]
+    linked = np.flatnonzero(told.column("is_linked").to_numpy())
+    fitted = calibrate(told.take(np.r_[tallied, linked]), CHANCE)
+    assert fitted.log_odds
+    assert fitted.likeness is None
