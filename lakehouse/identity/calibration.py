@@ -143,9 +143,10 @@ def shared_platform(accounts: np.ndarray) -> float:
 
 
 def calibrate(pairs: pa.Table, shared: float) -> Calibration | None:
-    """Calibration of a set: what likeness is worth, from its linked pairs and half of the others, and the maps of the scores, from the other half.
+    """Calibration of a set: what likeness is worth, and the maps of the scores.
 
-    Where too few pairs teach, the scores are those of the packaged weights, and all pairs tell of them.
+    Likeness is learned twice, from all linked pairs and either half of the others, and each time tells scores of the other half, so that no
+    pair is mapped by what it taught; the mean of both is kept. Where too few pairs teach, the scores are those of the packaged weights.
 
     Args:
         pairs: rows of `PAIR`, in any order.
@@ -157,14 +158,19 @@ def calibrate(pairs: pa.Table, shared: float) -> Calibration | None:
     pairs = pairs.sort_by("digest")
     looks = np.column_stack([pairs.column(name).to_numpy() for name in STEPS])
     scores, kinds, is_same, is_tallied, is_linked, digests = (pairs.column(name).to_numpy() for name in _SAID)
-    is_kept = is_tallied & (digests % np.uint64(2) == 0) & (kinds != INCOMPARABLE)
-    teaches = (kinds != INCOMPARABLE) & (is_linked | (is_same & is_tallied & ~is_kept))
-    likeness = learn(looks[teaches], is_linked[teaches]) if is_kept.sum() >= PAIRS_MIN else None
-    if likeness is None:
-        return fit(tally(*(column[is_tallied] for column in (scores, kinds, is_same))), shared)
-    learned = likeness.log_odds(looks[is_kept])
-    fitted = fit(tally(learned, kinds[is_kept], is_same[is_kept]), shared, LEARNED_KIND_WEIGHT)
-    return None if fitted is None else replace(fitted, likeness=likeness)
+    is_linked, is_comparable = is_linked & (kinds != INCOMPARABLE), is_tallied & (kinds != INCOMPARABLE)
+    half = (digests % np.uint64(2)).astype(bool)
+    learned, told = [], np.zeros(len(looks))
+    for is_other in (half, ~half):
+        teaches = is_linked | (is_same & is_comparable & ~is_other)
+        likeness = learn(looks[teaches], is_linked[teaches])
+        if likeness is None:
+            return fit(tally(*(column[is_tallied] for column in (scores, kinds, is_same))), shared)
+        learned.append(likeness)
+        told[is_other] = likeness.log_odds(looks[is_other])
+    found = tally(*(column[is_comparable] for column in (told, kinds, is_same)))
+    fitted = fit(found, shared, LEARNED_KIND_WEIGHT)
+    return None if fitted is None else replace(fitted, likeness=Likeness.mean(*learned))
 
 
 def fit(found: Tally, shared: float, kind_weight: float = KIND_WEIGHT) -> Calibration | None:

@@ -92,6 +92,15 @@ class Likeness:
                 total += np.array(worth)[columns[one] * np.int16(SIZES[other]) + columns[other]]
         return np.asarray(total / RESOLUTION)
 
+    @classmethod
+    def mean(cls, one: Likeness, other: Likeness) -> Likeness:
+        """The mean of both."""
+        tables = [
+            tuple(tuple((a + b) // 2 for a, b in zip(*both, strict=True)) for both in zip(*some, strict=True))
+            for some in ((one.alone, other.alone), (one.together, other.together))
+        ]
+        return cls((one.start + other.start) // 2, *tables)
+
     def to_lists(self) -> list[object]:
         """As JSON has it."""
         return [self.start, self.alone, self.together]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from lakehouse.identity.calibration import PAIRS_MIN, calibrate
+from lakehouse.identity import likeness
+from lakehouse.identity.calibration import calibrate
 from lakehouse.identity.engine import calibrated, count_all, prepare_all
 from lakehouse.identity.model import default_model
 from lakehouse.identity.pairs import telling_pairs
@@ -109,11 +111,13 @@ def test_what_is_learned_does_not_depend_on_the_order_of_the_pairs(people):
     assert calibrate(shuffled, CHANCE) == calibrate(told, CHANCE)
 
 
-def test_too_few_pairs_to_map_what_was_learned_leave_the_packaged_scores(people):
-    """Half of the pairs would not do; all of them tell what packaged scores are worth."""
+def test_where_one_half_teaches_nothing_the_packaged_scores_are_mapped(people):
     told = told_of([row for row, _ in people])
-    tallied = np.flatnonzero(told.column("is_tallied").to_numpy())[: PAIRS_MIN + PAIRS_MIN // 2]
-    linked = np.flatnonzero(told.column("is_linked").to_numpy())
-    fitted = calibrate(told.take(np.r_[tallied, linked]), CHANCE)
-    assert fitted.log_odds
+    strangers = np.flatnonzero(told.column("is_same").to_numpy() & told.column("is_tallied").to_numpy())
+    few = strangers[: 2 * likeness.PAIRS_MIN - 50]
+    others = np.setdiff1d(np.arange(told.num_rows), strangers)
+    some = told.take(np.r_[few, others])
+    fitted = calibrate(some, CHANCE)
     assert fitted.likeness is None
+    linkless = some.set_column(some.schema.get_field_index("is_linked"), "is_linked", pa.array([False] * some.num_rows))
+    assert fitted == calibrate(linkless, CHANCE)

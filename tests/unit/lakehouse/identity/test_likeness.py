@@ -51,6 +51,14 @@ def test_it_is_the_same_from_json():
     assert (again.likeness.log_odds(looks) == found.likeness.log_odds(looks)).all()
 
 
+def test_the_mean_of_two_lies_between_them():
+    one, other = (learn(*drawn(3_000, seed=seed)) for seed in (4, 5))
+    asked, _ = drawn(2_000, seed=6)
+    both = (one.log_odds(asked) + other.log_odds(asked)) / 2
+    terms = 1 + len(SIZES) * (len(SIZES) + 1) / 2
+    assert np.abs(Likeness.mean(one, other).log_odds(asked) - both).max() <= terms / 2 / RESOLUTION
+
+
 @pytest.mark.parametrize("ones", [0, likeness.PAIRS_MIN - 1, 2_000 - likeness.PAIRS_MIN + 1, 2_000])
 def test_few_of_either_sort_teach_nothing(ones):
     looks, _ = drawn(2_000)
