@@ -25,7 +25,7 @@ from lakehouse.storage.objects import ObjectStore
 from tests.fetch_factory import CREDENTIALS, batches, urls_of
 from tests.support import SHORT_JVM, WORLD, Home, request, served
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.proof]
 LATER_SECONDS = 60 * 86_400
 TOLERANCE = 0.001
 """Followers move on between the answer and the look at the truth: by this share, or by one."""
