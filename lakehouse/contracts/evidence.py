@@ -55,7 +55,7 @@ WORDS: Mapping[str, str] = {
     "language:different": "another language",
     "followers:near": "about as many followers",
     "followers:far": "far more followers",
-    "calibration:strangers": "how often such a pair is two people here",
+    "calibration:strangers": "what such likeness is worth here",
 }
 """What the reasons of a link say."""
 FIELDS: Mapping[str, str] = {
