@@ -49,10 +49,10 @@ KIND_WEIGHT = 50.0
 """Pairs that all kinds together stand for in each bin of one kind. Chosen like `WEIGHT`."""
 LEARNED_KIND_WEIGHT = 500.0
 """The same of scores that were learned, which know of most that sets kinds apart."""
-_SAID = ("score", "kind", "is_same", "is_tallied", "is_linked", "digest")
+_SAID = ("kind", "is_same", "is_tallied", "is_linked", "digest")
 PAIR = pa.schema(
     [(name, pa.uint8()) for name in STEPS]
-    + [("score", pa.float32()), ("kind", pa.uint8()), *((name, pa.bool_()) for name in _SAID[2:5])]
+    + [("score", pa.float32()), ("kind", pa.uint8()), *((name, pa.bool_()) for name in _SAID[1:4])]
     + [("digest", pa.uint64())]
 )
 """A pair that tells something: its looks, its score by the packaged weights without what links say, its kind of likeness, whether it lies
@@ -101,7 +101,7 @@ class Calibration:
         Args:
             scores: of pairs by the packaged weights, bits.
             kinds: of likeness of each, integers below `KINDS`.
-            looks: their steps (`looks.looks_of`); of no account where no `likeness` was learned. A pair of which neither
+            looks: their steps (`looks.looks_of`); of no pair where no `likeness` was learned. A pair of which neither
                 handles nor names can be compared keeps its score there.
         """
         if not self.log_odds:
@@ -155,9 +155,17 @@ def calibrate(pairs: pa.Table, shared: float) -> Calibration | None:
     Returns:
         None where the set is too small or its platforms too few or too many to tell.
     """
-    pairs = pairs.sort_by("digest")
+    learned = _learned(pairs.sort_by("digest"), shared)
+    if learned is not None:
+        return learned
+    tallied = pairs.filter(pairs.column("is_tallied"))
+    return fit(tally(*(tallied.column(name).to_numpy() for name in ("score", "kind", "is_same"))), shared)
+
+
+def _learned(pairs: pa.Table, shared: float) -> Calibration | None:
+    """Calibration by learned likeness of pairs in the order of their digests; None where too few teach or are left to be mapped."""
     looks = np.column_stack([pairs.column(name).to_numpy() for name in STEPS])
-    scores, kinds, is_same, is_tallied, is_linked, digests = (pairs.column(name).to_numpy() for name in _SAID)
+    kinds, is_same, is_tallied, is_linked, digests = (pairs.column(name).to_numpy() for name in _SAID)
     is_linked, is_comparable = is_linked & (kinds != INCOMPARABLE), is_tallied & (kinds != INCOMPARABLE)
     half = (digests % np.uint64(2)).astype(bool)
     learned, told = [], np.zeros(len(looks))
@@ -165,7 +173,7 @@ def calibrate(pairs: pa.Table, shared: float) -> Calibration | None:
         teaches = is_linked | (is_same & is_comparable & ~is_other)
         likeness = learn(looks[teaches], is_linked[teaches])
         if likeness is None:
-            return fit(tally(*(column[is_tallied] for column in (scores, kinds, is_same))), shared)
+            return None
         learned.append(likeness)
         told[is_other] = likeness.log_odds(looks[is_other])
     found = tally(*(column[is_comparable] for column in (told, kinds, is_same)))

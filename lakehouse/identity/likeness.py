@@ -94,12 +94,12 @@ class Likeness:
 
     @classmethod
     def mean(cls, one: Likeness, other: Likeness) -> Likeness:
-        """The mean of both."""
+        """The mean of both; halves go to the even side, so that the sum of many tables is not moved."""
         tables = [
-            tuple(tuple((a + b) // 2 for a, b in zip(*both, strict=True)) for both in zip(*some, strict=True))
+            tuple(tuple(round((a + b) / 2) for a, b in zip(*both, strict=True)) for both in zip(*some, strict=True))
             for some in ((one.alone, other.alone), (one.together, other.together))
         ]
-        return cls((one.start + other.start) // 2, *tables)
+        return cls(round((one.start + other.start) / 2), *tables)
 
     def to_lists(self) -> list[object]:
         """As JSON has it."""
@@ -127,7 +127,7 @@ def learn(looks: np.ndarray, is_one: np.ndarray) -> Likeness | None:
     """
     if min(is_one.sum(), (~is_one).sum()) < PAIRS_MIN:
         return None
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.ensemble import HistGradientBoostingClassifier  # here: it takes seconds, and few who import this learn
 
     trees = HistGradientBoostingClassifier(**_TREES).fit(looks, is_one)
 

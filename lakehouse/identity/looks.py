@@ -58,7 +58,7 @@ def _compared(left: pa.Table, right: pa.Table) -> dict[str, np.ndarray]:
     followers = (np.log10(np.maximum(side, 1.0)) for side in _numbers(left, right, "followers_count"))
     name_users = list(_others(left, right, "name_users", columns["name"], columns["handle"]))
     stem_users = list(_others(left, right, "stem_users", columns["stem"], columns["name_stem"]))
-    one_script = _equal(*_sides(left, right, "is_latin"))
+    one_script = are_equal(*_sides(left, right, "is_latin"))
     return {
         "handle_similar": _similarity(*columns["handle"]),
         "handle_chars": np.fmin(*(_chars(side) for side in columns["handle"])),
@@ -76,14 +76,14 @@ def _others(left: pa.Table, right: pa.Table, users: str, own: Sides, also: Sides
     """Accounts besides the two that use the text of each side, which is its own and perhaps the other's in either column."""
     for at, count in enumerate(_numbers(left, right, users)):
         text, other = own[at], 1 - at
-        is_other = np.maximum(_equal(text, own[other]), _equal(text, also[other]))
+        is_other = np.maximum(are_equal(text, own[other]), are_equal(text, also[other]))
         known = text.is_valid().to_numpy(zero_copy_only=False)
         yield np.where(known, np.maximum(count - 1.0 - is_other, 0.0), np.nan)
 
 
 def _similarity(left: pa.Array, right: pa.Array) -> np.ndarray:
     """Levenshtein similarity of texts, NaN where one lacks."""
-    known = np.flatnonzero(_known(left, right))
+    known = np.flatnonzero(both_known(left, right))
     similar = np.full(len(left), np.nan)
     texts = (side.take(pa.array(known)).to_pylist() for side in (left, right))
     similar[known] = cpdist(*texts, scorer=Levenshtein.normalized_similarity, dtype=np.float64)
@@ -91,14 +91,21 @@ def _similarity(left: pa.Array, right: pa.Array) -> np.ndarray:
 
 
 def _shared(left: pa.ListArray, right: pa.ListArray) -> np.ndarray:
-    """Tokens that both have, each once; NaN where one has none."""
-    codes = pa.concat_arrays([left.flatten(), right.flatten()]).dictionary_encode()
-    rows = [np.repeat(np.arange(len(side)), lengths(side)) for side in (left, right)]
-    entries = np.concatenate(rows) * (len(codes.dictionary) + 1) + codes.indices.to_numpy()
-    own, other = (np.unique(side) for side in np.split(entries, [len(rows[0])]))
-    common = np.intersect1d(own, other, assume_unique=True) // (len(codes.dictionary) + 1)
-    shared = np.bincount(common, minlength=len(left)).astype(np.float64)
-    return np.where((lengths(left) > 0) & (lengths(right) > 0), shared, np.nan)
+    """Tokens that both have; NaN where one has none."""
+    sizes = lengths(left), lengths(right)
+    parents = np.repeat(np.arange(len(left)), sizes[0])[intersection(left, right)]
+    shared = np.bincount(parents, minlength=len(left)).astype(np.float64)
+    return np.where(np.minimum(*sizes) > 0, shared, np.nan)
+
+
+def intersection(left: pa.ListArray, right: pa.ListArray) -> np.ndarray:
+    """For each flat value of `left` whether the aligned list of `right` holds it."""
+    values = pa.concat_arrays([left.flatten(), right.flatten()]).dictionary_encode()
+    codes = values.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    parents = np.concatenate([np.repeat(np.arange(len(side)), lengths(side)) for side in (left, right)])
+    entries = parents * (len(values.dictionary) + 1) + codes
+    cut = len(left.flatten())
+    return np.isin(entries[:cut], entries[cut:])
 
 
 def _sides(left: pa.Table, right: pa.Table, name: str) -> Sides:
@@ -114,9 +121,11 @@ def _chars(texts: pa.Array) -> np.ndarray:
     return np.asarray(pc.cast(pc.utf8_length(texts), pa.float64()).to_numpy(zero_copy_only=False))
 
 
-def _known(left: pa.Array, right: pa.Array) -> np.ndarray:
+def both_known(left: pa.Array, right: pa.Array) -> np.ndarray:
+    """Which values are known on both sides."""
     return np.asarray(pc.and_(left.is_valid(), right.is_valid()).to_numpy(zero_copy_only=False))
 
 
-def _equal(left: pa.Array, right: pa.Array) -> np.ndarray:
+def are_equal(left: pa.Array, right: pa.Array) -> np.ndarray:
+    """Which texts are known on both sides and equal."""
     return np.asarray(pc.fill_null(pc.equal(left, right), fill_value=False).to_numpy(zero_copy_only=False))

@@ -20,8 +20,8 @@ from lakehouse.contracts.fields import REASON
 from lakehouse.identity.calibration import PAIR
 from lakehouse.identity.fields import field_levels
 from lakehouse.identity.hashing import combine, hash_strings
-from lakehouse.identity.likeness import STEPS
-from lakehouse.identity.looks import NO_LOOKS, Said, looks_of
+from lakehouse.identity.likeness import LEVELS, STEPS
+from lakehouse.identity.looks import NO_LOOKS, Said, are_equal, both_known, intersection, looks_of
 from lakehouse.identity.model import Model
 from lakehouse.identity.nodes import NO_HANDLE, NO_ID, lengths
 
@@ -113,7 +113,7 @@ def telling(pairs: Pairs) -> pa.Table:
     """Those of the pairs that tell of strangers who look alike, or of people's accounts (`calibration.PAIR`)."""
     votes = [vote for vote in _votes(pairs) if len(vote.rows)]
     has_handles = ~np.logical_or(*(_starts(side, NO_HANDLE) for side in pairs.texts("platform_account_id")))
-    is_tallied, is_same = has_handles & ~_said(votes, _NOT_TALLIED, len(pairs)), _equal(*pairs.texts("platform"))
+    is_tallied, is_same = has_handles & ~_said(votes, _NOT_TALLIED, len(pairs)), are_equal(*pairs.texts("platform"))
     is_linked = has_handles & ~is_same & _is_linked(votes, pairs) & ~_said(votes, (_FAN,), len(pairs))
     looks = looks_of(pairs.left, pairs.right, _parts(votes))
     columns = dict(zip(STEPS, looks.T, strict=True)) | {
@@ -264,7 +264,7 @@ def _own_names(side: pa.Table, rows: np.ndarray, key: str) -> pa.Array:
 def _shared_votes(pairs: Pairs, name: str, signal: str) -> Iterator[Vote]:
     """A value that both sides list, worth its bits; of several the best."""
     (left, right), bits = pairs.texts(name), _flat_bits(pairs.left, _BITS[name])
-    match = _intersection(left, right)
+    match = intersection(left, right)
     hits = np.flatnonzero(match & (bits > 0))
     if not len(hits):
         return
@@ -283,36 +283,13 @@ def _flat_bits(side: pa.Table, name: str) -> np.ndarray:
     return np.asarray(side.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _intersection(left: pa.ListArray, right: pa.ListArray) -> Mask:
-    """For each flat value of `left` whether the aligned list of `right` holds it."""
-    values = pa.concat_arrays([left.flatten(), right.flatten()]).dictionary_encode()
-    codes = values.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    parents = np.r_[
-        np.repeat(np.arange(len(left)), lengths(left)),
-        np.repeat(np.arange(len(right)), lengths(right)),
-    ]
-    entries = parents * (len(values.dictionary) + 1) + codes
-    cut = len(left.flatten())
-    return np.isin(entries[:cut], entries[cut:])
-
-
 # Handles and names
 
 _NONE = ""
 
 
-_HANDLE_LEVELS = (
-    "exact",
-    "same_letters",
-    "stripped_exact",
-    "other_digits",
-    "similar_95",
-    "similar_90",
-    "similar_80",
-    "different",
-)
-_NAME_LEVELS = ("exact", "same_tokens", "similar", "contained", "partial", "different")
-_CROSSED_LEVELS = ("exact", "stripped", "beside_name")
+_HANDLE_LEVELS = ("exact", *LEVELS["handle"])
+_NAME_LEVELS, _CROSSED_LEVELS = LEVELS["name"], LEVELS["name_as_handle"]
 _NAME_KINDS = 2 * (1 + len(_NAME_LEVELS))
 _KINDS = (
     {f"handle:{level}": _NAME_KINDS * max(at, 1) for at, level in enumerate(_HANDLE_LEVELS)}
@@ -326,13 +303,13 @@ are taken for handles of the same letters, which can."""
 def _handle_levels(pairs: Pairs) -> np.ndarray:
     """Level of the handle comparison of each pair, empty where a handle is missing. Similarity is that of the stems."""
     handles, stems, digits = pairs.texts("handle"), pairs.texts("stem"), pairs.texts("digits")
-    present = _present(*handles)
-    exact, stripped = _equal(*handles), _equal(*stems)
-    other_digits = present & ~_equal(*digits) & ~_is_empty(digits[0]) & ~_is_empty(digits[1])
+    present = both_known(*handles)
+    exact, stripped = are_equal(*handles), are_equal(*stems)
+    other_digits = present & ~are_equal(*digits) & ~_is_empty(digits[0]) & ~_is_empty(digits[1])
     similar = _similarity(*stems, rows=np.flatnonzero(present & ~exact & ~stripped), size=len(pairs))
     cut = pairs.model.similarity
     return np.select(
-        [~present, exact & _equal(*pairs.texts("handle_key")), exact, stripped & other_digits, stripped]
+        [~present, exact & are_equal(*pairs.texts("handle_key")), exact, stripped & other_digits, stripped]
         + [similar >= cut[f"handle_{percent}"] for percent in (95, 90, 80)],
         [_NONE, "exact", "same_letters", "other_digits", "stripped_exact", "similar_95", "similar_90", "similar_80"],
         default="different",
@@ -354,13 +331,13 @@ def _name_levels(pairs: Pairs) -> np.ndarray:
     """
     names, tokens = pairs.texts("name"), pairs.texts("tokens")
     latin = [side.to_numpy(zero_copy_only=False) for side in pairs.texts("is_latin")]
-    present = _present(*names) & (latin[0] == latin[1])
-    exact = present & _equal(*names)
+    present = both_known(*names) & (latin[0] == latin[1])
+    exact = present & are_equal(*names)
     shared = _shared_tokens(pairs)[0]
     sizes = lengths(tokens[0]), lengths(tokens[1])
     same = (shared == sizes[0]) & (shared == sizes[1])
     similar = _similarity(*names, rows=np.flatnonzero(present & ~exact), size=len(pairs))
-    is_handle = np.logical_or(*(_equal(*sides) for sides in zip(names, pairs.texts("handle"), strict=True)))
+    is_handle = np.logical_or(*(are_equal(*sides) for sides in zip(names, pairs.texts("handle"), strict=True)))
     rules = {
         _NONE: ~present,
         "exact": exact,
@@ -385,7 +362,7 @@ def _name_votes(pairs: Pairs, levels: np.ndarray) -> Iterator[Vote]:
 def _shared_tokens(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     """Number and summed bits of the tokens that both names have."""
     left, right = pairs.texts("tokens")
-    match = _intersection(left, right)
+    match = intersection(left, right)
     parents = np.repeat(np.arange(len(left)), lengths(left))[match]
     bits = np.minimum(_flat_bits(pairs.left, "token_bits")[match], pairs.model.text.token_bits_max)
     return np.bincount(parents, minlength=len(left)), np.bincount(parents, weights=bits, minlength=len(left))
@@ -401,7 +378,7 @@ def _cross_levels(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     for column in ("handle", "stem"):
         (left_name, right_name), (left, right) = pairs.texts("name"), pairs.texts(column)
         left_bits, right_bits = pairs.numbers(f"{column}_bits")
-        is_left, is_right = _equal(right_name, left), _equal(left_name, right)
+        is_left, is_right = are_equal(right_name, left), are_equal(left_name, right)
         levels.append(is_left | is_right)
         worth.append(np.fmax(np.where(is_left, left_bits, 0.0), np.where(is_right, right_bits, 0.0)))
     return np.select(levels, ["exact", "stripped"], default=_NONE), np.select(levels, worth, default=0.0)
@@ -430,13 +407,13 @@ def _cross_votes(
 def _platform_votes(pairs: Pairs) -> Iterator[Vote]:
     """Two accounts of one platform: the same account seen by handle or by name only, or a soft penalty."""
     nothing = np.zeros(len(pairs))
-    same = _equal(*pairs.texts("platform"))
+    same = are_equal(*pairs.texts("platform"))
     left, right = pairs.texts("platform_account_id")
     starts = {mark: (_starts(left, mark), _starts(right, mark)) for mark in (NO_HANDLE, NO_ID)}
     one_without_id = starts[NO_ID][0] != starts[NO_ID][1]
     one_without_handle = starts[NO_HANDLE][0] != starts[NO_HANDLE][1]
-    same_handle = same & one_without_id & _equal(*pairs.texts("handle_key"))
-    same_name = same & one_without_handle & ~same_handle & _equal(*pairs.texts("name"))
+    same_handle = same & one_without_id & are_equal(*pairs.texts("handle_key"))
+    same_name = same & one_without_handle & ~same_handle & are_equal(*pairs.texts("name"))
     is_only = np.fmax(*pairs.numbers("peers")) <= 1
     signal = "same_handle_same_platform", "same_name_same_platform"
     yield pairs.vote(signal[0], "one_without_id", same_handle, nothing, "handle_key")
@@ -452,9 +429,9 @@ def _fan_votes(pairs: Pairs) -> Iterator[Vote]:
 
 def _code_votes(pairs: Pairs, column: str, signal: str) -> Iterator[Vote]:
     nothing, codes = np.zeros(len(pairs)), pairs.texts(column)
-    equal = _equal(*codes)
+    equal = are_equal(*codes)
     yield pairs.vote(signal, "equal", equal, nothing, column)
-    yield pairs.vote(signal, "different", _present(*codes) & ~equal, nothing, column)
+    yield pairs.vote(signal, "different", both_known(*codes) & ~equal, nothing, column)
 
 
 def _followers_votes(pairs: Pairs) -> Iterator[Vote]:
@@ -481,16 +458,6 @@ def _field_votes(pairs: Pairs) -> Iterator[Vote]:
 
 
 # Small helpers
-
-
-def _present(left: pa.Array, right: pa.Array) -> Mask:
-    return np.asarray(
-        (left.is_valid().to_numpy(zero_copy_only=False)) & right.is_valid().to_numpy(zero_copy_only=False)
-    )
-
-
-def _equal(left: pa.Array, right: pa.Array) -> Mask:
-    return np.asarray(pc.fill_null(pc.equal(left, right), fill_value=False).to_numpy(zero_copy_only=False))
 
 
 def _is_empty(texts: pa.Array) -> Mask:
