@@ -1,12 +1,15 @@
 """What a score is worth in a given set of accounts, learned from the set itself without a label.
 
-Two accounts of one platform are rarely one person's, while strangers that happen to look alike are on one platform as often as any
-two accounts are. Of the pairs with some score, the share that lies on one platform therefore tells how many are strangers: a
-negative control (Lipsitch, Tchetgen Tchetgen and Cohen 2010). With r the chance that two accounts share a platform and s the share
-among pairs of a score, strangers are phi = s / r of them, and among those on two platforms the odds of one person are
-(1 - phi) / (phi * (1 - r)). People's second accounts make phi too large. Pairs with equal handles take no part, since a platform gives
-a handle once: what is learned of handles that differ in dots and underscores stands for them. Nor do pairs that link each other,
-since links mostly lead to other platforms.
+Of some pairs it is known that they are strangers', and these look as other strangers do: a negative control (Lipsitch, Tchetgen Tchetgen
+and Cohen 2010). With r the share of them among all strangers' pairs, and s their share among the pairs of a score, strangers are
+phi = s / r of these. There are two such controls, and pairs that link each other take part in neither:
+
+- Whose account on a platform is known, since it and another link each other (`mutual.py`), is behind no other account there. Pairs on two
+  platforms that look least alike are all strangers', so that the share of known ones among them is r.
+- Where few link each other: two accounts of one platform are rarely one person's, while strangers who happen to look alike are on one platform
+  as often as any two accounts are, r. Among pairs on two platforms the odds of one person are then (1 - phi) / (phi * (1 - r)). People's
+  second accounts make phi too large, and so do handles that are taken, as they make the next one similar. Equal handles take no part,
+  since a platform gives a handle once: what is learned of handles that differ in dots and underscores stands for them.
 
 Each kind of likeness has a map of its own: strangers of one name choose handles like it, so that a similar handle beside an
 equal name says less than the two apart, and no sum of weights knows that.
@@ -22,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.optimize import isotonic_regression
 
-from lakehouse.identity.likeness import RESOLUTION, STEPS, Likeness, learn
+from lakehouse.identity.likeness import RESOLUTION, STEPS, Likeness, blinded, learn
 
 EDGES = np.arange(-12.0, 17.0)
 """Bounds of the bins of a score, bits; what lies outside counts in the first or the last."""
@@ -33,7 +36,16 @@ WEIGHT = 10.0
 PAIRS_MIN = 1_000
 """Fewer pairs say nothing."""
 SHARED_MIN, SHARED_MAX = 0.05, 0.9
-"""Bounds of r: in a set of one platform, or of very many, pairs on one platform say nothing."""
+"""Bounds of r of pairs on one platform: in a set of one platform, or of very many, they say nothing."""
+KNOWN_MIN = 2_000
+"""Fewer known strangers tell less than pairs on one platform do. On synthetic people 570 told less, 2,840 as much, more of them more."""
+KNOWN_WEIGHT = 4.0
+"""What a known stranger teaches of likeness, of what a pair on one platform does. Between 4 and 22 it made no difference."""
+LOWEST = 0.5
+"""Share of the pairs, those with the lowest scores, that are taken for strangers'. Were some of them not, r would be too small and strangers
+seem more than they are."""
+NEARLY_ALL = 0.8
+"""Where so many of the pairs of a score are strangers', the others are no more than what is left by chance, and the score tells them apart."""
 NONE = 0.5
 """Pairs that the pairs of a bin may have hidden: of strangers, none seen on one platform is not none; nor are there no pairs of one person
 where as many as of strangers lie on one platform."""
@@ -49,14 +61,15 @@ KIND_WEIGHT = 50.0
 """Pairs that all kinds together stand for in each bin of one kind. Chosen like `WEIGHT`."""
 LEARNED_KIND_WEIGHT = 500.0
 """The same of scores that were learned, which know of most that sets kinds apart."""
-_SAID = ("kind", "is_same", "is_tallied", "is_linked", "digest")
+_FLAGS = ("is_same", "is_tallied", "is_linked", "is_known")
 PAIR = pa.schema(
     [(name, pa.uint8()) for name in STEPS]
-    + [("score", pa.float32()), ("kind", pa.uint8()), *((name, pa.bool_()) for name in _SAID[1:4])]
+    + [("score", pa.float32()), ("kind", pa.uint8()), *((name, pa.bool_()) for name in _FLAGS)]
     + [("digest", pa.uint64())]
 )
 """A pair that tells something: its looks, its score by the packaged weights without what links say, its kind of likeness, whether it lies
-on one platform, whether it takes part in the tally of strangers, whether a link joins it and two platforms, and the digest of its accounts."""
+on one platform, whether it is like others that no link joins, whether a link joins it and two platforms, whether it is on two platforms and
+known to be strangers', and the digest of its accounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +136,16 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Pairs by kind and bin of their score (both `KINDS` x `BINS`), and those of them on one platform."""
+    """Pairs by kind and bin of their score (both `KINDS` x `BINS`), and those of them that are known to be strangers'."""
 
     pairs: np.ndarray
-    same: np.ndarray
+    known: np.ndarray
 
 
-def tally(scores: np.ndarray, kinds: np.ndarray, is_same: np.ndarray) -> Tally:
-    """Tally of some pairs: scores of how alike they look, kinds of likeness, and whether they lie on one platform."""
+def tally(scores: np.ndarray, kinds: np.ndarray, is_known: np.ndarray) -> Tally:
+    """Tally of some pairs: scores of how alike they look, kinds of likeness, and whether they are known to be strangers'."""
     place = kinds.astype(np.int64) * BINS + np.clip(np.searchsorted(EDGES, scores, side="right") - 1, 0, BINS - 1)
-    counts = (np.bincount(place, weights=weights, minlength=KINDS * BINS) for weights in (None, is_same.astype(float)))
+    counts = (np.bincount(place, weights=weights, minlength=KINDS * BINS) for weights in (None, is_known.astype(float)))
     return Tally(*(count.astype(np.float64).reshape(KINDS, BINS) for count in counts))
 
 
@@ -142,10 +155,62 @@ def shared_platform(accounts: np.ndarray) -> float:
     return float((counts**2).sum() / max(counts.sum(), 1.0) ** 2)
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The columns of `PAIR`; its looks as one matrix."""
+
+    looks: np.ndarray
+    score: np.ndarray
+    kind: np.ndarray
+    is_same: np.ndarray
+    is_tallied: np.ndarray
+    is_linked: np.ndarray
+    is_known: np.ndarray
+    digest: np.ndarray
+
+    @classmethod
+    def of(cls, pairs: pa.Table) -> _Told:
+        looks = np.column_stack([pairs.column(name).to_numpy() for name in STEPS])
+        return cls(looks, *(pairs.column(name).to_numpy() for name in PAIR.names[len(STEPS) :]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Control:
+    """What is known of strangers.
+
+    `asked` are the pairs that take part, `known` those of them that are known to be strangers', `teaching` those that teach how strangers
+    look, by their `weights` and, where it `is_blind`, without what says whether two lie on one platform. `share` is r, where it is known,
+    `on_one` the chance that strangers who take part lie on one platform.
+    """
+
+    asked: np.ndarray
+    known: np.ndarray
+    teaching: np.ndarray
+    weights: np.ndarray
+    is_blind: bool
+    share: float | None
+    on_one: float
+
+
+def _by_links(told: _Told) -> _Control | None:
+    """Of pairs on two platforms those that links tell to be strangers'; None where they are few."""
+    if told.is_known.sum() < KNOWN_MIN:
+        return None
+    teaching = told.is_known | (told.is_tallied & told.is_same)
+    weights = np.where(told.is_known, KNOWN_WEIGHT, 1.0)
+    return _Control(told.is_tallied & ~told.is_same, told.is_known, teaching, weights, False, None, 0.0)
+
+
+def _by_platform(told: _Told, shared: float) -> _Control:
+    """Of all pairs but those with equal handles those on one platform."""
+    asked = told.is_tallied & (told.looks == blinded(told.looks)).all(axis=1)
+    return _Control(asked, told.is_same, asked & told.is_same, np.ones(len(asked)), True, shared, shared)
+
+
 def calibrate(pairs: pa.Table, shared: float) -> Calibration | None:
     """Calibration of a set: what likeness is worth, and the maps of the scores.
 
-    Likeness is learned twice, from all linked pairs and either half of the others, and each time tells scores of the other half, so that no
+    Likeness is learned twice, from all linked pairs and either half of the strangers', and each time tells scores of the other half, so that no
     pair is mapped by what it taught; the mean of both is kept. Where too few pairs teach, the scores are those of the packaged weights.
 
     Args:
@@ -155,64 +220,81 @@ def calibrate(pairs: pa.Table, shared: float) -> Calibration | None:
     Returns:
         None where the set is too small or its platforms too few or too many to tell.
     """
-    learned = _learned(pairs.sort_by("digest"), shared)
+    told = _Told.of(pairs.sort_by("digest"))
+    by_links, by_platform = _by_links(told), _by_platform(told, shared)
+    learned = (by_links and _learned(told, by_links)) or _learned(told, by_platform)
     if learned is not None:
         return learned
-    tallied = pairs.filter(pairs.column("is_tallied"))
-    return fit(tally(*(tallied.column(name).to_numpy() for name in ("score", "kind", "is_same"))), shared)
+    asked = by_platform.asked
+    return fit(tally(told.score[asked], told.kind[asked], told.is_same[asked]), shared, shared)
 
 
-def _learned(pairs: pa.Table, shared: float) -> Calibration | None:
-    """Calibration by learned likeness of pairs in the order of their digests; None where too few teach or are left to be mapped."""
-    looks = np.column_stack([pairs.column(name).to_numpy() for name in STEPS])
-    kinds, is_same, is_tallied, is_linked, digests = (pairs.column(name).to_numpy() for name in _SAID)
-    is_linked, is_comparable = is_linked & (kinds != INCOMPARABLE), is_tallied & (kinds != INCOMPARABLE)
-    half = (digests % np.uint64(2)).astype(bool)
-    learned, told = [], np.zeros(len(looks))
+def _learned(told: _Told, control: _Control) -> Calibration | None:
+    """Calibration by learned likeness; None where too few pairs teach or are left to be mapped."""
+    is_comparable = told.kind != INCOMPARABLE
+    is_one, strangers = told.is_linked & is_comparable, control.teaching & is_comparable
+    half = (told.digest % np.uint64(2)).astype(bool)
+    learned, scores = [], np.zeros(len(half))
     for is_other in (half, ~half):
-        teaches = is_linked | (is_same & is_comparable & ~is_other)
-        likeness = learn(looks[teaches], is_linked[teaches])
+        teaches = is_one | (strangers & ~is_other)
+        likeness = learn(told.looks[teaches], is_one[teaches], control.weights[teaches], is_blind=control.is_blind)
         if likeness is None:
             return None
         learned.append(likeness)
-        told[is_other] = likeness.log_odds(looks[is_other])
-    found = tally(*(column[is_comparable] for column in (told, kinds, is_same)))
-    fitted = fit(found, shared, LEARNED_KIND_WEIGHT)
+        scores[is_other] = likeness.log_odds(told.looks[is_other])
+    asked = control.asked & is_comparable
+    share = control.share or _known_share(scores[asked], control.known[asked])
+    found = tally(*(column[asked] for column in (scores, told.kind, control.known)))
+    fitted = fit(found, share, control.on_one, LEARNED_KIND_WEIGHT)
     return None if fitted is None else replace(fitted, likeness=Likeness.mean(*learned))
 
 
-def fit(found: Tally, shared: float, kind_weight: float = KIND_WEIGHT) -> Calibration | None:
-    """Maps of a set: one of all pairs, and one of each kind, which leans on that of all where its pairs are few.
+def _known_share(scores: np.ndarray, known: np.ndarray) -> float:
+    """Share of known ones among strangers' pairs."""
+    return float(known[scores <= np.quantile(scores, LOWEST)].mean())
 
-    Returns:
-        None where the set is too small or its platforms too few or too many to tell.
+
+def fit(found: Tally, share: float, on_one: float, kind_weight: float = KIND_WEIGHT) -> Calibration | None:
+    """Maps of a set: one of all pairs, and one of each kind, which leans on that of all where its pairs are few.
 
     Args:
         found: its pairs.
-        shared: chance that two of its accounts are on one platform.
+        share: of strangers' pairs that are known to be so (r).
+        on_one: chance that strangers' pairs lie on one platform; 0 where the tally holds none of these.
         kind_weight: pairs that all kinds stand for in each bin of one.
+
+    Returns:
+        None where the set is too small or its platforms too few or too many to tell.
     """
-    if found.pairs.sum() < PAIRS_MIN or not SHARED_MIN <= shared <= SHARED_MAX:
+    if found.pairs.sum() < PAIRS_MIN or (on_one and not SHARED_MIN <= on_one <= SHARED_MAX):
         return None
-    believed = 1.0 / (1.0 + (1.0 - shared) * np.exp2(CENTRES))
-    whole = _strangers(found.pairs.sum(axis=0), found.same.sum(axis=0), believed, shared, WEIGHT)
-    by_kind = {
-        kind: _log_odds(_strangers(found.pairs[kind], found.same[kind], whole, shared, kind_weight), shared)
-        for kind in np.flatnonzero(found.pairs.any(axis=1)).tolist()
-    }
-    return Calibration(_log_odds(whole, shared), by_kind)
+    believed = 1.0 / (1.0 + (1.0 - on_one) * np.exp2(CENTRES))
+    whole = _strangers(found.pairs.sum(axis=0), found.known.sum(axis=0), believed, share, WEIGHT)
+    log_odds = _log_odds(whole, on_one)
+    least = int(np.argmax(whole <= NEARLY_ALL)) if whole[-1] <= NEARLY_ALL else BINS - 1
+    log_odds = _bounded(log_odds, whole, log_odds[least] + CENTRES - CENTRES[least])
+    by_kind = {}
+    for kind in np.flatnonzero(found.pairs.any(axis=1)).tolist():
+        strangers = _strangers(found.pairs[kind], found.known[kind], whole, share, kind_weight)
+        by_kind[kind] = tuple(_bounded(_log_odds(strangers, on_one), strangers, log_odds).tolist())
+    return Calibration(tuple(log_odds.tolist()), by_kind)
 
 
-def _strangers(pairs: np.ndarray, same: np.ndarray, believed: np.ndarray, shared: float, weight: float) -> np.ndarray:
+def _strangers(pairs: np.ndarray, known: np.ndarray, believed: np.ndarray, share: float, weight: float) -> np.ndarray:
     """Share of strangers by bin, falling; `weight` pairs are added to each bin as they were `believed` to be."""
     counted = pairs + weight
-    seen = (same + weight * shared * believed) / (shared * counted)
-    few, many = np.minimum(believed, NONE / (shared * counted)), 1.0 - NONE / counted
+    seen = (known + weight * share * believed) / (share * counted)
+    few, many = np.minimum(believed, NONE / (share * counted)), 1.0 - NONE / counted
     strangers = np.minimum(np.maximum(seen, few), many)
     return np.asarray(isotonic_regression(strangers, weights=counted, increasing=False).x)
 
 
-def _log_odds(strangers: np.ndarray, shared: float) -> tuple[float, ...]:
+def _log_odds(strangers: np.ndarray, on_one: float) -> np.ndarray:
     """Log-odds of one person by bin, among pairs on two platforms."""
     phi = np.clip(strangers, LEAST, 1.0 - LEAST)
-    return tuple(np.minimum(np.log2((1.0 - phi) / (phi * (1.0 - shared))), CENTRES + RAISED_MAX).tolist())
+    return np.asarray(np.minimum(np.log2((1.0 - phi) / (phi * (1.0 - on_one))), CENTRES + RAISED_MAX))
+
+
+def _bounded(log_odds: np.ndarray, strangers: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """Log-odds by bin, no more than some where nearly all are strangers."""
+    return np.where(strangers > NEARLY_ALL, np.minimum(log_odds, most), log_odds)

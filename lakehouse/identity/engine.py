@@ -21,6 +21,7 @@ from lakehouse.identity.hashing import ABSENT
 from lakehouse.identity.ids import SEPARATOR
 from lakehouse.identity.keys import potential_keys
 from lakehouse.identity.model import Model
+from lakehouse.identity.mutual import links_of, owned
 from lakehouse.identity.nodes import NO_HANDLE, counted_peer_keys, forms
 from lakehouse.identity.pairs import edges, prepare, telling_pairs
 
@@ -56,7 +57,8 @@ def find_edges(raw: pa.Table, model: Model, counts: Counts | None = None) -> Ite
 def calibrated(raw: pa.Table, model: Model, counts: Counts | None = None) -> Model:
     """The model with what its scores are worth in a table of `RAW` rows, learned from about `TALLIED` accounts' pairs."""
     table = prepare_all(raw, counts or count_all(raw, model), model)
-    found = telling_pairs(table, model, parts=max(raw.num_rows // TALLIED, 1))
+    known = owned(links_of(raw, raw.num_rows))
+    found = telling_pairs(table, model, known, parts=max(raw.num_rows // TALLIED, 1))
     accounts = pc.value_counts(raw.column("platform")).field("counts").to_numpy()
     return fitted(model, found, shared_platform(accounts))
 

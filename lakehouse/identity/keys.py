@@ -39,7 +39,7 @@ WEAK_KINDS = (Kind.TOKEN, Kind.GRAM)
 """Kinds whose agreement says little: they get what the others leave of the budget."""
 PREFIX_CHARS = 2
 """Letters of the account's text that refine an oversized key."""
-FORMAT = "5"
+FORMAT = "6"
 """Of keys and of what is learned beside them: another means that both have to be drawn anew."""
 SIZE_BITS = 8
 """Of `COUNT_MAX`."""

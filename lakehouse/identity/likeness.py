@@ -1,10 +1,9 @@
 """What it is worth how alike two accounts look, learned from accounts that link each other, without a label.
 
-Accounts that link each other are nearly always one person's, and people who link their accounts name them as others do. Two accounts
-of one platform are hardly ever one person's, and strangers who look alike lie on one platform as often as on two. So pairs that a link
-joins show how a person's accounts look, pairs on one platform how strangers' do, and what tells these apart tells any pair: learning
-from positive and unlabelled examples (Elkan and Noto 2008) with a negative control in the place of the unlabelled. What the result is worth
-in bits is then asked of that control, as it is of the packaged weights (`calibration.py`).
+Accounts that link each other are nearly always one person's, and people who link their accounts name them as others do. Of other pairs
+it is known that they are strangers', who look as strangers do (`calibration.py`). So pairs that a link joins show how a person's accounts
+look, and what tells these from known strangers' tells any pair: learning from positive and unlabelled examples (Elkan and Noto 2008) with a
+negative control in the place of the unlabelled. What the result is worth in bits is then asked of that control, as it is of the packaged weights.
 """
 
 from __future__ import annotations
@@ -18,19 +17,29 @@ import numpy as np
 RESOLUTION = 64.0
 """Bits are multiples of 1/64, as weights are: sums are then exact in floating point, in any order."""
 LEVELS = {
-    "handle": ("same_letters", "stripped_exact", "other_digits", "similar_95", "similar_90", "similar_80", "different"),
+    "handle": (
+        "exact",
+        "same_letters",
+        "stripped_exact",
+        "other_digits",
+        "similar_95",
+        "similar_90",
+        "similar_80",
+        "different",
+    ),
     "name": ("exact", "same_tokens", "similar", "contained", "partial", "different"),
     "name_as_handle": ("exact", "stripped", "beside_name"),
     "country": ("equal", "different"),
     "language": ("equal", "different"),
 }
 """Levels of signals, as steps from 1 on."""
+_EXACT, _SAME_LETTERS = (LEVELS["handle"].index(level) + 1 for level in ("exact", "same_letters"))
 _CHARS = (1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 20, 24)
 _SIMILAR = (0.0, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 _USERS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128)
 _BITS = (1 / 64, 1, 2, 3, 4, 5, 6, 8, 10, 12)
 STEPS: dict[str, tuple[float, ...]] = {
-    "handle": (1, 2, 3, 4, 5, 6, 7),
+    "handle": (1, 2, 3, 4, 5, 6, 7, 8),
     "name": (1, 2, 3, 4, 5, 6),
     "name_as_handle": (1, 2, 3),
     "handle_similar": _SIMILAR,
@@ -113,14 +122,27 @@ class Likeness:
         return cls(start, alone, together)  # type: ignore[arg-type]
 
 
-def learn(looks: np.ndarray, is_one: np.ndarray) -> Likeness | None:
+def blinded(looks: np.ndarray) -> np.ndarray:
+    """Looks that do not say whether two accounts lie on one platform.
+
+    Equal handles, which a platform gives once, are taken for handles of the same letters.
+    """
+    place = list(STEPS).index("handle")
+    seen = looks.copy()
+    seen[:, place] = np.where(looks[:, place] == _EXACT, _SAME_LETTERS, looks[:, place])
+    return seen
+
+
+def learn(looks: np.ndarray, is_one: np.ndarray, weights: np.ndarray, *, is_blind: bool) -> Likeness | None:
     """What tells pairs of one person from pairs of strangers.
 
     Boosted trees that see two things at a time at most: their sum is a table for each two, which is read off them.
 
     Args:
         looks: of pairs that teach, pairs x `STEPS`.
-        is_one: whether a link joins them; else they lie on one platform.
+        is_one: whether a link joins them; else they are two people's.
+        weights: what each counts.
+        is_blind: whether to learn from `blinded` looks, and to tell equal handles by them.
 
     Returns:
         None where there are fewer than `PAIRS_MIN` of either sort.
@@ -129,14 +151,15 @@ def learn(looks: np.ndarray, is_one: np.ndarray) -> Likeness | None:
         return None
     from sklearn.ensemble import HistGradientBoostingClassifier  # here: it takes seconds, and few who import this learn
 
-    trees = HistGradientBoostingClassifier(**_TREES).fit(looks, is_one)
+    seen = blinded if is_blind else np.asarray
+    trees = HistGradientBoostingClassifier(**_TREES).fit(seen(looks), is_one, sample_weight=weights)
 
     def bits(steps: dict[int, np.ndarray]) -> np.ndarray:
         """Of pairs of which nothing else is known."""
         asked = np.zeros((max(map(len, steps.values()), default=1), len(SIZES)), dtype=np.uint8)
         for place, column in steps.items():
             asked[:, place] = column
-        return np.asarray(trees.decision_function(asked) / np.log(2))
+        return np.asarray(trees.decision_function(seen(asked)) / np.log(2))
 
     start = bits({})
     alone = [bits({place: np.arange(size)}) - start for place, size in enumerate(SIZES)]

@@ -31,6 +31,7 @@ from lakehouse.identity import engine
 from lakehouse.identity.counts import COUNT_MAX, Counts, listed, summed
 from lakehouse.identity.ids import names_of
 from lakehouse.identity.model import Model
+from lakehouse.identity.mutual import LINKED, links_of, owned
 from lakehouse.identity.pairs import EDGE, PART_ACCOUNTS, by_part, edges_of_part, prepare, telling_pairs, without_lone
 
 AHEAD = 2
@@ -41,7 +42,7 @@ ROW = "row"
 ROWED = pa.schema([*EDGE, pa.field("left_row", pa.int64()), pa.field("right_row", pa.int64())])
 """An edge and the rows of its accounts, counted from 0 over all chunks."""
 _PACKED = pa.ipc.IpcWriteOptions(compression="lz4")
-_KEYS, _USES = "keys.npy", "uses.npy"
+_KEYS, _USES, _OWNED = "keys.npy", "uses.npy", "owned.npy"
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -77,6 +78,10 @@ class Scratch:
     def counted(self, chunk: int) -> tuple[Path, Path]:
         """Keys of a chunk in ascending order, and how often each occurs there."""
         return self.folder / f"{chunk}-{_KEYS}", self.folder / f"{chunk}-{_USES}"
+
+    def linked(self, chunk: int) -> Path:
+        """Rows of `LINKED` of a chunk."""
+        return self.folder / f"linked-{chunk}.arrow"
 
     def prepared(self, chunk: int) -> Path:
         """`PREPARED` rows of a chunk with their `ROW`, one record batch for each part of the keys."""
@@ -138,7 +143,8 @@ def find_edges(
             pass
         if shared is not None:
             asked = engine.tallied_parts(scratch.accounts, scratch.parts)
-            asked_of = over(partial(_telling, scratch, len(sizes)), range(asked))
+            known = _keep_owned(scratch, len(sizes))
+            asked_of = over(partial(_telling, scratch, len(sizes), known), range(asked))
             found = pa.concat_tables(told(asked_of, log, f"of {asked:,} parts asked", _one))
             learned = engine.fitted(scratch.model, found, shared)
             _tell_learned(scratch.model, learned, log)
@@ -172,10 +178,11 @@ def told(items: Iterable[Item], log: Log, what: str, size: Callable[[Item], int]
 
 
 def _parse(scratch: Scratch, parse: Parse, task: tuple[int, pa.Table]) -> int:
-    """Keep the `RAW` rows of a chunk and the counts of its keys; how many rows."""
+    """Keep the `RAW` rows of a chunk, its links and the counts of its keys; how many rows."""
     chunk, rows = task
     raw = parse(rows)
     _write(scratch.raw(chunk), raw.schema, raw.combine_chunks().to_batches())
+    _write(scratch.linked(chunk), LINKED, links_of(raw, scratch.accounts).to_batches())
     keys, uses = summed([engine.count_keys(batch, scratch.model) for batch in engine.slices(raw)])
     for path, values in zip(scratch.counted(chunk), (keys, np.minimum(uses, COUNT_MAX).astype(np.uint8)), strict=True):
         np.save(path, values)
@@ -217,9 +224,10 @@ def _score(scratch: Scratch, chunks: int, part: int, *, is_kept: bool) -> Ends:
     return _ends(rowed)
 
 
-def _telling(scratch: Scratch, chunks: int, part: int) -> pa.Table:
-    """What the pairs of one part of the keys tell of strangers and of people's accounts."""
-    return telling_pairs(_part(scratch, chunks, part), scratch.model, part=part, parts=scratch.parts)
+def _telling(scratch: Scratch, chunks: int, known: Path, part: int) -> pa.Table:
+    """What the pairs of one part of the keys tell of strangers and of people's accounts, with those that are known."""
+    owned_there = np.asarray(np.load(known, mmap_mode="r"))
+    return telling_pairs(_part(scratch, chunks, part), scratch.model, owned_there, part=part, parts=scratch.parts)
 
 
 # Small helpers
@@ -262,6 +270,14 @@ def _keep_counts(scratch: Scratch, chunks: int, ranges: list[Counts]) -> None:
     np.save(scratch.folder / _USES, np.concatenate([counts.uses for counts in ranges]))
     for path in (path for chunk in range(chunks) for path in scratch.counted(chunk)):
         path.unlink()
+
+
+def _keep_owned(scratch: Scratch, chunks: int) -> Path:
+    """Leave what `mutual.owned` says of all accounts, where all processes find it."""
+    np.save(
+        scratch.folder / _OWNED, owned(pa.concat_tables(_read(scratch.linked(at)).read_all() for at in range(chunks)))
+    )
+    return scratch.folder / _OWNED
 
 
 def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:

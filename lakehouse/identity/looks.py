@@ -1,8 +1,8 @@
 """How alike two accounts look, in steps: what `likeness.py` learns from and tells the worth of.
 
-Nothing that is looked at may say whether the two lie on one platform, since that is what tells strangers (`calibration.py`). Handles
-that are equal, which a platform gives once, are therefore taken for handles of the same letters, and the users of a name are counted over
-all platforms, without the two themselves.
+Nothing that is looked at may say whether the two lie on one platform, since that tells strangers (`calibration.py`): the users of a
+name are counted over all platforms, without the two themselves. Equal handles do say it, since a platform gives a handle once; where
+strangers are told by their platform, they are taken for handles of the same letters (`likeness.blinded`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ NO_LOOKS = np.zeros((0, len(STEPS)), dtype=np.uint8)
 UNKNOWN = -1.0
 """Value of what one side lacks: below every first step."""
 _LEVELS = {f"{signal}:{level}": (signal, at) for signal, levels in LEVELS.items() for at, level in enumerate(levels, 1)}
-_LEVELS["handle:exact"] = _LEVELS["handle:same_letters"]
 _SHARED = {f"{signal}:shared": signal for signal in ("email", "domain", "link_target")}
 
 Sides = tuple[pa.Array, pa.Array]

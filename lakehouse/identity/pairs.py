@@ -84,15 +84,18 @@ def without_lone(table: pa.Table, counts: Counts) -> pa.Table:
     return pa.Table.from_arrays([*table.columns[: -len(lists)], *lists], schema=table.schema)
 
 
-def telling_pairs(table: pa.Table, model: Model, *, part: int = 0, parts: int = 1) -> pa.Table:
-    """What the pairs of one part of the keys of `PREPARED` rows tell (`calibration.PAIR`), where no key outgrew its count."""
+def telling_pairs(table: pa.Table, model: Model, owned: np.ndarray, *, part: int = 0, parts: int = 1) -> pa.Table:
+    """What the pairs of one part of the keys of `PREPARED` rows tell (`calibration.PAIR`), where no key outgrew its count.
+
+    `owned` is what `mutual.owned` says of all accounts.
+    """
     table = table.combine_chunks()
     met, sides = near(table, _entries(table, part, parts)), table.select(compared(model).names)
     found = _under_first_common(table, met) if parts > 1 else first_meetings(met)
     told = [PAIR.empty_table()]
     for start in range(0, len(found.left), SCORED_AT_ONCE):
         left, right = (pa.array(side[start : start + SCORED_AT_ONCE]) for side in (found.left, found.right))
-        told.append(telling(Pairs(sides.take(left), sides.take(right), model)))
+        told.append(telling(Pairs(sides.take(left), sides.take(right), model), owned))
     return pa.concat_tables(told)
 
 

@@ -19,10 +19,11 @@ from rapidfuzz.process import cpdist
 from lakehouse.contracts.fields import REASON
 from lakehouse.identity.calibration import PAIR
 from lakehouse.identity.fields import field_levels
-from lakehouse.identity.hashing import combine, hash_strings
+from lakehouse.identity.hashing import among, combine, hash_strings
 from lakehouse.identity.likeness import LEVELS, STEPS
 from lakehouse.identity.looks import NO_LOOKS, Said, are_equal, both_known, intersection, looks_of
 from lakehouse.identity.model import Model
+from lakehouse.identity.mutual import owners
 from lakehouse.identity.nodes import NO_HANDLE, NO_ID, lengths
 
 Mask = np.ndarray
@@ -34,15 +35,8 @@ _FAN = "fan_page:one_side"
 _SEEN_TWICE = ("same_handle_same_platform:one_without_id", "same_name_same_platform:one_without_handle")
 _NOT_LIKENESS = frozenset({*_LINKED, _TWO_ACCOUNTS, _FAN, *_SEEN_TWICE})
 """Reasons beside how alike two accounts look; what they are worth is not learned."""
-_NOT_TALLIED = frozenset(
-    {
-        *_LINKED,
-        _FAN,
-        "handle:exact",
-        *_SEEN_TWICE,
-    }
-)
-"""Reasons that two accounts of one platform cannot have, hardly have, or only as one account seen twice; and pages about others."""
+_NOT_TALLIED = frozenset({*_LINKED, _FAN, *_SEEN_TWICE})
+"""Reasons of pairs that stand for no others: links, pages about others, and one account seen twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +103,13 @@ def score(pairs: Pairs) -> Scored:
     return Scored(log_odds + moved, tuple(votes))
 
 
-def telling(pairs: Pairs) -> pa.Table:
-    """Those of the pairs that tell of strangers who look alike, or of people's accounts (`calibration.PAIR`)."""
+def telling(pairs: Pairs, owned: np.ndarray) -> pa.Table:
+    """Those of the pairs that tell of strangers who look alike, or of people's accounts (`calibration.PAIR`).
+
+    Args:
+        pairs: the pairs.
+        owned: accounts and platforms on which the account of their owner is known (`mutual.owned`).
+    """
     votes = [vote for vote in _votes(pairs) if len(vote.rows)]
     has_handles = ~np.logical_or(*(_starts(side, NO_HANDLE) for side in pairs.texts("platform_account_id")))
     is_tallied, is_same = has_handles & ~_said(votes, _NOT_TALLIED, len(pairs)), are_equal(*pairs.texts("platform"))
@@ -122,6 +121,7 @@ def telling(pairs: Pairs) -> pa.Table:
         "is_same": is_same,
         "is_tallied": is_tallied,
         "is_linked": is_linked,
+        "is_known": is_tallied & ~is_same & _is_elsewhere(pairs, owned),
         "digest": _digests(pairs),
     }
     kept = is_tallied | is_linked
@@ -135,6 +135,13 @@ def _is_linked(votes: Sequence[Vote], pairs: Pairs) -> Mask:
         if vote.label in _LINKED and not pairs.model.fields:
             linked[vote.rows[vote.log_odds > pairs.model.links.post]] = True
     return linked
+
+
+def _is_elsewhere(pairs: Pairs, owned: np.ndarray) -> Mask:
+    """In which pairs the owner of one account is known to have another on the platform of the other."""
+    (left, right), ids = pairs.texts("platform"), pairs.texts("platform_account_id")
+    sides = (left, ids[0], right), (right, ids[1], left)
+    return np.asarray(np.any([among(owners(*side), owned) for side in sides], axis=0))
 
 
 def _digests(pairs: Pairs) -> np.ndarray:
@@ -288,16 +295,15 @@ def _flat_bits(side: pa.Table, name: str) -> np.ndarray:
 _NONE = ""
 
 
-_HANDLE_LEVELS = ("exact", *LEVELS["handle"])
-_NAME_LEVELS, _CROSSED_LEVELS = LEVELS["name"], LEVELS["name_as_handle"]
+_HANDLE_LEVELS, _NAME_LEVELS, _CROSSED_LEVELS = (LEVELS[name] for name in ("handle", "name", "name_as_handle"))
 _NAME_KINDS = 2 * (1 + len(_NAME_LEVELS))
 _KINDS = (
     {f"handle:{level}": _NAME_KINDS * max(at, 1) for at, level in enumerate(_HANDLE_LEVELS)}
     | {f"name:{level}": 2 * (1 + at) for at, level in enumerate(_NAME_LEVELS)}
     | {f"name_as_handle:{level}": 1 for level in _CROSSED_LEVELS}
 )
-"""Parts of the number of a kind of likeness; a comparison that said nothing adds nothing. Equal handles, which cannot lie on one platform,
-are taken for handles of the same letters, which can."""
+"""Parts of the number of a kind of likeness; a comparison that said nothing adds nothing. Equal handles are of a kind with handles of the
+same letters."""
 
 
 def _handle_levels(pairs: Pairs) -> np.ndarray:

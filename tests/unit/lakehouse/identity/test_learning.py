@@ -10,6 +10,7 @@ from lakehouse.identity import likeness
 from lakehouse.identity.calibration import calibrate
 from lakehouse.identity.engine import calibrated, count_all, prepare_all
 from lakehouse.identity.model import default_model
+from lakehouse.identity.mutual import links_of, owned
 from lakehouse.identity.pairs import telling_pairs
 from tests.identity_accounts import account, raw, resolve
 
@@ -37,7 +38,8 @@ def linked_people(count, *, linking, seed):
 
 def told_of(rows):
     model, table = default_model(), raw(rows)
-    return telling_pairs(prepare_all(table, count_all(table, model), model), model)
+    known = owned(links_of(table, table.num_rows))
+    return telling_pairs(prepare_all(table, count_all(table, model), model), model, known)
 
 
 @pytest.fixture(scope="module")

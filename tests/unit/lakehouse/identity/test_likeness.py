@@ -8,9 +8,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from lakehouse.identity import likeness
 from lakehouse.identity.calibration import BINS, Calibration
-from lakehouse.identity.likeness import RESOLUTION, SIZES, STEPS, Likeness, learn
+from lakehouse.identity.likeness import RESOLUTION, SIZES, STEPS, Likeness, blinded
 
 NAME, HANDLE, TOKENS = (list(STEPS).index(name) for name in ("name", "handle", "tokens"))
+
+
+def learn(looks, is_one, weights=None, *, is_blind=False):
+    return likeness.learn(looks, is_one, np.ones(len(looks)) if weights is None else weights, is_blind=is_blind)
 
 
 def truth(looks):
@@ -30,6 +34,22 @@ def test_what_two_things_say_together_is_learned():
     error = found.log_odds(asked) - truth(asked)
     assert np.sqrt(np.mean(error**2)) < 0.6
     assert found.log_odds(asked).std() > 2.0
+
+
+def test_what_counts_more_is_worth_more():
+    looks, is_one = drawn(20_000)
+    asked, _ = drawn(2_000, seed=3)
+    heavy = learn(looks, is_one, np.where(is_one, 8.0, 1.0)).log_odds(asked) - learn(looks, is_one).log_odds(asked)
+    assert 2.5 < np.median(heavy) < 3.5
+
+
+def test_blind_it_tells_equal_handles_by_those_of_the_same_letters():
+    looks, is_one = drawn(20_000)
+    asked, _ = drawn(2_000, seed=3)
+    seeing, blind = learn(looks, is_one), learn(looks, is_one, is_blind=True)
+    assert (blind.log_odds(asked) == blind.log_odds(blinded(asked))).all()
+    assert (seeing.log_odds(asked) != seeing.log_odds(blinded(asked))).any()
+    assert blind == learn(blinded(looks), is_one, is_blind=True)
 
 
 def test_the_tables_are_the_sum_of_the_trees():

@@ -8,7 +8,7 @@ import pytest
 
 from lakehouse.identity import signals
 from lakehouse.identity.engine import count_all, prepare_all
-from lakehouse.identity.likeness import LEVELS, STEPS
+from lakehouse.identity.likeness import LEVELS, STEPS, blinded
 from lakehouse.identity.looks import looks_of
 from lakehouse.identity.model import default_model
 from tests.identity_accounts import account, raw, synthetic_people
@@ -38,7 +38,7 @@ def step(name, value):
     ("left", "right", "name", "expected"),
     [
         (account("x", "bluelark"), account("tiktok", "bluelark"), "handle", 1),
-        (account("x", "blue.lark"), account("tiktok", "bluelark"), "handle", 1),
+        (account("x", "blue.lark"), account("tiktok", "bluelark"), "handle", 2),
         (account("x", "bluelark"), account("tiktok", "redfinch9"), "handle", len(LEVELS["handle"])),
         (account("x", "bluelark"), account("tiktok", "bluelark"), "handle_similar", step("handle_similar", 1.0)),
         (account("x", "bluelark"), account("tiktok", "bluelurk"), "handle_similar", step("handle_similar", 7 / 8)),
@@ -92,7 +92,7 @@ def test_a_pair_looks_the_same_from_both_sides_and_in_any_batch():
     assert (whole.max(axis=0) <= [len(steps) for steps in STEPS.values()]).all()
 
 
-def test_looks_do_not_say_whether_two_lie_on_one_platform():
+def test_blinded_looks_do_not_say_whether_two_lie_on_one_platform():
     """Else strangers of one platform would tell nothing of strangers of two."""
     draw, people = np.random.default_rng(5), [row for row, _ in synthetic_people(150, seed=8)]
     rows = []
@@ -114,5 +114,5 @@ def test_looks_do_not_say_whether_two_lie_on_one_platform():
     moved = [row | {"platform": "tiktok" if at % 2 else "x"} for at, row in enumerate(rows)]
     left, right = np.triu_indices(len(rows), 1)
     looks = looks_between(apart, left, right)
-    assert (looks == looks_between(moved, left, right)).all()
+    assert (blinded(looks) == blinded(looks_between(moved, left, right))).all()
     assert (looks.max(axis=0) > 0).all()
