@@ -5,7 +5,8 @@ and Cohen 2010). With r the share of them among all strangers' pairs, and s thei
 phi = s / r of these. There are two such controls, and pairs that link each other take part in neither:
 
 - Whose account on a platform is known, since it and another link each other (`mutual.py`), is behind no other account there. Pairs on two
-  platforms that look least alike are all strangers', so that the share of known ones among them is r.
+  platforms that look least alike are all strangers', so that the share of known ones among them is r. Of strangers with equal handles fewer
+  are known, as the known account has another handle: no less than the share of people's accounts that have, by which they count.
 - Where few link each other: two accounts of one platform are rarely one person's, while strangers who happen to look alike are on one platform
   as often as any two accounts are, r. Among pairs on two platforms the odds of one person are then (1 - phi) / (phi * (1 - r)). People's
   second accounts make phi too large, and so do handles that are taken, as they make the next one similar. Equal handles take no part,
@@ -25,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.optimize import isotonic_regression
 
-from lakehouse.identity.likeness import RESOLUTION, STEPS, Likeness, blinded, learn
+from lakehouse.identity.likeness import RESOLUTION, STEPS, Likeness, has_equal_handles, learn
 
 EDGES = np.arange(-12.0, 17.0)
 """Bounds of the bins of a score, bits; what lies outside counts in the first or the last."""
@@ -41,6 +42,8 @@ KNOWN_MIN = 2_000
 """Fewer known strangers tell less than pairs on one platform do. On synthetic people 570 told less, 2,840 as much, more of them more."""
 KNOWN_WEIGHT = 4.0
 """What a known stranger teaches of likeness, of what a pair on one platform does. Between 4 and 22 it made no difference."""
+OTHERS_MIN = 0.1
+"""Least share of people's accounts with unequal handles that is believed."""
 LOWEST = 0.5
 """Share of the pairs, those with the lowest scores, that are taken for strangers'. Were some of them not, r would be too small and strangers
 seem more than they are."""
@@ -142,10 +145,10 @@ class Tally:
     known: np.ndarray
 
 
-def tally(scores: np.ndarray, kinds: np.ndarray, is_known: np.ndarray) -> Tally:
-    """Tally of some pairs: scores of how alike they look, kinds of likeness, and whether they are known to be strangers'."""
+def tally(scores: np.ndarray, kinds: np.ndarray, known: np.ndarray) -> Tally:
+    """Tally of some pairs: scores of how alike they look, kinds of likeness, and how many they count among known strangers'."""
     place = kinds.astype(np.int64) * BINS + np.clip(np.searchsorted(EDGES, scores, side="right") - 1, 0, BINS - 1)
-    counts = (np.bincount(place, weights=weights, minlength=KINDS * BINS) for weights in (None, is_known.astype(float)))
+    counts = (np.bincount(place, weights=weights, minlength=KINDS * BINS) for weights in (None, known.astype(float)))
     return Tally(*(count.astype(np.float64).reshape(KINDS, BINS) for count in counts))
 
 
@@ -178,9 +181,9 @@ class _Told:
 class _Control:
     """What is known of strangers.
 
-    `asked` are the pairs that take part, `known` those of them that are known to be strangers', `teaching` those that teach how strangers
-    look, by their `weights` and, where it `is_blind`, without what says whether two lie on one platform. `share` is r, where it is known,
-    `on_one` the chance that strangers who take part lie on one platform.
+    `asked` are the pairs that take part, `known` how many each of them counts among those known to be strangers', `teaching` those that
+    teach how strangers look, by their `weights` and, where it `is_blind`, without what says whether two lie on one platform. `share` is r,
+    where it is known, `on_one` the chance that strangers who take part lie on one platform.
     """
 
     asked: np.ndarray
@@ -196,15 +199,18 @@ def _by_links(told: _Told) -> _Control | None:
     """Of pairs on two platforms those that links tell to be strangers'; None where they are few."""
     if told.is_known.sum() < KNOWN_MIN:
         return None
+    is_equal = has_equal_handles(told.looks)
+    others = max(1.0 - is_equal[told.is_linked].mean(), OTHERS_MIN) if told.is_linked.any() else 1.0
+    known = np.where(is_equal, 1.0 / others, 1.0) * told.is_known
     teaching = told.is_known | (told.is_tallied & told.is_same)
-    weights = np.where(told.is_known, KNOWN_WEIGHT, 1.0)
-    return _Control(told.is_tallied & ~told.is_same, told.is_known, teaching, weights, False, None, 0.0)
+    weights = np.where(told.is_known, known * KNOWN_WEIGHT, 1.0)
+    return _Control(told.is_tallied & ~told.is_same, known, teaching, weights, False, None, 0.0)
 
 
 def _by_platform(told: _Told, shared: float) -> _Control:
     """Of all pairs but those with equal handles those on one platform."""
-    asked = told.is_tallied & (told.looks == blinded(told.looks)).all(axis=1)
-    return _Control(asked, told.is_same, asked & told.is_same, np.ones(len(asked)), True, shared, shared)
+    asked = told.is_tallied & ~has_equal_handles(told.looks)
+    return _Control(asked, told.is_same * 1.0, asked & told.is_same, np.ones(len(asked)), True, shared, shared)
 
 
 def calibrate(pairs: pa.Table, shared: float) -> Calibration | None:

@@ -63,6 +63,7 @@ Levels of handles, names, one as the other, countries and languages (`LEVELS`); 
 length of the shorter; tokens in common; other accounts that use the name, or the stripped handle, of either side, as name or as handle;
 decades between followers; bits of an address, a site or a link target in common.
 """
+_HANDLE = list(STEPS).index("handle")
 SIZES = tuple(len(steps) + 1 for steps in STEPS.values())
 """Steps of each, step 0 included."""
 PAIRS_MIN = 300
@@ -127,10 +128,14 @@ def blinded(looks: np.ndarray) -> np.ndarray:
 
     Equal handles, which a platform gives once, are taken for handles of the same letters.
     """
-    place = list(STEPS).index("handle")
     seen = looks.copy()
-    seen[:, place] = np.where(looks[:, place] == _EXACT, _SAME_LETTERS, looks[:, place])
+    seen[has_equal_handles(looks), _HANDLE] = _SAME_LETTERS
     return seen
+
+
+def has_equal_handles(looks: np.ndarray) -> np.ndarray:
+    """Which looks are of equal handles."""
+    return np.asarray(looks[:, _HANDLE] == _EXACT)
 
 
 def learn(looks: np.ndarray, is_one: np.ndarray, weights: np.ndarray, *, is_blind: bool) -> Likeness | None:

@@ -6,12 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lakehouse.identity import likeness
+from lakehouse.identity import calibration, likeness
 from lakehouse.identity.calibration import calibrate
-from lakehouse.identity.engine import calibrated, count_all, prepare_all
+from lakehouse.identity.engine import calibrated, count_all, find_edges, prepare_all
 from lakehouse.identity.model import default_model
 from lakehouse.identity.mutual import links_of, owned
 from lakehouse.identity.pairs import telling_pairs
+from lakehouse.identity.quality import calibration_error
 from tests.identity_accounts import account, raw, resolve
 
 PLATFORMS = ("x", "tiktok", "instagram", "youtube")
@@ -123,3 +124,38 @@ def test_where_one_half_teaches_nothing_the_packaged_scores_are_mapped(people):
     assert fitted.likeness is None
     linkless = some.set_column(some.schema.get_field_index("is_linked"), "is_linked", pa.array([False] * some.num_rows))
     assert fitted == calibrate(linkless, CHANCE)
+
+
+def crowded_people(count, *, seed):
+    """Accounts and the person of each: two share each name, and a handle that is taken on a platform gets a number; half link both ways."""
+    draw, rows, taken = np.random.default_rng(seed), [], set()
+    for person in range(count):
+        name, country = f"{person // 2:05}".translate(LETTERS), ("US", "BR", "DE", "JP")[draw.integers(4)]
+        own = []
+        for platform in draw.choice(PLATFORMS, 2, replace=False):
+            is_free = draw.random() < 0.7 and (platform, name) not in taken
+            handle = name if is_free else f"{name}{draw.integers(10_000)}"
+            taken.add((platform, handle))
+            own.append(account(platform, handle, f"Ana {name.title()}", id=f"{person}", country_code=country))
+        if draw.random() < 0.5:
+            for row, other in (own, own[::-1]):
+                row["links"] = [{"target": f"{other['platform']}:{other['handle_key']}", "evidence": "bio"}]
+        rows += [(row, person) for row in own]
+    return rows
+
+
+def test_known_strangers_tell_what_equal_handles_are_worth_in_a_crowd():
+    people = crowded_people(9_000, seed=7)
+    person = {(row["platform"], row["platform_account_id"]): who for row, who in people}
+    rows = raw([row for row, _ in people])
+    model = calibrated(rows, default_model())
+    assert told_of([row for row, _ in people]).column("is_known").to_numpy().sum() > calibration.KNOWN_MIN
+    edges = pa.concat_tables(find_edges(rows, model)).to_pylist()
+    equal = [edge for edge in edges if any(reason["signal"] == "handle:exact" for reason in edge["reasons"])]
+    bare = [edge for edge in equal if not any(reason["signal"].startswith("link:") for reason in edge["reasons"])]
+    ends = [[person[edge[f"{side}_platform"], edge[f"{side}_id"]] for edge in bare] for side in ("left", "right")]
+    is_one = np.array([left == right for left, right in zip(*ends, strict=True)])
+    said = np.array([edge["probability"] for edge in bare])
+    assert 0.2 < is_one.mean() < 0.8
+    assert abs(said.mean() - is_one.mean()) < 0.05
+    assert calibration_error(np.array([edge["log_odds"] for edge in bare]), is_one) < 0.08
