@@ -25,7 +25,7 @@ from tests.unit.index_build.conftest import IVF_SPEC, Built, clustered
 from tests.unit.index_build.conftest import build as built_of
 from tests.unit.index_build.test_renew import night
 
-SPEC = IVF_SPEC.model_copy(update={"flat_max_rows": 500, "shard_max_rows": 2_000})
+SPEC = IVF_SPEC.model_copy(update={"flat_max_rows": 500, "shard_max_rows": 2_000, "queries_per_cell": 8})
 APART = Rules(is_apart=True)
 AGED = Rules(is_apart=True, full_every=timedelta(0))
 FIRST, SECOND = ShardName(0), ShardName(1)
