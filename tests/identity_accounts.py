@@ -172,6 +172,11 @@ def _keep(rows: dict[Key, Row], row: Row) -> None:
         rows.setdefault((row["platform"], row["platform_account_id"]), row)
 
 
+PLATFORMS = ("x", "tiktok", "instagram", "youtube")
+LETTERS = str.maketrans("0123456789", "ktrnsmplvd")
+"""Digits as letters: numbers become rare names."""
+
+
 def synthetic_people(count: int, *, seed: int) -> list[tuple[Row, str]]:
     """People with two or three accounts: handles derived from rare names by common edits, one in five unrelated."""
     draw = np.random.default_rng(seed)
@@ -205,3 +210,21 @@ def synthetic_people(count: int, *, seed: int) -> list[tuple[Row, str]]:
             row = account(str(platform), handle, f"{first} {last}".title() if draw.random() < 0.9 else None)
             people.append((row | {"platform_account_id": f"{person}-{platform}"}, str(person)))
     return people
+
+
+def crowded_people(count: int, *, seed: int) -> list[tuple[Row, int]]:
+    """Accounts and the person of each: two share each name, and a handle that is taken on a platform gets a number; half link both ways."""
+    draw, rows, taken = np.random.default_rng(seed), [], set()
+    for person in range(count):
+        name, country = f"{person // 2:05}".translate(LETTERS), ("US", "BR", "DE", "JP")[draw.integers(4)]
+        own = []
+        for platform in draw.choice(PLATFORMS, 2, replace=False):
+            is_free = draw.random() < 0.7 and (platform, name) not in taken
+            handle = name if is_free else f"{name}{draw.integers(10_000)}"
+            taken.add((platform, handle))
+            own.append(account(platform, handle, f"Ana {name.title()}", id=f"{person}", country_code=country))
+        if draw.random() < 0.5:
+            for row, other in (own, own[::-1]):
+                row["links"] = [{"target": f"{other['platform']}:{other['handle_key']}", "evidence": "bio"}]
+        rows += [(row, person) for row in own]
+    return rows

@@ -8,9 +8,11 @@ import pytest
 
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, EDGES, LINKS
 from lakehouse.identity.creators import build_creator_ids
-from lakehouse.identity.edges import build_edges
+from lakehouse.identity.edges import build_edges, owned_of, raw_accounts
+from lakehouse.identity.model import default_model
+from lakehouse.identity.mutual import links_of, owned
 from lakehouse.ops.steps import StepContext
-from tests.identity_accounts import account, resolve, synthetic_people
+from tests.identity_accounts import account, raw, resolve, synthetic_people
 
 pytestmark = pytest.mark.spark
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -79,6 +81,9 @@ def test_steps_agree_with_the_core_and_a_second_run_changes_nothing(lake, settin
         groups.setdefault(creator_id, set()).add(key)
     assert {frozenset(group) for group in groups.values()} == expected.partition
     assert ids.metadata["creators"] == len(groups)
+
+    known = owned_of(raw_accounts(lake.read(ACCOUNTS), lake.read(LINKS), default_model()), len(rows), 2)
+    assert known.tolist() == owned(links_of(raw(rows), len(rows))).tolist() != []
 
     before, version = creator_ids(lake), lake.version(CREATOR_IDS.name)
     again = run(lake, settings)

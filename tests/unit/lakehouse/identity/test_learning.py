@@ -13,10 +13,8 @@ from lakehouse.identity.model import default_model
 from lakehouse.identity.mutual import links_of, owned
 from lakehouse.identity.pairs import telling_pairs
 from lakehouse.identity.quality import calibration_error
-from tests.identity_accounts import account, raw, resolve
+from tests.identity_accounts import LETTERS, PLATFORMS, account, crowded_people, raw, resolve
 
-PLATFORMS = ("x", "tiktok", "instagram", "youtube")
-LETTERS = str.maketrans("0123456789", "ktrnsmplvd")
 CHANCE = 0.25
 
 
@@ -124,24 +122,6 @@ def test_where_one_half_teaches_nothing_the_packaged_scores_are_mapped(people):
     assert fitted.likeness is None
     linkless = some.set_column(some.schema.get_field_index("is_linked"), "is_linked", pa.array([False] * some.num_rows))
     assert fitted == calibrate(linkless, CHANCE)
-
-
-def crowded_people(count, *, seed):
-    """Accounts and the person of each: two share each name, and a handle that is taken on a platform gets a number; half link both ways."""
-    draw, rows, taken = np.random.default_rng(seed), [], set()
-    for person in range(count):
-        name, country = f"{person // 2:05}".translate(LETTERS), ("US", "BR", "DE", "JP")[draw.integers(4)]
-        own = []
-        for platform in draw.choice(PLATFORMS, 2, replace=False):
-            is_free = draw.random() < 0.7 and (platform, name) not in taken
-            handle = name if is_free else f"{name}{draw.integers(10_000)}"
-            taken.add((platform, handle))
-            own.append(account(platform, handle, f"Ana {name.title()}", id=f"{person}", country_code=country))
-        if draw.random() < 0.5:
-            for row, other in (own, own[::-1]):
-                row["links"] = [{"target": f"{other['platform']}:{other['handle_key']}", "evidence": "bio"}]
-        rows += [(row, person) for row in own]
-    return rows
 
 
 def test_known_strangers_tell_what_equal_handles_are_worth_in_a_crowd():

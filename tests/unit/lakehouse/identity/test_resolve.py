@@ -15,14 +15,14 @@ import pytest
 
 from lakehouse.contracts.tables import EDGES
 from lakehouse.errors import NotFoundError, PermanentError, SchemaError
-from lakehouse.identity import local, resolve
+from lakehouse.identity import calibration, likeness, local, resolve
 from lakehouse.identity.cluster import cluster
 from lakehouse.identity.engine import Accounts, find_edges
 from lakehouse.identity.ids import ACCOUNT, MEMBER, assign
 from lakehouse.identity.model import default_model
 from lakehouse.identity.resolve import EDGE_COLUMNS, NO_ID, NO_PLATFORM, OUT, SCRATCH, TWICE, resolve_file
 from lakehouse.storage.scratch import passing_folder
-from tests.identity_accounts import raw, synthetic_people
+from tests.identity_accounts import crowded_people, raw, synthetic_people
 
 ROWS = [
     {"platform": "twitch", "platform_account_id": "007", "handle": "janedoe_art", "display_name": "Jane Doe",
@@ -284,25 +284,41 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, many):
         resolve_file(many, tmp_path / "o.parquet", log=log)
 
 
-def test_training_finds_more_in_both_ways_alike(tmp_path, monkeypatch):
-    """A closed set of rare names: without a label the file itself says that look-alikes are one person's."""
-    rows = [row for row, _ in synthetic_people(1_500, seed=12)]
-    given = pa.table(
-        {
-            "platform": [row["platform"] for row in rows],
-            "platform_account_id": [row["platform_account_id"] for row in rows],
-            "handle": [row["handle_key"] for row in rows],
-            "display_name": [row["display_name"] for row in rows],
-        }
-    )
-    pq.write_table(given, tmp_path / "accounts.parquet")
+HOMES = {"x": "x.com/", "tiktok": "tiktok.com/@", "instagram": "instagram.com/", "youtube": "youtube.com/@"}
+
+
+def learned(tmp_path, rows):
+    """Resolves a file of some rows; creators as a table."""
+    links = [
+        [f"https://{HOMES[at]}{to}" for at, to in (one["target"].split(":") for one in row["links"])] for row in rows
+    ]
+    names = {"platform": "platform", "platform_account_id": "platform_account_id", "handle": "handle_key"}
+    columns = {name: [row[own] for row in rows] for name, own in (names | {"display_name": "display_name"}).items()}
+    pq.write_table(pa.table(columns | {"links": links}), tmp_path / "accounts.parquet")
 
     def creators(name, **more):
         out = tmp_path / f"{name}.parquet"
         resolve_file(tmp_path / "accounts.parquet", out, log=lambda _: None, **more)
         return pq.read_table(out)
 
+    return creators
+
+
+def test_training_finds_more_in_both_ways_alike(tmp_path, monkeypatch):
+    """A closed set of rare names: without a label the file itself says that look-alikes are one person's."""
+    creators = learned(tmp_path, [row for row, _ in synthetic_people(1_500, seed=12)])
     packaged, trained = creators("packaged"), creators("trained", is_trained=True)
     assert len(trained.column("creator_id").unique()) < len(packaged.column("creator_id").unique())
     monkeypatch.setattr(resolve, "FEW_ROWS", 1)
     assert creators("pool", is_trained=True).equals(trained)
+
+
+def test_links_teach_in_both_ways_alike(tmp_path, monkeypatch):
+    for module, name in ((calibration, "KNOWN_MIN"), (calibration, "PAIRS_MIN"), (likeness, "PAIRS_MIN")):
+        monkeypatch.setattr(module, name, 20)
+    creators = learned(tmp_path, [row for row, _ in crowded_people(1_000, seed=4)])
+    trained = creators("trained", is_trained=True)
+    monkeypatch.setattr(resolve, "FEW_ROWS", 1)
+    assert creators("pool", is_trained=True).equals(trained)
+    monkeypatch.setattr(calibration, "KNOWN_MIN", 10**6)
+    assert not creators("by platform", is_trained=True).equals(trained)
