@@ -40,7 +40,7 @@ dev: setup ## Dagster's web interface over the same lake, by default that of the
 test: setup-test check ## Linters, types, import rules and every test
 	@.venv/bin/python -m pytest tests -m "not proof and not faults" -n auto --no-loadscope-reorder --durations=25
 
-test-proof: setup-test ## The long proofs: a run after one new file, runs that ask platforms, facts about real files
+test-proof: setup-test ## The long proofs: a run after one new file, runs that ask platforms, histories of identity in Spark, facts about real files
 	@.venv/bin/python -m pytest tests -m proof
 
 test-faults: setup-test ## Kills at every point, storms, races, Dagster under faults: hours, not for every change

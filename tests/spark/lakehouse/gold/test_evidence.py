@@ -144,6 +144,7 @@ def test_the_strongest_near_misses_are_kept(lake, monkeypatch):
         assert row.log_odds == max(other.log_odds for other in every if other.creator_id == row.creator_id)
 
 
+@pytest.mark.proof
 def test_a_night_ends_where_a_full_computation_ends(lake, monkeypatch):
     lake = Lake(lake.settings.model_copy(update={"small_table_mib": 0}))
     monkeypatch.setattr(edges_step, "DRAWN_ANEW", 1)

@@ -119,6 +119,7 @@ def strangers(lake, world, count):
     return list(zip(chosen[::2], chosen[1::2], strict=True))
 
 
+@pytest.mark.proof
 def test_parts_are_decided_as_the_whole_through_a_history(lake):
     world, merges, splits = World(lake, 5), 0, 0
     for night in range(3):
@@ -134,6 +135,7 @@ def test_parts_are_decided_as_the_whole_through_a_history(lake):
     assert max(row["cluster_size_count"] for row in whole[0]) < len(world.accounts) / 4
 
 
+@pytest.mark.proof
 def test_a_lake_of_many_accounts_is_decided_in_parts_and_a_quiet_night_writes_nothing(lake, monkeypatch):
     world = World(lake, 6)
     world.change()
@@ -150,6 +152,7 @@ def test_a_lake_of_many_accounts_is_decided_in_parts_and_a_quiet_night_writes_no
     assert [lake.version(spec.name) for spec in (CREATOR_IDS, CREATOR_ALIASES)] == versions
 
 
+@pytest.mark.proof
 def test_what_a_killed_run_left_of_its_aliases_is_decided_alike(lake):
     world = World(lake, 7)
     world.change()
