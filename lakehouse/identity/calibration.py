@@ -6,7 +6,8 @@ phi = s / r of these. There are two such controls, and pairs that link each othe
 
 - Whose account on a platform is known, since it and another link each other (`mutual.py`), is behind no other account there. Pairs on two
   platforms that look least alike are all strangers', so that the share of known ones among them is r. Of strangers with equal handles fewer
-  are known, as the known account has another handle: no less than the share of people's accounts that have, by which they count.
+  are known, as the known account has another handle: no less than the share of people's accounts that have, by which they count. Those who link
+  may be unlike others; pairs on one platform therefore say how many strangers there are at least (`PLATFORM_MAX`).
 - Where few link each other: two accounts of one platform are rarely one person's, while strangers who happen to look alike are on one platform
   as often as any two accounts are, r. Among pairs on two platforms the odds of one person are then (1 - phi) / (phi * (1 - r)). People's
   second accounts make phi too large, and so do handles that are taken, as they make the next one similar. Equal handles take no part,
@@ -26,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.optimize import isotonic_regression
 
-from lakehouse.identity.likeness import RESOLUTION, STEPS, Likeness, has_equal_handles, learn
+from lakehouse.identity.likeness import RESOLUTION, STEPS, Likeness, has_equal_handles, has_handles, learn
 
 EDGES = np.arange(-12.0, 17.0)
 """Bounds of the bins of a score, bits; what lies outside counts in the first or the last."""
@@ -47,6 +48,9 @@ OTHERS_MIN = 0.1
 LOWEST = 0.5
 """Share of the pairs, those with the lowest scores, that are taken for strangers'. Were some of them not, r would be too small and strangers
 seem more than they are."""
+PLATFORM_MAX = 3.0
+"""Strangers on one platform are at most so many times as frequent, against those on two, as any two accounts are. Among synthetic people 2.9
+times, where handles are nearly taken; beyond it those who link are not like others, and the strangers on one platform count."""
 NEARLY_ALL = 0.8
 """Where so many of the pairs of a score are strangers', the others are no more than what is left by chance, and the score tells them apart."""
 NONE = 0.5
@@ -64,15 +68,15 @@ KIND_WEIGHT = 50.0
 """Pairs that all kinds together stand for in each bin of one kind. Chosen like `WEIGHT`."""
 LEARNED_KIND_WEIGHT = 500.0
 """The same of scores that were learned, which know of most that sets kinds apart."""
-_FLAGS = ("is_same", "is_tallied", "is_linked", "is_known")
+_FLAGS = ("is_same", "is_tallied", "has_ids", "is_linked", "is_known")
 PAIR = pa.schema(
     [(name, pa.uint8()) for name in STEPS]
     + [("score", pa.float32()), ("kind", pa.uint8()), *((name, pa.bool_()) for name in _FLAGS)]
     + [("digest", pa.uint64())]
 )
 """A pair that tells something: its looks, its score by the packaged weights without what links say, its kind of likeness, whether it lies
-on one platform, whether it is like others that no link joins, whether a link joins it and two platforms, whether it is on two platforms and
-known to be strangers', and the digest of its accounts."""
+on one platform, whether it is like others that no link joins, whether both accounts are seen with their ids, whether a link joins it and two
+platforms, whether it is on two platforms and known to be strangers', and the digest of its accounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +143,27 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Pairs by kind and bin of their score (both `KINDS` x `BINS`), and those of them that are known to be strangers'."""
+    """Pairs by kind and bin of their score (`KINDS` x `BINS`), those of them that are known to be strangers', and how many are that at least."""
 
     pairs: np.ndarray
     known: np.ndarray
+    least: np.ndarray
+
+    def of(self, kind: int) -> Tally:
+        """By bin, of one kind."""
+        return Tally(self.pairs[kind], self.known[kind], self.least[kind])
+
+    def of_all(self) -> Tally:
+        """By bin, of all kinds."""
+        return Tally(*(counts.sum(axis=0) for counts in (self.pairs, self.known, self.least)))
 
 
 def tally(scores: np.ndarray, kinds: np.ndarray, known: np.ndarray) -> Tally:
     """Tally of some pairs: scores of how alike they look, kinds of likeness, and how many they count among known strangers'."""
     place = kinds.astype(np.int64) * BINS + np.clip(np.searchsorted(EDGES, scores, side="right") - 1, 0, BINS - 1)
     counts = (np.bincount(place, weights=weights, minlength=KINDS * BINS) for weights in (None, known.astype(float)))
-    return Tally(*(count.astype(np.float64).reshape(KINDS, BINS) for count in counts))
+    pairs, of_strangers = (count.astype(np.float64).reshape(KINDS, BINS) for count in counts)
+    return Tally(pairs, of_strangers, np.zeros_like(pairs))
 
 
 def shared_platform(accounts: np.ndarray) -> float:
@@ -167,6 +181,7 @@ class _Told:
     kind: np.ndarray
     is_same: np.ndarray
     is_tallied: np.ndarray
+    has_ids: np.ndarray
     is_linked: np.ndarray
     is_known: np.ndarray
     digest: np.ndarray
@@ -183,7 +198,8 @@ class _Control:
 
     `asked` are the pairs that take part, `known` how many each of them counts among those known to be strangers', `teaching` those that
     teach how strangers look, by their `weights` and, where it `is_blind`, without what says whether two lie on one platform. `share` is r,
-    where it is known, `on_one` the chance that strangers who take part lie on one platform.
+    where it is known, `on_one` the chance that strangers who take part lie on one platform. Each pair on one platform stands for
+    `least` strangers on two, at least.
     """
 
     asked: np.ndarray
@@ -193,24 +209,31 @@ class _Control:
     is_blind: bool
     share: float | None
     on_one: float
+    least: np.ndarray
 
 
-def _by_links(told: _Told) -> _Control | None:
+def _by_links(told: _Told, shared: float) -> _Control | None:
     """Of pairs on two platforms those that links tell to be strangers'; None where they are few."""
     if told.is_known.sum() < KNOWN_MIN:
         return None
-    is_equal = has_equal_handles(told.looks)
-    others = max(1.0 - is_equal[told.is_linked].mean(), OTHERS_MIN) if told.is_linked.any() else 1.0
+    is_equal, linked = has_equal_handles(told.looks), told.is_linked & has_handles(told.looks)
+    others = max(1.0 - float(is_equal[linked].sum()) / max(int(linked.sum()), 1), OTHERS_MIN)
     known = np.where(is_equal, 1.0 / others, 1.0) * told.is_known
-    teaching = told.is_known | (told.is_tallied & told.is_same)
+    on_one = told.is_tallied & told.is_same
     weights = np.where(told.is_known, known * KNOWN_WEIGHT, 1.0)
-    return _Control(told.is_tallied & ~told.is_same, known, teaching, weights, False, None, 0.0)
+    least = on_one * ((1.0 - shared) / max(shared * PLATFORM_MAX, LEAST))
+    return _Control(
+        told.is_tallied & ~told.is_same & told.has_ids, known, told.is_known | on_one, weights, False, None, 0.0, least
+    )
 
 
 def _by_platform(told: _Told, shared: float) -> _Control:
     """Of all pairs but those with equal handles those on one platform."""
     asked = told.is_tallied & ~has_equal_handles(told.looks)
-    return _Control(asked, told.is_same * 1.0, asked & told.is_same, np.ones(len(asked)), True, shared, shared)
+    count = len(asked)
+    return _Control(
+        asked, told.is_same * 1.0, asked & told.is_same, np.ones(count), True, shared, shared, np.zeros(count)
+    )
 
 
 def calibrate(pairs: pa.Table, shared: float) -> Calibration | None:
@@ -227,7 +250,7 @@ def calibrate(pairs: pa.Table, shared: float) -> Calibration | None:
         None where the set is too small or its platforms too few or too many to tell.
     """
     told = _Told.of(pairs.sort_by("digest"))
-    by_links, by_platform = _by_links(told), _by_platform(told, shared)
+    by_links, by_platform = _by_links(told, shared), _by_platform(told, shared)
     learned = (by_links and _learned(told, by_links)) or _learned(told, by_platform)
     if learned is not None:
         return learned
@@ -250,14 +273,17 @@ def _learned(told: _Told, control: _Control) -> Calibration | None:
         scores[is_other] = likeness.log_odds(told.looks[is_other])
     asked = control.asked & is_comparable
     share = control.share or _known_share(scores[asked], control.known[asked])
+    if not share:
+        return None
     found = tally(*(column[asked] for column in (scores, told.kind, control.known)))
-    fitted = fit(found, share, control.on_one, LEARNED_KIND_WEIGHT)
+    on_one = tally(*(column[is_comparable] for column in (scores, told.kind, control.least)))
+    fitted = fit(replace(found, least=on_one.known), share, control.on_one, LEARNED_KIND_WEIGHT)
     return None if fitted is None else replace(fitted, likeness=Likeness.mean(*learned))
 
 
 def _known_share(scores: np.ndarray, known: np.ndarray) -> float:
-    """Share of known ones among strangers' pairs."""
-    return float(known[scores <= np.quantile(scores, LOWEST)].mean())
+    """Share of known ones among strangers' pairs; 0 where there are no pairs."""
+    return float(known[scores <= np.quantile(scores, LOWEST)].mean()) if len(scores) else 0.0
 
 
 def fit(found: Tally, share: float, on_one: float, kind_weight: float = KIND_WEIGHT) -> Calibration | None:
@@ -275,32 +301,34 @@ def fit(found: Tally, share: float, on_one: float, kind_weight: float = KIND_WEI
     if found.pairs.sum() < PAIRS_MIN or (on_one and not SHARED_MIN <= on_one <= SHARED_MAX):
         return None
     believed = 1.0 / (1.0 + (1.0 - on_one) * np.exp2(CENTRES))
-    whole = _strangers(found.pairs.sum(axis=0), found.known.sum(axis=0), believed, share, WEIGHT)
-    log_odds = _log_odds(whole, on_one)
-    least = int(np.argmax(whole <= NEARLY_ALL)) if whole[-1] <= NEARLY_ALL else BINS - 1
-    log_odds = _bounded(log_odds, whole, log_odds[least] + CENTRES - CENTRES[least])
+    whole = _strangers(found.of_all(), believed, share, WEIGHT)
+    log_odds = _log_odds(whole, on_one, CENTRES)
     by_kind = {}
     for kind in np.flatnonzero(found.pairs.any(axis=1)).tolist():
-        strangers = _strangers(found.pairs[kind], found.known[kind], whole, share, kind_weight)
-        by_kind[kind] = tuple(_bounded(_log_odds(strangers, on_one), strangers, log_odds).tolist())
+        strangers = _strangers(found.of(kind), whole, share, kind_weight)
+        by_kind[kind] = tuple(_log_odds(strangers, on_one, log_odds).tolist())
     return Calibration(tuple(log_odds.tolist()), by_kind)
 
 
-def _strangers(pairs: np.ndarray, known: np.ndarray, believed: np.ndarray, share: float, weight: float) -> np.ndarray:
+def _strangers(found: Tally, believed: np.ndarray, share: float, weight: float) -> np.ndarray:
     """Share of strangers by bin, falling; `weight` pairs are added to each bin as they were `believed` to be."""
-    counted = pairs + weight
-    seen = (known + weight * share * believed) / (share * counted)
+    counted = found.pairs + weight
+    seen = np.maximum((found.known + weight * share * believed) / (share * counted), found.least / counted)
     few, many = np.minimum(believed, NONE / (share * counted)), 1.0 - NONE / counted
     strangers = np.minimum(np.maximum(seen, few), many)
     return np.asarray(isotonic_regression(strangers, weights=counted, increasing=False).x)
 
 
-def _log_odds(strangers: np.ndarray, on_one: float) -> np.ndarray:
-    """Log-odds of one person by bin, among pairs on two platforms."""
+def _log_odds(strangers: np.ndarray, on_one: float, whole: np.ndarray) -> np.ndarray:
+    """Log-odds of one person by bin, among pairs on two platforms.
+
+    Where nearly all are strangers, and none takes part that lies on one platform, they fall by a bit for each bit of the score; without a
+    bin where they are not, they are no more than those of the `whole`.
+    """
     phi = np.clip(strangers, LEAST, 1.0 - LEAST)
-    return np.asarray(np.minimum(np.log2((1.0 - phi) / (phi * (1.0 - on_one))), CENTRES + RAISED_MAX))
-
-
-def _bounded(log_odds: np.ndarray, strangers: np.ndarray, most: np.ndarray) -> np.ndarray:
-    """Log-odds by bin, no more than some where nearly all are strangers."""
-    return np.where(strangers > NEARLY_ALL, np.minimum(log_odds, most), log_odds)
+    log_odds = np.minimum(np.log2((1.0 - phi) / (phi * (1.0 - on_one))), CENTRES + RAISED_MAX)
+    if on_one:
+        return np.asarray(log_odds)
+    few = np.flatnonzero(strangers <= NEARLY_ALL)
+    most = log_odds[few[0]] + CENTRES - CENTRES[few[0]] if len(few) else whole
+    return np.asarray(np.where(strangers > NEARLY_ALL, np.minimum(log_odds, most), log_odds))

@@ -209,7 +209,7 @@ def _drawn(lake: Lake, raw: DataFrame, keyed: DataFrame, counts: Counts, model: 
 
 
 def owned_of(raw: DataFrame, accounts: int, parts: int) -> np.ndarray:
-    """What `mutual.owned` says of all of so many `RAW` rows, in so many tasks: 1.6 MB of a million accounts, 32 MB at most."""
+    """What `mutual.owned` says of all of so many `RAW` rows, in so many tasks: of a million synthetic accounts 1.6 MB."""
 
     def link(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
         return (links_of(table, accounts) for table in tables)

@@ -133,6 +133,11 @@ def blinded(looks: np.ndarray) -> np.ndarray:
     return seen
 
 
+def has_handles(looks: np.ndarray) -> np.ndarray:
+    """Which looks are of accounts that both have a handle."""
+    return np.asarray(looks[:, _HANDLE] > 0)
+
+
 def has_equal_handles(looks: np.ndarray) -> np.ndarray:
     """Which looks are of equal handles."""
     return np.asarray(looks[:, _HANDLE] == _EXACT)

@@ -134,7 +134,8 @@ def find_edges(
     """
     with _pool(processes) as pool:
         over = partial(_in_order, pool, processes * AHEAD)
-        sizes = list(told(over(partial(_parse, scratch, parse), enumerate(chunks)), log, "rows parsed", int))
+        parsing = partial(_parse, scratch, parse, is_trained=shared is not None)
+        sizes = list(told(over(parsing, enumerate(chunks)), log, "rows parsed", int))
         parts, of_parts = range(scratch.parts), f"of {scratch.parts:,} parts"
         counted = over(partial(_count, scratch, len(sizes)), parts)
         _keep_counts(scratch, len(sizes), list(told(counted, log, f"{of_parts} counted", _one)))
@@ -177,12 +178,13 @@ def told(items: Iterable[Item], log: Log, what: str, size: Callable[[Item], int]
 # Tasks
 
 
-def _parse(scratch: Scratch, parse: Parse, task: tuple[int, pa.Table]) -> int:
-    """Keep the `RAW` rows of a chunk, its links and the counts of its keys; how many rows."""
+def _parse(scratch: Scratch, parse: Parse, task: tuple[int, pa.Table], *, is_trained: bool) -> int:
+    """Keep the `RAW` rows of a chunk, the counts of its keys and, for training, its links; how many rows."""
     chunk, rows = task
     raw = parse(rows)
     _write(scratch.raw(chunk), raw.schema, raw.combine_chunks().to_batches())
-    _write(scratch.linked(chunk), LINKED, links_of(raw, scratch.accounts).to_batches())
+    if is_trained:
+        _write(scratch.linked(chunk), LINKED, links_of(raw, scratch.accounts).to_batches())
     keys, uses = summed([engine.count_keys(batch, scratch.model) for batch in engine.slices(raw)])
     for path, values in zip(scratch.counted(chunk), (keys, np.minimum(uses, COUNT_MAX).astype(np.uint8)), strict=True):
         np.save(path, values)
@@ -273,11 +275,12 @@ def _keep_counts(scratch: Scratch, chunks: int, ranges: list[Counts]) -> None:
 
 
 def _keep_owned(scratch: Scratch, chunks: int) -> Path:
-    """Leave what `mutual.owned` says of all accounts, where all processes find it."""
-    np.save(
-        scratch.folder / _OWNED, owned(pa.concat_tables(_read(scratch.linked(at)).read_all() for at in range(chunks)))
-    )
-    return scratch.folder / _OWNED
+    """Leave what `mutual.owned` says of all accounts where all processes find it, and take the links of the chunks away."""
+    paths, known = [scratch.linked(chunk) for chunk in range(chunks)], scratch.folder / _OWNED
+    np.save(known, owned(pa.concat_tables([_read(path).read_all() for path in paths])))
+    for path in paths:
+        path.unlink()
+    return known
 
 
 def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:

@@ -20,7 +20,7 @@ LINKED = pa.schema([("pair", pa.int64()), ("is_first", pa.bool_()), ("owner", pa
 OWN = (DECLARED, BIO)
 """Evidence of links that count: friends mention each other in posts."""
 ACCOUNTS_MAX = 20_000_000
-"""Of more accounts so many are looked at, by the digests of their links: 160 bytes each at most."""
+"""Of more accounts so many are looked at, by the digests of their links: about 32 bytes for each link, by handle and by id."""
 
 
 def owners(platforms: pa.Array, ids: pa.Array, others: pa.Array) -> np.ndarray:
@@ -37,7 +37,8 @@ def links_of(raw: pa.Table, accounts: int) -> pa.Table:
     source = raw.select(["platform", "platform_account_id", "handle_key"]).take(pa.array(parents)).combine_chunks()
     platforms, ids, handles = (column.combine_chunks() for column in source.columns)
     elsewhere = pc.replace_substring_regex(targets, ":.*", "")
-    counts = np.asarray(pc.and_(pc.not_equal(elsewhere, platforms), is_own).to_numpy(zero_copy_only=False))
+    counts = pc.fill_null(pc.and_(pc.not_equal(elsewhere, platforms), is_own), fill_value=False)
+    counts = np.asarray(counts.to_numpy(zero_copy_only=False))
     owner, aim = owners(platforms, ids, elsewhere), hash_strings(targets)
     found = [LINKED.empty_table()]
     for names in (ids, handles):

@@ -111,7 +111,10 @@ def telling(pairs: Pairs, owned: np.ndarray) -> pa.Table:
         owned: accounts and platforms on which the account of their owner is known (`mutual.owned`).
     """
     votes = [vote for vote in _votes(pairs) if len(vote.rows)]
-    has_handles = ~np.logical_or(*(_starts(side, NO_HANDLE) for side in pairs.texts("platform_account_id")))
+    has_handles, has_ids = (
+        ~np.logical_or(*(_starts(side, mark) for side in pairs.texts("platform_account_id")))
+        for mark in (NO_HANDLE, NO_ID)
+    )
     is_tallied, is_same = has_handles & ~_said(votes, _NOT_TALLIED, len(pairs)), are_equal(*pairs.texts("platform"))
     is_linked = has_handles & ~is_same & _is_linked(votes, pairs) & ~_said(votes, (_FAN,), len(pairs))
     looks = looks_of(pairs.left, pairs.right, _parts(votes))
@@ -120,8 +123,9 @@ def telling(pairs: Pairs, owned: np.ndarray) -> pa.Table:
         "kind": kinds_of(votes, len(pairs)),
         "is_same": is_same,
         "is_tallied": is_tallied,
+        "has_ids": has_ids,
         "is_linked": is_linked,
-        "is_known": is_tallied & ~is_same & _is_elsewhere(pairs, owned),
+        "is_known": is_tallied & has_ids & ~is_same & _is_elsewhere(pairs, owned),
         "digest": _digests(pairs),
     }
     kept = is_tallied | is_linked
@@ -147,7 +151,7 @@ def _is_elsewhere(pairs: Pairs, owned: np.ndarray) -> Mask:
 def _digests(pairs: Pairs) -> np.ndarray:
     """Digest of each pair of accounts, whichever is on the left."""
     sides = zip(pairs.texts("platform"), pairs.texts("platform_account_id"), strict=True)
-    one, other = (combine(*map(hash_strings, side)) for side in zip(*sides, strict=True))
+    one, other = (combine(*map(hash_strings, side)) for side in sides)
     return combine(np.minimum(one, other), np.maximum(one, other))
 
 

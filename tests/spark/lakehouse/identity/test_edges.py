@@ -8,9 +8,11 @@ import pytest
 
 from lakehouse.contracts.tables import ACCOUNTS, CREATOR_ALIASES, CREATOR_IDS, EDGES, LINKS
 from lakehouse.identity.creators import build_creator_ids
-from lakehouse.identity.edges import build_edges, owned_of, raw_accounts
+from lakehouse.identity.edges import build_edges, key_accounts, owned_of, raw_accounts, told_by_parts
+from lakehouse.identity.engine import count_all, prepare_all
 from lakehouse.identity.model import default_model
 from lakehouse.identity.mutual import links_of, owned
+from lakehouse.identity.pairs import telling_pairs
 from lakehouse.ops.steps import StepContext
 from tests.identity_accounts import account, raw, resolve, synthetic_people
 
@@ -62,7 +64,8 @@ def creator_ids(lake):
 
 def test_steps_agree_with_the_core_and_a_second_run_changes_nothing(lake, settings):
     rows = [row for row, _ in synthetic_people(60, seed=8)]
-    rows += [account("x", "a1", "Anna One", links=["tiktok:b1"]), account("tiktok", "b1", "Anna One", links=["x:a1"])]
+    rows += [account("x", "a1", "Anna One", links=["tiktok:b1"], id="1"), account("tiktok", "a1", "Anna One", id="3")]
+    rows += [account("tiktok", "b1", "Anna One", links=["x:a1"], id="2")]
     write(lake, rows, first_seen=FIRST)
     edges, ids = run(lake, settings)
     expected = resolve(rows)
@@ -82,14 +85,27 @@ def test_steps_agree_with_the_core_and_a_second_run_changes_nothing(lake, settin
     assert {frozenset(group) for group in groups.values()} == expected.partition
     assert ids.metadata["creators"] == len(groups)
 
-    known = owned_of(raw_accounts(lake.read(ACCOUNTS), lake.read(LINKS), default_model()), len(rows), 2)
-    assert known.tolist() == owned(links_of(raw(rows), len(rows))).tolist() != []
+    tells_alike(lake, raw(rows))
 
     before, version = creator_ids(lake), lake.version(CREATOR_IDS.name)
     again = run(lake, settings)
     assert creator_ids(lake) == before
     assert (again[1].metadata["merges"], again[1].metadata["splits"]) == (0, 0)
     assert lake.version(CREATOR_IDS.name) == version
+
+
+def tells_alike(lake, table):
+    """Links and pairs tell the steps what they tell the core."""
+    model = default_model()
+    frame, counts = raw_accounts(lake.read(ACCOUNTS), lake.read(LINKS), model), count_all(table, model)
+    shared = lake.spark.sparkContext.broadcast((counts.keys, counts.uses, counts.accounts))
+    keyed = key_accounts(frame, shared, model, 2, only_shared=True)
+    known = owned_of(frame, counts.accounts, 2)
+    assert known.tolist() == owned(links_of(table, table.num_rows)).tolist() != []
+    told = told_by_parts(keyed.where("part >= 0"), 2, model, known)
+    expected = telling_pairs(prepare_all(table, counts, model), model, known)
+    assert told.sort_by("digest").to_pylist() == expected.sort_by("digest").to_pylist()
+    assert sum(told.column("is_known").to_pylist()) == 1
 
 
 def test_a_new_file_keeps_old_ids_and_a_merge_leaves_an_alias(lake, settings):

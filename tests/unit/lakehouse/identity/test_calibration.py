@@ -8,11 +8,12 @@ from importlib import resources
 from itertools import product
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from lakehouse.errors import SettingsError
 from lakehouse.identity import calibration, signals
-from lakehouse.identity.calibration import KINDS, Calibration, fit, shared_platform
+from lakehouse.identity.calibration import KINDS, Calibration, calibrate, fit, shared_platform
 from lakehouse.identity.engine import calibrated, count_all, prepare_all
 from lakehouse.identity.looks import NO_LOOKS
 from lakehouse.identity.model import default_model, parse_model, probability
@@ -206,21 +207,58 @@ def told_of(*rows):
     return telling_pairs(prepared, model, known).to_pylist()
 
 
+def test_the_digest_of_a_pair_does_not_depend_on_its_order():
+    rows = [row for row, _ in synthetic_people(30, seed=2)]
+    model, table = default_model(), raw(rows)
+    prepared = prepare_all(table, count_all(table, model), model)
+    left, right = (pa.array(side) for side in np.triu_indices(len(rows), 1))
+    one, other = (
+        signals._digests(signals.Pairs(prepared.take(a), prepared.take(b), model))
+        for a, b in ((left, right), (right, left))
+    )
+    assert (one == other).all()
+    assert len(np.unique(one)) == len(one)
+
+
 @pytest.mark.parametrize("evidence", ["declared", "bio", "post"])
 @pytest.mark.parametrize("is_mutual", [True, False])
 def test_who_has_an_account_on_a_platform_is_behind_no_other_there(evidence, is_mutual):
     def links(to, *, are_there=True):
         return {"links": [{"target": to, "evidence": evidence}] if are_there else []}
 
-    own = account("x", "bluelark", **NAMED), account("tiktok", "gardenofjane", **NAMED)
+    own = account("x", "bluelark", **NAMED, id="1"), account("tiktok", "gardenofjane", **NAMED, id="2")
     own = own[0] | links("tiktok:gardenofjane"), own[1] | links("x:bluelark", are_there=is_mutual)
-    others = account("tiktok", "bluelark", **NAMED), account("youtube", "bluelark", **NAMED)
-    handles = {(row["platform"], row["platform_account_id"]): row["handle_key"] for row in (*own, *others)}
-    assert len(handles) == 4
+    others = account("tiktok", "bluelark", **NAMED, id="3"), account("youtube", "bluelark", **NAMED, id="4")
     told = told_of(*own, *others)
     expected = {"declared": 1, "bio": 1, "post": 0}[evidence] if is_mutual else 0
     assert sum(pair["is_known"] for pair in told) == expected
     assert all(pair["is_tallied"] and not pair["is_same"] for pair in told if pair["is_known"])
+
+
+def test_an_account_that_is_seen_by_its_handle_too_is_no_stranger():
+    own = account("x", "bluelark", **NAMED, id="1"), account("youtube", "larksong", **NAMED, id="UC1")
+    own = own[0] | {"links": ["youtube:UC1"]}, own[1] | {"links": ["x:1"]}
+    own = [row | {"links": [{"target": row["links"][0], "evidence": "bio"}]} for row in own]
+    again = account("youtube", "larksong", **NAMED)
+    told = told_of(*own, again)
+    assert len(told) == 2
+    assert not any(pair["is_known"] for pair in told)
+
+
+@pytest.mark.parametrize(("least", "most"), [(0.0, 0.02), (0.3, 0.4)])
+def test_pairs_on_one_platform_say_how_many_strangers_there_are_at_least(least, most):
+    """Where those who link are unlike others, no stranger is known among pairs that hold many."""
+    scores = np.repeat([-9.5, 6.5], 20_000)
+    found = tally(scores, (np.arange(40_000) < 20_000) & (np.arange(40_000) % 10 == 0))
+    found.least[0, np.searchsorted(calibration.CENTRES, 6.5)] = least * 20_000
+    fitted_by_links = fit(found, 0.1, 0.0)
+    said = probability(6.5 + adjustment(fitted_by_links, np.array([6.5])))[0]
+    assert least - 0.01 <= 1 - said <= most
+
+
+def test_nothing_is_asked_of_links_where_no_pair_is_left():
+    told = pa.Table.from_pylist([], schema=calibration.PAIR)
+    assert calibrate(told, 0.25) is None
 
 
 def test_among_the_least_alike_what_is_left_by_chance_is_told_by_the_score():

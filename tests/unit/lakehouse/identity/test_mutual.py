@@ -48,6 +48,7 @@ def test_links_both_ways_are_found_by_handle_and_by_id(there, back):
         (linking(X, "tiktok:janedoe"), linking(TIKTOK, "x:bluelark", evidence="post")),
         (linking(X, "x:other"), linking(account("x", "other", id="9"), "x:bluelark")),
         (linking(account("x", None, id="~jane"), "tiktok:janedoe"), linking(TIKTOK, "x:")),
+        (linking(X, None), linking(TIKTOK, "x:bluelark")),
         (X, TIKTOK),
     ],
 )
