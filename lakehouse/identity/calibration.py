@@ -161,10 +161,14 @@ class Tally:
 
 def tally(scores: np.ndarray, kinds: np.ndarray, known: np.ndarray) -> Tally:
     """Tally of some pairs: scores of how alike they look, kinds of likeness, and how many they count among known strangers'."""
+    pairs = _binned(scores, kinds, np.ones(len(scores)))
+    return Tally(pairs, _binned(scores, kinds, known), np.zeros_like(pairs))
+
+
+def _binned(scores: np.ndarray, kinds: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """How many some pairs count, by kind and bin of their score."""
     place = kinds.astype(np.int64) * BINS + np.clip(np.searchsorted(EDGES, scores, side="right") - 1, 0, BINS - 1)
-    counts = (np.bincount(place, weights=weights, minlength=KINDS * BINS) for weights in (None, known.astype(float)))
-    pairs, of_strangers = (count.astype(np.float64).reshape(KINDS, BINS) for count in counts)
-    return Tally(pairs, of_strangers, np.zeros_like(pairs))
+    return np.bincount(place, weights=counted.astype(np.float64), minlength=KINDS * BINS).reshape(KINDS, BINS)
 
 
 def shared_platform(accounts: np.ndarray) -> float:
@@ -207,10 +211,10 @@ class _Control:
     known: np.ndarray
     teaching: np.ndarray
     weights: np.ndarray
+    least: np.ndarray
     is_blind: bool
     share: float | None
     on_one: float
-    least: np.ndarray
 
 
 def _by_links(told: _Told, shared: float) -> _Control | None:
@@ -222,18 +226,30 @@ def _by_links(told: _Told, shared: float) -> _Control | None:
     known = np.where(is_equal, 1.0 / others, 1.0) * told.is_known
     on_one = told.is_tallied & told.is_same
     weights = np.where(told.is_known, known * KNOWN_WEIGHT, 1.0)
-    least = on_one * ((1.0 - shared) / max(shared * PLATFORM_MAX, LEAST))
     return _Control(
-        told.is_tallied & ~told.is_same & told.has_ids, known, told.is_known | on_one, weights, False, None, 0.0, least
+        asked=told.is_tallied & ~told.is_same & told.has_ids,
+        known=known,
+        teaching=told.is_known | on_one,
+        weights=weights,
+        least=on_one * ((1.0 - shared) / max(shared * PLATFORM_MAX, LEAST)),
+        is_blind=False,
+        share=None,
+        on_one=0.0,
     )
 
 
 def _by_platform(told: _Told, shared: float) -> _Control:
     """Of all pairs but those with equal handles those on one platform."""
     asked = told.is_tallied & ~has_equal_handles(told.looks)
-    count = len(asked)
     return _Control(
-        asked, told.is_same * 1.0, asked & told.is_same, np.ones(count), True, shared, shared, np.zeros(count)
+        asked=asked,
+        known=told.is_same * 1.0,
+        teaching=asked & told.is_same,
+        weights=np.ones(len(asked)),
+        least=np.zeros(len(asked)),
+        is_blind=True,
+        share=shared,
+        on_one=shared,
     )
 
 
@@ -277,8 +293,8 @@ def _learned(told: _Told, control: _Control) -> Calibration | None:
     if not share:
         return None
     found = tally(*(column[asked] for column in (scores, told.kind, control.known)))
-    on_one = tally(*(column[is_comparable] for column in (scores, told.kind, control.least)))
-    fitted = fit(replace(found, least=on_one.known), share, control.on_one, LEARNED_KIND_WEIGHT)
+    least = _binned(*(column[is_comparable] for column in (scores, told.kind, control.least)))
+    fitted = fit(replace(found, least=least), share, control.on_one, LEARNED_KIND_WEIGHT)
     return None if fitted is None else replace(fitted, likeness=Likeness.mean(*learned))
 
 

@@ -65,6 +65,11 @@ def combine(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.where((left == ABSENT) | (right == ABSENT), ABSENT, joined)
 
 
+def account_digests(platforms: pa.Array, ids: pa.Array) -> np.ndarray:
+    """Hash of each account."""
+    return combine(hash_strings(platforms), hash_strings(ids))
+
+
 def among(values: np.ndarray, listed: np.ndarray) -> np.ndarray:
     """Which values are in a list of distinct ones in ascending order."""
     if not len(listed):

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.identity.hashing import among, combine, hash_strings
-from lakehouse.identity.nodes import lengths
+from lakehouse.identity.hashing import account_digests, among, combine, hash_strings
+from lakehouse.identity.nodes import lengths, platforms_of
 from lakehouse.silver.mentions import BIO, DECLARED
 
 LINKED = pa.schema([("pair", pa.int64()), ("is_first", pa.bool_()), ("owner", pa.int64())])
@@ -25,7 +25,7 @@ ACCOUNTS_MAX = 20_000_000
 
 def owners(platforms: pa.Array, ids: pa.Array, others: pa.Array) -> np.ndarray:
     """Digest (uint64) of each account and another platform."""
-    return combine(combine(hash_strings(platforms), hash_strings(ids)), hash_strings(others))
+    return combine(account_digests(platforms, ids), hash_strings(others))
 
 
 def links_of(raw: pa.Table, accounts: int) -> pa.Table:
@@ -36,7 +36,7 @@ def links_of(raw: pa.Table, accounts: int) -> pa.Table:
     targets, is_own = pc.struct_field(flat, "target"), pc.is_in(pc.struct_field(flat, "evidence"), pa.array(OWN))
     source = raw.select(["platform", "platform_account_id", "handle_key"]).take(pa.array(parents)).combine_chunks()
     platforms, ids, handles = (column.combine_chunks() for column in source.columns)
-    elsewhere = pc.replace_substring_regex(targets, ":.*", "")
+    elsewhere = platforms_of(targets)
     counts = pc.fill_null(pc.and_(pc.not_equal(elsewhere, platforms), is_own), fill_value=False)
     counts = np.asarray(counts.to_numpy(zero_copy_only=False))
     owner, aim = owners(platforms, ids, elsewhere), hash_strings(targets)

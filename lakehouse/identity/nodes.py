@@ -242,6 +242,11 @@ def _inbound(made: dict[str, pa.Array], counts: Counts) -> np.ndarray:
     return np.asarray(np.maximum(handle, counts.of(as_key(hash_strings(made["own_id"]), Kind.LINK))) - 1)
 
 
+def platforms_of(targets: pa.Array) -> pa.Array:
+    """Platform of each target of a link."""
+    return pc.replace_substring_regex(targets, ":.*", "")
+
+
 def _link_bits(made: dict[str, pa.Array], model: Model) -> pa.ListArray:
     """Bits of each outgoing link: by evidence, less every doubling of the targets listed on the same platform."""
     links, rules = made["links"], model.links
@@ -250,7 +255,7 @@ def _link_bits(made: dict[str, pa.Array], model: Model) -> pa.ListArray:
         [by_code.get(code, rules.post) for code in made["evidence"].flatten().to_pylist()], dtype=np.float64
     )
     parents = np.repeat(np.arange(len(links)), lengths(links))
-    platforms = hash_strings(pc.replace_substring_regex(links.flatten(), ":.*", ""))
+    platforms = hash_strings(platforms_of(links.flatten()))
     _, group = np.unique(combine(platforms, parents.astype(np.uint64) + np.uint64(1)), return_inverse=True)
     listed = np.bincount(group)[group] if len(group) else np.zeros(0)
     return _relist(links, pa.array(np.maximum(base - np.log2(np.maximum(listed, 1)), 0.0), pa.float32()))

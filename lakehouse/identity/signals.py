@@ -19,7 +19,7 @@ from rapidfuzz.process import cpdist
 from lakehouse.contracts.fields import REASON
 from lakehouse.identity.calibration import PAIR
 from lakehouse.identity.fields import field_levels
-from lakehouse.identity.hashing import among, combine, hash_strings
+from lakehouse.identity.hashing import account_digests, among, combine
 from lakehouse.identity.likeness import LEVELS, STEPS
 from lakehouse.identity.looks import NO_LOOKS, Said, are_equal, both_known, intersection, looks_of
 from lakehouse.identity.model import Model
@@ -151,7 +151,7 @@ def _is_elsewhere(pairs: Pairs, owned: np.ndarray) -> Mask:
 def _digests(pairs: Pairs) -> np.ndarray:
     """Digest of each pair of accounts, whichever is on the left."""
     sides = zip(pairs.texts("platform"), pairs.texts("platform_account_id"), strict=True)
-    one, other = (combine(*map(hash_strings, side)) for side in sides)
+    one, other = (account_digests(*side) for side in sides)
     return combine(np.minimum(one, other), np.maximum(one, other))
 
 
