@@ -1,7 +1,7 @@
 """Fits the planner's constants of a snapshot: margin, bound of work and k_factor per selectivity band, B between exact and probing.
 
 The rule: the least margin at which recall reaches the target on every kind of filter tried in the band, and around every
-part of it, then the least bound of work and the least k_factor at which it still does. What probing costs is counted in rows, not in seconds, so that
+part of it, then the least bound of work and the least k_factor at which it still does. What probing costs is counted, not measured, so that
 equal inputs give equal constants. Measuring what they deliver on other queries is `validate.py`.
 """
 
@@ -16,17 +16,23 @@ from typing import Literal
 import numpy as np
 
 from index_build.manifest import Band, Calibration, RecallPoint
-from index_build.probe import CODE_COST, FLAT_K_FACTOR, RowFilter, ShardIndex, scan_cost
+from index_build.probe import CODE_COST, FLAT_K_FACTOR, ROW_COST, RowFilter, ShardIndex, scan_cost
 from index_build.queries import PARTS, Cell, Truth, are_right, make_cells, right_rows
 from index_build.refine import FloatArray, IdArray
 from index_build.spec import IndexSpec
 
-BAND_EDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+FITTED_EDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 """Upper selectivities of the bands, about a factor of three apart. Each band is fitted at its upper edge, where the
 same T is reached with the fewest lists, and at its middle."""
 
 BAND_MIDDLES = (0.0005, 0.0017, 0.0055, 0.017, 0.055, 0.17, 0.55)
 """Geometric middles of the bands."""
+
+ALMOST_ALL = 1 - 2.0**-30
+"""Upper selectivity of the last band with a filter: less than any that leaves out one row of a shard. All rows are a band of their
+own, as no filter can hide what is near a query there."""
+
+BAND_EDGES = (*FITTED_EDGES, ALMOST_ALL, 1.0)
 
 FIRST_MATCHES = 1_024
 """T: matching rows that are looked at first: they cost as much as the search for them."""
@@ -35,7 +41,7 @@ MARGINS = (-2.0, 0.1, 0.15, 0.2, 0.225, 0.25, 0.275, 0.3, 0.325, 0.35, 0.4, 0.45
 """Ladder of margins; the first one probes nothing beyond the first lists."""
 
 WORKS = (1 << 13, 1 << 14, 1 << 15, 1 << 16, 1 << 17)
-"""Ladder of bounds of what is done beyond the first lists, in scored rows: from 2 to 37 ms of one core."""
+"""Ladder of bounds of what is done beyond the first lists, in units of work: from 2 to 37 ms of one core."""
 
 WORK_LOSS = 0.005
 """Recall that a lower bound may cost where the goal is not reached anyway: half the standard error of it."""
@@ -43,7 +49,7 @@ WORK_LOSS = 0.005
 MAX_WORK = 1 << 18
 """Limit of what validation raises a bound to."""
 
-K_FACTORS = (2, 4, 8, 16, 32, 64)
+K_FACTORS = (2, 4, 8, 16, 32, 64, 128)
 """Candidates scored per result; with more all first matches are scored."""
 
 RAISED_MARGIN = 0.025
@@ -53,8 +59,8 @@ MAX_K_FACTOR = 1024
 SAFETY_MARGIN = 0.02
 """Asked above the target while fitting: more than two standard errors of recall over some 600 answers near 0.95."""
 
-EXACT_MAX_MATCHES = 20_000
-"""Scoring more rows than this exactly takes longer than any probe (4 ms at 20,000 rows on one core)."""
+EXACT_MAX_MATCHES = 40_000
+"""Scoring more rows than this exactly takes longer than any probe (4 ms on one core)."""
 
 FLAT_EXACT_SHARE = 16
 """A flat scan reads a row about 16 times faster than gathering one does."""
@@ -93,7 +99,7 @@ class _Probe:
 
 def fitting_cells(sample: FloatArray, spec: IndexSpec) -> list[Cell]:
     """What constants are fitted on; `sample` (n, d) are rows to make queries from."""
-    return make_cells(sample, (*BAND_EDGES[:-1], *BAND_MIDDLES), count=spec.queries_per_cell, seed=spec.seed)
+    return make_cells(sample, (*FITTED_EDGES, *BAND_MIDDLES), count=spec.queries_per_cell, seed=spec.seed)
 
 
 def calibrate(shard: ShardIndex, cells: Sequence[Cell], truths: Sequence[Truth], *, spec: IndexSpec) -> Fitted:
@@ -203,9 +209,10 @@ def _measure(probe: _Probe, shard: ShardIndex, band: Band, *, k: int) -> RecallP
 
 
 def _cost(point: RecallPoint, shard: ShardIndex) -> float:
-    """Cost of a measured point in scored rows: ranking all lists, beginning some, scanning codes, scoring rows."""
+    """Cost of a measured point in units of work: ranking all lists, beginning some, scanning codes, scoring rows."""
     ranking = len(shard.list_sizes) * CODE_COST
-    return ranking + scan_cost(point.lists_probed_mean, point.codes_scanned_mean) + point.rows_scored_mean
+    scans = scan_cost(point.lists_probed_mean, point.codes_scanned_mean)
+    return ranking + scans + point.rows_scored_mean * ROW_COST
 
 
 def _worst(points: list[RecallPoint]) -> float:
@@ -229,7 +236,7 @@ def _exact_threshold(bands: list[Band], costs: list[float], rows: int, *, spec: 
     """
     threshold, lower = 0, 0.0
     for band, cost in zip(bands, costs, strict=True):
-        budget = cost if band.recall >= spec.recall_target else float(EXACT_MAX_MATCHES)
+        budget = cost / ROW_COST if band.recall >= spec.recall_target else float(EXACT_MAX_MATCHES)
         affordable = min(budget, band.max_selectivity * rows)
         threshold = int(affordable) if affordable > lower * rows else threshold
         lower = band.max_selectivity

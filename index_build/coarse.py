@@ -27,8 +27,12 @@ ASSIGN_GROUPS = 4
 """Nearest groups whose lists a row is compared with: .979 of a million real texts get the nearest of 16,384 lists, at .0016 of a
 cosine lost on average (`make bench-search PART=parts`)."""
 
-RANKED_LISTS, RANKED_SHARE = 64, 128
-"""Lists that are ranked at first at least, and the part of all that is: reading all codes costs as much as keeping so many."""
+RANKED_LISTS, RANKED_SHARE = 64, 32
+"""Lists that are ranked at first at least, and the part of all that is: keeping so many costs half of what reading all codes does."""
+
+SAMPLED_LISTS, AMPLE = 256, 1.25
+"""Centroids by which it is estimated how many are as near as something, and how many more than that are ranked: ranking once more
+costs as much as ranking a tenth of all lists."""
 
 CENTROID_DIMENSIONS, MOST_CENTROID_PARTS = 2, 256
 """Dimensions of a part of a centroid's code, and the most parts, whose sums still fit into the 16 bits that FAISS adds them in: 96
@@ -49,7 +53,7 @@ class Coarse:
     """Unit centroids (lists, d) in group order, those of groups (groups, d), and where each group's lists start (groups + 1,).
 
     `codes` holds the centroids in one list, None where there are few; `short` as bytes, a quarter of the memory to
-    read for a query; of a million texts they are off by at most .0015 of a cosine.
+    read for a query; of a million texts they are off by at most .0015 of a cosine. `sampled` are some of them, evenly chosen.
     """
 
     centroids: FloatArray
@@ -57,6 +61,7 @@ class Coarse:
     offsets: IdArray
     codes: faiss.IndexIVFPQFastScan | None = None
     short: RefineRows | None = None
+    sampled: FloatArray | None = None
 
     @classmethod
     def flat(cls, centroids: FloatArray) -> Coarse:
@@ -87,7 +92,10 @@ class Coarse:
         codes = faiss.read_index(str(folder / CENTROID_CODES)) if has_codes else None
         coarse = cls(arrays[0], arrays[1], arrays[2], codes)
         coarse._require_shape()
-        return replace(coarse, short=_short(coarse.centroids)) if has_codes else coarse
+        if not has_codes:
+            return coarse
+        sampled = np.ascontiguousarray(coarse.centroids[:: max(1, len(coarse.centroids) // SAMPLED_LISTS)])
+        return replace(coarse, short=_short(coarse.centroids), sampled=sampled)
 
     def _require_shape(self) -> None:
         are_floats = self.centroids.dtype == self.groups.dtype == np.float32
@@ -127,12 +135,14 @@ class Coarse:
         return vectors - self.centroids[lists]
 
     def similarities(self, query: FloatArray, lists: IdArray) -> FloatArray:
-        """Inner products of a query (d,) with the centroids of lists (m,); reading all costs as much as gathering a quarter."""
-        if 4 * len(lists) >= len(self.centroids):
+        """Inner products of a query (d,) with the centroids of lists (m,)."""
+        if self.short is None:
             return np.asarray((self.centroids @ query)[lists])
-        return (
-            np.asarray(self.centroids[lists] @ query) if self.short is None else self.short.similarities(query, lists)
-        )
+        return self.short.similarities(query, lists)
+
+    def share_nearer(self, query: FloatArray, similarity: float) -> float:
+        """About which share of the lists is at least as near to a query (d,) as `similarity`; 0 where lists are few."""
+        return 0.0 if self.sampled is None else float(np.mean(self.sampled @ query >= similarity))
 
 
 class Ranking:
@@ -172,8 +182,11 @@ class Ranking:
 
     def nearer_than(self, similarity: float, *, beyond: IdArray) -> IdArray:
         """Lists at least as near as `similarity` that are not in `beyond`, nearest first."""
+        if not self._is_complete and self._is_nearer(similarity):
+            expected = AMPLE * self.held * self._coarse.share_nearer(self._query, similarity)
+            self._rank(max(2 * self._least_size, 2 * len(self.lists), round(expected)))
         while not self._is_complete and self._is_nearer(similarity):
-            self._rank(4 * max(self._least_size, len(self.lists)))
+            self._rank(4 * len(self.lists))
         near = self.lists[self.similarities >= similarity]
         are_others = np.ones(len(self._counts), bool)
         are_others[beyond] = False

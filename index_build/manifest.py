@@ -190,7 +190,7 @@ class Band(_Model):
     ]
     margin: Annotated[float, Field(description="then lists that may hold a better row than the k-th: see probe.py")]
     most_work: Annotated[
-        Count, Field(description="in which so much is done at most, in scored rows of .28 microseconds")
+        Count, Field(description="in which so much is done at most, in units of .28 microseconds: see probe.py")
     ]
     k_factor: Annotated[int, Field(ge=1, description="candidates by codes, k times this, are scored")]
     recall: Annotated[Ratio, Field(description="what this gave when it was chosen")] = 1.0

@@ -28,8 +28,9 @@ DEEP_K_FACTOR = 4
 """Results up to which `k_factor` and margin hold, as they were calibrated; of many more, the candidates for each, and the part that
 no unread list may better."""
 
-CODE_COST, LIST_COST = 1 / 64, 3.0
-"""Costs of scanning a 4-bit code and of beginning a list, in scored rows (one core, 384 dimensions: 0.28 microseconds)."""
+CODE_COST, LIST_COST, ROW_COST = 1 / 64, 3.0, 0.3
+"""Costs of scanning a 4-bit code, of beginning a list and of scoring a row, in units of work: 0.28 microseconds of one core at
+384 dimensions, as long as a row took when the unit was chosen."""
 
 FLAT_K_FACTOR = 2
 """Flat candidates per result: float32 order and float16 order differ only in near-ties."""
@@ -172,10 +173,10 @@ class ShardIndex:
         return replace(found, work=work)
 
     def _affordable(self, lists: IdArray, rows: RowFilter | None, *, most: int) -> IdArray:
-        """The first of some lists that together cost no more than `most` scored rows."""
+        """The first of some lists that together cost no more than `most` units of work."""
         sizes = self.list_sizes[lists]
         scans = np.cumsum(LIST_COST + sizes * CODE_COST)
-        work = scans if rows is None else np.minimum(np.cumsum(rows.list_counts[lists]), scans)
+        work = scans if rows is None else np.minimum(np.cumsum(rows.list_counts[lists]) * ROW_COST, scans)
         return lists[: int(np.searchsorted(work, most, side="right"))]
 
     def ranking(self, query: FloatArray, rows: RowFilter | None) -> Ranking:
@@ -195,7 +196,7 @@ class ShardIndex:
         matches = codes if rows is None else int(rows.list_counts[lists].sum())
         wanted = min(refined_count(k, band.k_factor), matches)
         row_ids = np.empty(0, np.int64)
-        if matches > scan_cost(len(lists), codes) + wanted:
+        if (matches - wanted) * ROW_COST > scan_cost(len(lists), codes):
             near = self.require_coarse().similarities(query, lists)
             selector = None if rows is None else rows.selector
             row_ids, _ = scan(self.index, query, lists, near, k=wanted, selector=selector)
@@ -224,7 +225,7 @@ class ShardIndex:
 
 
 def scan_cost(lists: float, codes: float) -> float:
-    """Cost of scanning codes in lists, in scored rows."""
+    """Cost of scanning codes in lists, in units of work."""
     return lists * LIST_COST + codes * CODE_COST
 
 

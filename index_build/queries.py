@@ -81,12 +81,17 @@ class Truth:
 
 
 def make_queries(
-    sample: FloatArray, count: int, *, rng: np.random.Generator, around: FloatArray | None = None
+    sample: FloatArray,
+    count: int,
+    *,
+    rng: np.random.Generator,
+    around: FloatArray | None = None,
+    spreads: Sequence[float] = SPREADS,
 ) -> FloatArray:
     """`count` unit queries (count, d) from rows of `sample`, near random ones of them, or of `around` (m, d) when given."""
     starts = sample if around is None else around
     picks = rng.integers(0, len(sample), size=(2, count))
-    spread = rng.choice(np.asarray(SPREADS, dtype=np.float32), size=(count, 1))
+    spread = rng.choice(np.asarray(spreads, dtype=np.float32), size=(count, 1))
     start = starts[rng.integers(0, len(starts), size=count)]
     moved = start + spread * (sample[picks[0]] - sample[picks[1]])
     norms = np.linalg.norm(moved, axis=1, keepdims=True)
@@ -96,9 +101,13 @@ def make_queries(
 
 
 def make_cells(sample: FloatArray, selectivities: Sequence[float], *, count: int, seed: int) -> list[Cell]:
-    """One unfiltered cell; for each selectivity below 1 an independent one and `DIRECTIONS` directional ones."""
+    """An unfiltered cell and, for each selectivity below 1, an independent and `DIRECTIONS` directional ones.
+
+    Each has `count` queries, the unfiltered one as many as the directional ones together, all of them between topics: real
+    texts that are in no corpus have about as few of their best ten in the nearest lists (.94 where texts have .96, at a million).
+    """
     rng = np.random.default_rng(seed)
-    cells = [Cell("none", 1.0, make_queries(sample, count, rng=rng), seed)]
+    cells = [Cell("none", 1.0, make_queries(sample, DIRECTIONS * count, rng=rng, spreads=SPREADS[-1:]), seed)]
     for position, selectivity in enumerate(selectivities):
         cells.append(Cell("independent", selectivity, make_queries(sample, count, rng=rng), seed + position))
         cells.extend(_directional(sample, selectivity, count=count, rng=rng) for _ in range(DIRECTIONS))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 
 import numpy as np
 
@@ -20,6 +21,10 @@ from serving.work import Work
 RANKINGS_CACHED = 32
 RANKINGS_BYTES = 256 * 1024 * 1024
 """Rankings kept, and room for them: 12 bytes a match each."""
+
+BRIEF_MATCHES = 2_048
+"""Matches up to which scoring all of them takes so short that two rankings at once mostly hand the interpreter's lock to and fro:
+one at a time answers 1.4 times as many requests with 100 matches, 1.1 times as many with 1,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Pager:
             bytes_of=lambda ranking: ranking.gids.nbytes + ranking.similarities.nbytes,
         )
         self._turns = BoundedSemaphore(snapshot.turns)
+        self._brief_turn = Lock()
 
     def page(self, work: Work, plan: PlanName, matches: Matches, scorer: Scorer) -> Page:
         """The page that a request asks for; pages of one request are disjoint and together complete."""
@@ -81,8 +87,11 @@ class Pager:
         if plan == "sort_only":
             return rank_static(shards, matches, scorer, window=size)
         rank = rank_all if plan == "exhaustive" else rank_streams
-        with self._turns:
+        with self._turn(plan, matches):
             return rank(shards, matches, scorer, window=size)
+
+    def _turn(self, plan: PlanName, matches: Matches) -> AbstractContextManager[object]:
+        return self._brief_turn if plan == "exhaustive" and matches.total <= BRIEF_MATCHES else self._turns
 
     def _by_metric(self, work: Work, matches: Matches) -> Ranking:
         """One page of all matches ordered by a column."""

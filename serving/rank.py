@@ -298,7 +298,8 @@ def _round(
     found = shards.best(question.vector, matches, k=count)
     static = scorer.best_static(matches, count)
     by_words, words_bound = _top(scorer.word_scores(lexical), count)
-    gids, similarities = _united(shards, question.vector, found, np.union1d(static.gids, lexical.gids[by_words]))
+    others = np.concatenate([static.gids, lexical.gids[by_words]])
+    gids, similarities = _united(shards, question.vector, found, others)
     scores = scorer.scores(gids, similarities)
     order = scorer.order(gids, scores)[:window]
     bound = (static.bound or 0) + words_bound + question.weights.similarity * _last_similarity(found, count) * MICRO
@@ -325,7 +326,7 @@ def _united(
     """Rows of the similarity stream and of the others, each once, with similarities; known ones are not computed again."""
     gids = np.concatenate([result.gids for result in found])
     similarities = np.concatenate([result.similarities for result in found])
-    new = np.setdiff1d(others, gids)
+    new = np.setdiff1d(others, gids) if len(others) else others
     if not len(new):
         return gids, similarities
     return np.concatenate([gids, new]), np.concatenate([similarities, shards.similarities(vector, new)])

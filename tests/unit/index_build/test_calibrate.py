@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from index_build.calibrate import (
+    ALMOST_ALL,
     BAND_EDGES,
     K_FACTORS,
     MARGINS,
@@ -18,6 +19,7 @@ from index_build.calibrate import (
 )
 from index_build.manifest import Band, Calibration
 from index_build.queries import Truths, make_cells
+from index_build.spec import SHARD_MAX_ROWS
 from tests.unit.index_build.test_probe import open_shards
 
 
@@ -41,6 +43,14 @@ def test_every_band_has_constants_that_were_measured(ivf):
         assert band.recall >= ivf.manifest.spec.recall_target
 
 
+def test_all_rows_are_a_band_of_their_own(ivf):
+    almost, whole = ivf.manifest.calibration.bands[-2:]
+    assert (almost.max_selectivity, whole.max_selectivity) == (ALMOST_ALL, 1.0)
+    assert ivf.manifest.calibration.band(1 - 1 / SHARD_MAX_ROWS) == almost
+    assert ivf.manifest.calibration.band(1.0) == whole
+    assert {point.filter_kind for point in _chosen(ivf.manifest, whole)} == {"none"}
+
+
 def test_bounds_that_allow_everything_are_not_tried(ivf):
     assert {band.most_work for band in ivf.manifest.calibration.bands} == {WORKS[0]}
     assert {point.most_work for point in ivf.manifest.recall.curve} == {WORKS[0]}
@@ -52,7 +62,7 @@ def test_bounds_that_allow_everything_are_not_tried(ivf):
 
 def test_the_least_bound_that_costs_no_recall_is_chosen(ivf, monkeypatch):
     """Bounds so low, and so few rows looked at first, that they matter in a small world."""
-    monkeypatch.setattr("index_build.calibrate.WORKS", (1, 64, 256, 4_096))
+    monkeypatch.setattr("index_build.calibrate.WORKS", (1, 8, 16, 32, 64, 4_096))
     monkeypatch.setattr("index_build.calibrate.FIRST_MATCHES", 16)
     monkeypatch.setattr("index_build.calibrate.K_FACTORS", (4, 8))
     shard = open_shards(ivf)[0]
@@ -67,7 +77,7 @@ def test_the_least_bound_that_costs_no_recall_is_chosen(ivf, monkeypatch):
     assert len(works) > 1, "what suffices for one band finds too little for another"
     for band in fitted.calibration.bands:
         assert band.recall >= spec.recall_target
-    assert {point.most_work for point in fitted.curve} >= {256, 4_096}
+    assert {point.most_work for point in fitted.curve} >= {64, 4_096}
 
 
 @pytest.mark.parametrize(("work", "expected"), [(1 << 14, 1 << 15), (MAX_WORK, MAX_WORK), (0, WORKS[0])])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import faiss
 import numpy as np
 import pytest
@@ -122,6 +124,24 @@ def test_centroid_codes_are_stored_with_the_lists(many_lists, tmp_path):
     assert opened.similarities(query, few) == pytest.approx(coarse.similarities(query, few), abs=0.01)
     assert not np.array_equal(opened.similarities(query, few), coarse.similarities(query, few))  # read as bytes
     assert Coarse.open(tmp_path, has_codes=False).codes is None
+
+
+def test_an_estimate_saves_rankings_and_changes_no_list(many_lists, tmp_path, monkeypatch):
+    many_lists[1].save(tmp_path)
+    opened = Coarse.open(tmp_path, has_codes=True)
+    counts, rank, sizes = np.ones(len(opened.centroids), np.int64), Ranking._rank, []
+    monkeypatch.setattr(Ranking, "_rank", lambda self, size: (sizes.append(size), rank(self, size))[1])
+    for query in opened.centroids[::500]:
+        true = float(np.mean(opened.centroids @ query >= 0.1))
+        assert opened.share_nearer(query, 0.1) == pytest.approx(true, abs=0.1)
+        found = {}
+        for coarse in (opened, replace(opened, sampled=None)):
+            sizes.clear()
+            ranking = Ranking(coarse, query, counts)
+            first = ranking.until(30)
+            found[coarse is opened] = sorted(ranking.nearer_than(0.1, beyond=first).tolist()), len(sizes)
+        assert found[True][0] == found[False][0]
+        assert found[True][1] < found[False][1]
 
 
 def _of_fewer(centroids):

@@ -239,7 +239,25 @@ def test_an_account_leads_to_its_creator(searcher: Searcher, handle: str) -> Non
         searcher.account("x", handle)
 
 
-def test_rankings_by_vectors_wait_for_a_turn_and_others_do_not(searcher: Searcher) -> None:
+def test_brief_rankings_wait_for_each_other_alone(searcher: Searcher) -> None:
+    turns, count = searcher._pager._turns, searcher.snapshot.turns
+    with ThreadPoolExecutor(1) as pool:
+        with searcher._pager._brief_turn:
+            waiting = pool.submit(ids, searcher, query="vegan recipes in brief")
+            with pytest.raises(TimeoutError):
+                waiting.result(0.3)
+            for _ in range(count):
+                assert turns.acquire(blocking=False)
+        try:
+            assert waiting.result(20)[0] == "c_vegan"
+        finally:
+            turns.release(count)
+
+
+def test_rankings_by_vectors_wait_for_a_turn_and_others_do_not(
+    searcher: Searcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.pages.BRIEF_MATCHES", 0)
     turns, count = searcher._pager._turns, searcher.snapshot.turns
     assert count == cores()
     with ThreadPoolExecutor(1) as pool:
