@@ -11,13 +11,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 
 from index_build.manifest import Band, Calibration, RecallPoint
 from index_build.probe import CODE_COST, FLAT_K_FACTOR, ROW_COST, RowFilter, ShardIndex, scan_cost
-from index_build.queries import PARTS, Cell, Truth, are_right, make_cells, right_rows
+from index_build.queries import PARTS, Around, Cell, Truth, are_right, make_cells, right_rows
 from index_build.refine import FloatArray, IdArray
 from index_build.spec import IndexSpec
 
@@ -79,7 +78,7 @@ class _Probe:
     """Queries of a cell with the rows that answer each, and its filter in one shard."""
 
     cell: Cell
-    around: Literal["near", "anywhere", "far"] | None
+    around: Around | None
     queries: FloatArray
     right: list[IdArray]
     matches: int
@@ -87,13 +86,11 @@ class _Probe:
 
     @classmethod
     def prepare(cls, cell: Cell, truth: Truth, shard: ShardIndex, *, k: int) -> Iterator[_Probe]:
-        """One of all queries, or of a directional filter one for each part around which they are."""
+        """One for each part of its queries."""
         rows = None if truth.words is None else shard.filter(truth.words)
         right = [right_rows([best], k=k)[0] for best in truth.best]
-        if cell.kind != "directional":
-            yield cls(cell, None, cell.queries, right, truth.matches, rows)
-            return
-        for around, places in zip(PARTS, np.array_split(np.arange(len(right)), len(PARTS)), strict=True):
+        parts = PARTS[cell.kind]
+        for around, places in zip(parts, np.array_split(np.arange(len(right)), len(parts)), strict=True):
             yield cls(cell, around, cell.queries[places], [right[place] for place in places], truth.matches, rows)
 
 

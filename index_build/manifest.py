@@ -150,8 +150,8 @@ class FullBuild(_Model):
 class RecallPoint(_Model):
     """One measured cell: `filter_kind` none, independent or directional; means are per query and shard.
 
-    On the curve `around` tells where the queries of a directional filter are: near its rows, anywhere or far from them; a
-    point of the report has all of them.
+    On the curve `around` tells where the queries of a directional filter are: near its rows, anywhere or far from them (without
+    a filter: near a row, or anywhere between topics); a point of the report has all of them.
     """
 
     filter_kind: Literal["none", "independent", "directional"]
