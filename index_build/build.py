@@ -35,7 +35,7 @@ from index_build.manifest import (
 )
 from index_build.probe import ShardIndex
 from index_build.progress import Progress
-from index_build.queries import Cell
+from index_build.queries import QUERIES_VERSION, Cell
 from index_build.refine import FloatArray, RefineRows
 from index_build.sample import draw_sample
 from index_build.spec import IndexSpec
@@ -95,8 +95,8 @@ def build_from(
 
 
 def fingerprint(spec: IndexSpec) -> str:
-    """What a snapshot depends on besides its export: spec, format and library version."""
-    text = f"{FORMAT_VERSION} {faiss.__version__} {spec.model_dump_json()}"
+    """What a snapshot depends on besides its export: spec, format, how it is measured, and library version."""
+    text = f"{FORMAT_VERSION} {QUERIES_VERSION} {faiss.__version__} {spec.model_dump_json()}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

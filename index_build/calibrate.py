@@ -48,8 +48,8 @@ WORK_LOSS = 0.005
 MAX_WORK = 1 << 18
 """Limit of what validation raises a bound to."""
 
-K_FACTORS = (2, 4, 8, 16, 32, 64, 128)
-"""Candidates scored per result; with more all first matches are scored."""
+K_FACTORS = (32, 64, 128)
+"""Candidates scored per result: fewer save .03 ms of a query, more are about all first matches."""
 
 RAISED_MARGIN = 0.025
 MAX_K_FACTOR = 1024
