@@ -66,7 +66,6 @@ LEFT_OUT = frozenset(
     }
 )
 """Steps that need an encoder, those of posts (this world holds profiles alone), and those after gold."""
-DRIVER_MEMORY = "4g"
 WHOLE, LAST = "raw to gold", GOLD_PROFILES.name
 """All stages of a pass, and the last of them."""
 FULL, NIGHTLY, PLAIN_NIGHT = "full", "nightly", "plain night"
@@ -111,9 +110,7 @@ def passes(accounts: int, folder: Path) -> Iterator[Stage]:
         report = write_profiles(world, source)
     size = _bytes(source)
     yield Stage(FULL, "simulate", "simulate", 0, report.rows_count, report.seconds, 0.0, size, 0, round(peak.gib, 2))
-    settings = load_settings(
-        home=folder, lake=str(folder / "lake"), input=source, email_pepper="bench", spark_driver_memory=DRIVER_MEMORY
-    )
+    settings = load_settings(home=folder, lake=str(folder / "lake"), input=source, email_pepper="bench")
     lake = Lake(settings)
     lake.spark.range(1).count()
     chosen = [step for step in STEPS if step.name not in LEFT_OUT]
