@@ -21,7 +21,7 @@ from index_build.refine import FloatArray, IdArray
 from index_build.spec import IndexSpec
 
 FITTED_EDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-"""Upper selectivities of the bands, about a factor of three apart. Each band is fitted at its upper edge, where the
+"""Upper selectivities of the bands up to a third, about a factor of three apart. Each band is fitted at its upper edge, where the
 same T is reached with the fewest lists, and at its middle."""
 
 BAND_MIDDLES = (0.0005, 0.0017, 0.0055, 0.017, 0.055, 0.17, 0.55)
@@ -29,7 +29,7 @@ BAND_MIDDLES = (0.0005, 0.0017, 0.0055, 0.017, 0.055, 0.17, 0.55)
 
 ALMOST_ALL = 1 - 2.0**-30
 """Upper selectivity of the last band with a filter: less than any that leaves out one row of a shard. All rows are a band of their
-own, as no filter can hide what is near a query there."""
+own, as no filter can hide what is near a query there; a filter that hides few rows has to suit the same queries."""
 
 BAND_EDGES = (*FITTED_EDGES, ALMOST_ALL, 1.0)
 
@@ -59,7 +59,7 @@ SAFETY_MARGIN = 0.02
 """Asked above the target while fitting: more than two standard errors of recall over some 600 answers near 0.95."""
 
 EXACT_MAX_MATCHES = 40_000
-"""Scoring more rows than this exactly takes longer than any probe (4 ms on one core)."""
+"""Comparing a query with more rows than this takes longer than any probe (4 ms on one core)."""
 
 FLAT_EXACT_SHARE = 16
 """A flat scan reads a row about 16 times faster than gathering one does."""
@@ -115,6 +115,8 @@ def calibrate(shard: ShardIndex, cells: Sequence[Cell], truths: Sequence[Truth],
     ]
     for lower, edge in pairwise((0.0, *BAND_EDGES)):
         chosen = [probe for probe in probes if lower < probe.matches / shard.rows <= edge]
+        if edge == ALMOST_ALL:
+            chosen += [probe for probe in probes if probe.rows is None]
         if chosen:
             tried = _fit_band(chosen, shard, spec=spec)
             best = tried[-1]

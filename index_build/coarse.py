@@ -8,7 +8,7 @@ lists, is compared with short codes of all centroids instead: its lists are in t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import faiss
@@ -68,6 +68,14 @@ class Coarse:
         """One group of all lists."""
         return cls(centroids, centroids.mean(axis=0, keepdims=True), np.array([0, len(centroids)], np.int64))
 
+    @classmethod
+    def coded(
+        cls, centroids: FloatArray, groups: FloatArray, offsets: IdArray, codes: faiss.IndexIVFPQFastScan
+    ) -> Coarse:
+        """Many lists, with what a query reads of them: `codes` as `codes_of` makes them."""
+        sampled = np.ascontiguousarray(centroids[:: max(1, len(centroids) // SAMPLED_LISTS)])
+        return cls(centroids, groups, offsets, codes, _short(centroids), sampled)
+
     def save(self, folder: Path) -> tuple[Path, ...]:
         """Write the arrays under `folder/coarse`."""
         paths = tuple(folder / name for name in COARSE_FILES)
@@ -92,10 +100,7 @@ class Coarse:
         codes = faiss.read_index(str(folder / CENTROID_CODES)) if has_codes else None
         coarse = cls(arrays[0], arrays[1], arrays[2], codes)
         coarse._require_shape()
-        if not has_codes:
-            return coarse
-        sampled = np.ascontiguousarray(coarse.centroids[:: max(1, len(coarse.centroids) // SAMPLED_LISTS)])
-        return replace(coarse, short=_short(coarse.centroids), sampled=sampled)
+        return coarse if codes is None else cls.coded(coarse.centroids, coarse.groups, coarse.offsets, codes)
 
     def _require_shape(self) -> None:
         are_floats = self.centroids.dtype == self.groups.dtype == np.float32
@@ -184,9 +189,11 @@ class Ranking:
         """Lists at least as near as `similarity` that are not in `beyond`, nearest first."""
         if not self._is_complete and self._is_nearer(similarity):
             expected = AMPLE * self.held * self._coarse.share_nearer(self._query, similarity)
-            self._rank(max(2 * self._least_size, 2 * len(self.lists), round(expected)))
+            size = max(2 * self._least_size, 2 * len(self.lists), round(expected))
+            self._rank(size)
         while not self._is_complete and self._is_nearer(similarity):
-            self._rank(4 * len(self.lists))
+            size *= 4  # of what was asked for: a scan may leave lists out
+            self._rank(size)
         near = self.lists[self.similarities >= similarity]
         are_others = np.ones(len(self._counts), bool)
         are_others[beyond] = False
@@ -270,7 +277,7 @@ def _two_levels(sample: FloatArray, lists_count: int, centroids: Callable[[Float
     shares = _shares(np.bincount(owner, minlength=count), lists_count)
     parts = [centroids(sample[owner == group], int(shares[group])) for group in range(count) if shares[group]]
     lists = np.concatenate(parts)
-    return Coarse(lists, groups, np.concatenate([[0], np.cumsum(shares)]).astype(np.int64), codes_of(lists))
+    return Coarse.coded(lists, groups, np.concatenate([[0], np.cumsum(shares)]).astype(np.int64), codes_of(lists))
 
 
 def codes_of(centroids: FloatArray) -> faiss.IndexIVFPQFastScan:

@@ -1,13 +1,8 @@
-"""Inner products of a query with chosen rows of bytes: the one loop of a search that NumPy has no function for.
-
-NumPy copies the rows, then widens the copy, then multiplies; here each row is read once and the ones after it are already
-on their way from memory. Compiled by Numba when first needed (half a second), without the interpreter's lock.
-"""
+"""The loop behind `dots.py`, for Numba to compile. Importing this takes half a second: only `dots.py` does, when it has rows to score."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numba
@@ -33,25 +28,14 @@ _ROWS = types.Array(types.int64, 1, "C", readonly=True)
 _SIGNATURE = types.void(_BYTES, _WEIGHTS, _ROWS, types.float32[::1])
 
 
-def dots(stored: ByteRows, weights: Floats, row_ids: RowIds) -> Floats:
-    """Inner products of `weights` (d,) with rows of `stored` (n, d), float32 (m,): the same for a row whatever it is asked with.
+def compiled() -> Callable[..., None]:
+    """The loop, compiled: writes the inner products of `weights` (d,) with rows of `stored` (n * d,) to `out` (m,).
 
-    Raises:
-        IndexError: one of `row_ids` (m,) is no row.
+    It trusts its arguments: a row id (m,) outside is memory of somebody else.
     """
-    out = np.empty(len(row_ids), np.float32)
-    if len(row_ids):
-        if row_ids.min() < 0 or row_ids.max() >= len(stored):
-            raise IndexError(f"rows {row_ids.min()} to {row_ids.max()} of {len(stored)}")
-        _compiled()(stored.reshape(-1), np.ascontiguousarray(weights), np.ascontiguousarray(row_ids), out)
-    return out
-
-
-@cache
-def _compiled() -> Callable[..., None]:
     # sums may be reordered, as they must be to use a processor's wide registers; nothing else is relaxed
-    compiled: Callable[..., None] = numba.njit(_SIGNATURE, nogil=True, fastmath={"reassoc", "contract", "nsz"})(_dots)
-    return compiled
+    loop: Callable[..., None] = numba.njit(_SIGNATURE, nogil=True, fastmath={"reassoc", "contract", "nsz"})(_dots)
+    return loop
 
 
 def _dots(stored: ByteRows, weights: Floats, row_ids: RowIds, out: Floats) -> None:

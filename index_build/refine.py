@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from index_build.kernel import dots
+from index_build.dots import dots, require_rows
 
 SQ8_LEVELS = 255
 """Steps between the smallest and largest code of a byte."""
@@ -74,6 +74,7 @@ class RefineRows:
             IndexError: one of them is no row of this shard.
         """
         if self.scale is None:
+            require_rows(row_ids, len(self.stored))
             starts = range(0, len(row_ids), GATHER_ROWS)
             parts = [self.vectors(row_ids[start : start + GATHER_ROWS]) @ query for start in starts]
             return np.concatenate([*parts, np.empty(0, np.float32)])

@@ -36,17 +36,16 @@ def branch_of(*, matches: int, rows: int, is_flat: bool, calibration: Calibratio
     return "probe_all" if matches == rows else "probe"
 
 
-def plan_of(*, matches: int, largest_shard_matches: int, has_vector: bool, exact_limit: int) -> PlanName:
+def plan_of(*, matches: int, has_vector: bool, exhaustive_limit: int) -> PlanName:
     """Plan of a request.
 
     Args:
         matches: rows that pass the filter, over all shards.
-        largest_shard_matches: the same in the shard that has most.
         has_vector: there is a query text or a seed to compare with.
-        exact_limit: matches per shard up to which all of them are scored.
+        exhaustive_limit: matches up to which all of them get their full score.
     """
     if matches == 0:
         return "empty"
     if not has_vector:
         return "sort_only"
-    return "exhaustive" if largest_shard_matches <= exact_limit else "streams"
+    return "exhaustive" if matches <= exhaustive_limit else "streams"

@@ -26,7 +26,7 @@ from serving.pages import Pager
 from serving.plan import PlanName, plan_of
 from serving.profile import CreatorReader
 from serving.question import make_question
-from serving.rank import EXHAUSTIVE_MATCHES, Question, Scorer
+from serving.rank import EXHAUSTIVE_MATCHES, EXHAUSTIVE_MOST, Question, Scorer
 from serving.requests import nearest, parse_request
 from serving.settings import ServingSettings
 from serving.shards import Matches
@@ -198,10 +198,9 @@ class Searcher:
 
     def _plan(self, matches: Matches, question: Question) -> PlanName:
         """Streams score at least their first round, so that many matches are as cheap to score one and all."""
-        shards = matches.shards
+        limit = min(matches.shards.exact_limit(), EXHAUSTIVE_MOST)
         return plan_of(
             matches=matches.total,
-            largest_shard_matches=shards.largest_match(matches),
             has_vector=question.vector is not None,
-            exact_limit=max(shards.exact_limit(), EXHAUSTIVE_MATCHES),
+            exhaustive_limit=max(limit, EXHAUSTIVE_MATCHES),
         )

@@ -39,7 +39,7 @@ class ServingSettings(BaseSettings):
         """Rankings by vectors at a time in one process, so that all processes together have one for each core.
 
         More would only pass the interpreter's lock around. Their work is bounded; what may have to score every match waits for
-        no turn and takes none. The briefest take turns among themselves (`pages.py`).
+        no turn and takes none. The briefest have one turn more, among themselves (`pages.py`).
         """
         return max(cores() // self.workers, 1)
 

@@ -27,8 +27,9 @@ from serving.plan import Branch, branch_of
 GIDS_KEPT = 100_000
 """Matches up to which their ordinals are kept, 8 bytes each; more are found again in the set, 1 ms a million rows."""
 
-LISTED_SHARE = 0.1
-"""Share of rows up to which probing may list the matching rows instead of scanning codes."""
+LISTED_SHARE = 0.25
+"""Share of rows up to which probing may list the matching rows instead of scanning codes: .21 of the 64 rows of a list, by the
+costs of `index_build.probe`."""
 
 T = TypeVar("T")
 
@@ -169,10 +170,6 @@ class ShardSet:
     def exact_limit(self) -> int:
         """Matches per shard up to which scoring all of them is the plan: calibrated, or all rows of a flat index."""
         return max(shard.rows for shard in self.shards) if self.is_flat else self.calibration.exact_max_matches
-
-    def largest_match(self, matches: Matches) -> int:
-        """Matches in the shard that has most."""
-        return matches.total if len(self.shards) == 1 else max(rows.total for rows in matches.filters)
 
     def _best(self, number: int, query: FloatArray, matches: Matches, *, k: int) -> ShardResult:
         faiss.omp_set_num_threads(1)  # of the calling thread: requests run beside each other, not each on all cores

@@ -49,6 +49,13 @@ def test_all_rows_are_a_band_of_their_own(ivf):
     assert ivf.manifest.calibration.band(1 - 1 / SHARD_MAX_ROWS) == almost
     assert ivf.manifest.calibration.band(1.0) == whole
     assert {point.filter_kind for point in _chosen(ivf.manifest, whole)} == {"none"}
+    measured_by_almost = [
+        point
+        for point in ivf.manifest.recall.curve
+        if point.filter_kind == "none"
+        and (point.margin, point.most_work, point.k_factor) == (almost.margin, almost.most_work, almost.k_factor)
+    ]
+    assert measured_by_almost, "a filter that hides a row or two has to suit the same queries"
 
 
 def test_bounds_that_allow_everything_are_not_tried(ivf):

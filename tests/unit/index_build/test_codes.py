@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 import pytest
 
-from index_build.coarse import Coarse, Ranking, codes_of, selector_of
+from index_build.coarse import Coarse, Ranking, codes_of, selector_of, train_coarse
 from index_build.codes import add_coded, emptied, learnt_codes, packed, scan
 
 ROWS, DIMENSIONS, LISTS = 4_000, 64, 8
@@ -142,6 +142,33 @@ def test_an_estimate_saves_rankings_and_changes_no_list(many_lists, tmp_path, mo
             found[coarse is opened] = sorted(ranking.nearer_than(0.1, beyond=first).tolist()), len(sizes)
         assert found[True][0] == found[False][0]
         assert found[True][1] < found[False][1]
+
+
+def test_what_is_trained_reads_as_what_is_opened(tmp_path):
+    rows = np.random.default_rng(8).normal(size=(6_000, 32)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    trained = train_coarse(rows, 1_024, iterations=2, seed=0)
+    trained.save(tmp_path)
+    opened = Coarse.open(tmp_path, has_codes=True)
+    lists = np.arange(0, 1_024, 5)
+    assert (trained.similarities(rows[0], lists) == opened.similarities(rows[0], lists)).all()
+    assert trained.share_nearer(rows[0], 0.2) == opened.share_nearer(rows[0], 0.2) > 0
+
+
+def test_lists_that_a_scan_leaves_out_end_the_ranking():
+    """A few topics with hardly any noise: most codes have the least score, and a scan returns fewer than it is asked for."""
+    rng = np.random.default_rng(0)
+    rows = np.eye(64, dtype=np.float32)[8 * rng.integers(0, 8, 16_384)]
+    rows += 1e-4 * rng.standard_normal(rows.shape).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    coarse = train_coarse(rows, 1_024, iterations=3, seed=0)
+    counts = np.bincount(coarse.assign(rows), minlength=1_024)
+    for query in rows[:10]:
+        ranking = Ranking(coarse, query, counts, selector=selector_of(counts > 0))
+        first = ranking.until(1_024)
+        found = np.concatenate([first, ranking.nearer_than(0.6, beyond=first)])
+        near = np.flatnonzero((coarse.centroids @ query >= 0.7) & (counts > 0))
+        assert np.isin(near, found).all()
 
 
 def _of_fewer(centroids):

@@ -100,6 +100,7 @@ def test_the_best_of_the_domain_are_found(
     world: World, filters: dict[str, Any], exhaustive: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serving.search.EXHAUSTIVE_MATCHES", exhaustive)
+    monkeypatch.setattr("serving.search.EXHAUSTIVE_MOST", exhaustive)
     found = hits = 0
     for seed in range(8):
         query = _query(100 * exhaustive + seed)

@@ -97,10 +97,20 @@ def test_the_branch_follows_the_number_of_matches(ivf_searcher: Searcher) -> Non
 
 
 def test_the_plan_of_a_request() -> None:
-    assert plan_of(matches=0, largest_shard_matches=0, has_vector=True, exact_limit=5) == "empty"
-    assert plan_of(matches=9, largest_shard_matches=9, has_vector=False, exact_limit=5) == "sort_only"
-    assert plan_of(matches=9, largest_shard_matches=5, has_vector=True, exact_limit=5) == "exhaustive"
-    assert plan_of(matches=9, largest_shard_matches=6, has_vector=True, exact_limit=5) == "streams"
+    assert plan_of(matches=0, has_vector=True, exhaustive_limit=5) == "empty"
+    assert plan_of(matches=9, has_vector=False, exhaustive_limit=5) == "sort_only"
+    assert plan_of(matches=5, has_vector=True, exhaustive_limit=5) == "exhaustive"
+    assert plan_of(matches=6, has_vector=True, exhaustive_limit=5) == "streams"
+
+
+def test_more_matches_than_can_be_scored_in_full_are_streams(
+    ivf_searcher: Searcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.search.EXHAUSTIVE_MATCHES", 1)
+    body = {"query": "vegan", "filters": {"followers": {"min": 10**6}}}
+    assert ivf_searcher.search(body).plan.name == "exhaustive"
+    monkeypatch.setattr("serving.search.EXHAUSTIVE_MOST", 1)
+    assert ivf_searcher.search(body | {"limit": 7}).plan.name == "streams"
 
 
 def test_ties_go_by_creator_id(searcher: Searcher) -> None:
@@ -203,6 +213,7 @@ def test_deep_pages_neither_repeat_nor_miss_a_row(
     ivf_searcher: Searcher, monkeypatch: pytest.MonkeyPatch, filters: dict[str, bool], exhaustive: int
 ) -> None:
     monkeypatch.setattr("serving.search.EXHAUSTIVE_MATCHES", exhaustive)
+    monkeypatch.setattr("serving.search.EXHAUSTIVE_MOST", exhaustive)
     monkeypatch.setattr(rank_module, "ROUNDS", (32, 128, 256))
     searcher = Searcher(ivf_searcher.snapshot)
     found: list[str] = []

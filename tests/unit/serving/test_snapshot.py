@@ -17,7 +17,9 @@ from serving_factories import document, make_snapshot, serving_settings, word_en
 
 import serving.tables as tables_module
 from index_build.bitmaps import pack_mask
+from index_build.probe import CODE_COST, LIST_COST, ROW_COST
 from index_build.publish import publish, rollback
+from index_build.spec import ROWS_PER_LIST
 from index_build.verify import read_manifest
 from lakehouse.contracts.layout import Layout, snapshot_key
 from lakehouse.errors import ContractError, CreatorlakeError, NotFoundError
@@ -30,7 +32,7 @@ from serving.holder import SnapshotHolder
 from serving.lexical import WordIndex
 from serving.search import Searcher
 from serving.settings import ServingSettings
-from serving.shards import Matches
+from serving.shards import LISTED_SHARE, Matches
 from serving.snapshot import LakeSource, Snapshot, open_source
 
 REQUEST = {"query": "football", "limit": 3}
@@ -294,6 +296,11 @@ def test_rows_of_large_matches_are_not_kept(searcher: Searcher, monkeypatch: pyt
     assert many.gids is not many.gids
     assert many.gids.tolist() == [0, 2, 3]
     assert many.max_bytes == 16
+
+
+def test_rows_of_most_matches_are_never_listed() -> None:
+    """What `Matches.max_bytes` leaves out must not be kept: beyond the share, codes of a list cost less than its matching rows."""
+    assert LISTED_SHARE * ROW_COST > CODE_COST + LIST_COST / ROWS_PER_LIST
 
 
 def _soon(is_true: Callable[[], bool]) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from index_build.kernel import AHEAD, dots
+from index_build.dots import dots
+from index_build.kernel import AHEAD
+from index_build.refine import RefineRows
 
 
 def world(rows: int, dimensions: int, seed: int = 0):
@@ -50,6 +54,20 @@ def test_no_row_outside_is_read(row):
     stored, weights, _ = world(200, 64)
     with pytest.raises(IndexError, match="of 200"):
         dots(stored, weights, np.array([3, row]))
+    with pytest.raises(IndexError, match="of 200"):
+        RefineRows(stored.astype("<f2"), None).similarities(weights, np.array([3, row]))
+
+
+@pytest.mark.parametrize("width", [0, 63, 65, 4_000])
+def test_rows_and_weights_are_as_long(width):
+    stored, _, _ = world(200, 64)
+    with pytest.raises(ValueError, match="numbers"):
+        dots(stored, np.ones(width, np.float32), np.array([199]))
+
+
+def test_who_scores_no_row_does_not_load_the_compiler():
+    asked = "import sys, index_build.refine, index_build.build, serving.app; print('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], capture_output=True, check=True, text=True).stdout == "False\n"
 
 
 def test_threads_do_not_disturb_each_other():
