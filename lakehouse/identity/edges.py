@@ -177,13 +177,11 @@ def _build(ctx: StepContext, frozen: _Frozen | None, accounts: int, model: Model
     raw = raw_accounts(ctx.lake.read(ACCOUNTS), ctx.lake.read(LINKS), model)
     parts = max(accounts // PART_ACCOUNTS, ctx.settings.shuffle_partitions)
     if frozen is None:
-        raw = raw.persist(StorageLevel.MEMORY_AND_DISK)
+        raw = raw.persist(StorageLevel.DISK_ONLY)
     try:
         counts = frozen.counts if frozen is not None else count_keys_of(raw, accounts, model)
         shared = raw.sparkSession.sparkContext.broadcast((counts.keys, counts.uses, counts.accounts))
-        keyed = key_accounts(raw, shared, model, parts, only_shared=frozen is None).persist(
-            StorageLevel.MEMORY_AND_DISK
-        )
+        keyed = key_accounts(raw, shared, model, parts, only_shared=frozen is None).persist(StorageLevel.DISK_ONLY)
         try:
             kept = frozen or _drawn(ctx.lake, raw, keyed, counts, model, parts)
             ctx.lake.replace(BLOCKING, index_of(keyed))

@@ -45,7 +45,7 @@ def build_observations(ctx: StepContext) -> Report:
     parsed = bronze_rows.parse(
         fresh, rows.parse_profiles, columns=rows.PROFILE_COLUMNS, pepper=ctx.settings.pepper(), erased=erased
     )
-    parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK)
+    parsed = parsed.persist(StorageLevel.DISK_ONLY)
     try:
         counts = _counts(parsed, rows_in)
         if seen.is_nothing or has_rejects(counts):

@@ -44,8 +44,8 @@ def build_posts(ctx: StepContext) -> Report:
     parsed = bronze_rows.parse(
         records, rows.parse_posts, columns=rows.POST_COLUMNS, pepper=ctx.settings.pepper(), erased=erased
     )
-    parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK)
-    winners = _winners(ctx.lake, parsed, seen=seen).persist(StorageLevel.MEMORY_AND_DISK)
+    parsed = parsed.persist(StorageLevel.DISK_ONLY)
+    winners = _winners(ctx.lake, parsed, seen=seen).persist(StorageLevel.DISK_ONLY)
     try:
         counts = _counts(parsed, winners, rows_in)
         if seen.is_nothing or has_rejects(counts):
