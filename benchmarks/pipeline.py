@@ -76,13 +76,21 @@ def main() -> None:
     if given:
         publish("pipeline_input", measure(given), command="make bench-pipeline INPUT=folder")
     elif os.environ.get("PART") == SCALE:
-        command = f"make bench-pipeline PART={SCALE} SIZES={','.join(map(str, scale.sizes()))}"
-        publish("pipeline", scale.measure(scale.sizes()), command=command, replaces=(SCALE,))
-        draw()
+        _measure_scale(scale.sizes())
     elif os.environ.get("PART") == ROWS:
         publish("pipeline", rows.measure(), command=f"make bench-pipeline PART={ROWS}", replaces=(ROWS,))
     else:
         publish("pipeline", measure(""), command="make bench-pipeline", keeps=(SCALE, ROWS))
+
+
+def _measure_scale(sizes: list[int]) -> None:
+    """How cost grows; of a single size its own figures alone, which stand beside those that others had in their hours."""
+    is_growth = len(sizes) > 1
+    replaces = (SCALE,) if is_growth else (f"{SCALE} {sizes[0]:,}",)
+    command = f"make bench-pipeline PART={SCALE} SIZES={','.join(map(str, sizes))}"
+    publish("pipeline", scale.measure(sizes), command=command, replaces=replaces)
+    if is_growth:
+        draw()
 
 
 if __name__ == "__main__":
