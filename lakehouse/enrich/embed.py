@@ -13,6 +13,7 @@ import pyarrow as pa
 from lakehouse.contracts.tables import DOC_TEXTS, DOCS, EMBEDDINGS
 from lakehouse.encoder import Encoder, Vectors, model_id_of
 from lakehouse.ops.steps import Report, StepContext
+from lakehouse.storage.kept import KEPT
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -28,7 +29,7 @@ def build_embeddings(ctx: StepContext) -> Report:
     A killed run loses only what it had not committed: the next one embeds exactly the texts still missing.
     """
     model_id = model_id_of(ctx.settings.encoder_model)
-    missing = _missing_texts(ctx, model_id).persist()
+    missing = _missing_texts(ctx, model_id).persist(KEPT)
     try:
         count, before = missing.count(), ctx.lake.count(EMBEDDINGS)
         if count or ctx.lake.version(EMBEDDINGS.name) is None:

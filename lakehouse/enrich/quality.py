@@ -38,6 +38,7 @@ from lakehouse.enrich.quality_rules import (
 from lakehouse.enrich.sums import fixed_mean
 from lakehouse.ops.derive import touched, write
 from lakehouse.ops.steps import Report, StepContext
+from lakehouse.storage.kept import KEPT
 from lakehouse.storage.keys import Keys
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def build_scores(ctx: StepContext) -> Report:
     Returns:
         Accounts and rows; cursor `peers`, a digest of what each group is compared with.
     """
-    features, schema = _features(ctx).persist(), ctx.lake.spark_schema(SCORES)
+    features, schema = _features(ctx).persist(KEPT), ctx.lake.spark_schema(SCORES)
     try:
         stats = _peer_stats(features)
         peers = digests(stats)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark import StorageLevel
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import IntegerType, StructField, StructType
@@ -55,6 +54,7 @@ from lakehouse.ops.derive import ACCOUNT_KEY, touched
 from lakehouse.ops.steps import Report, StepContext
 from lakehouse.silver.links import ACCOUNT_LINK, EMAIL_LINK, WEBSITE_LINK
 from lakehouse.silver.mentions import BIO, DECLARED, POST
+from lakehouse.storage.kept import KEPT
 from lakehouse.storage.keys import Keys, frame_of
 
 if TYPE_CHECKING:
@@ -177,11 +177,11 @@ def _build(ctx: StepContext, frozen: _Frozen | None, accounts: int, model: Model
     raw = raw_accounts(ctx.lake.read(ACCOUNTS), ctx.lake.read(LINKS), model)
     parts = max(accounts // PART_ACCOUNTS, ctx.settings.shuffle_partitions)
     if frozen is None:
-        raw = raw.persist(StorageLevel.DISK_ONLY)
+        raw = raw.persist(KEPT)
     try:
         counts = frozen.counts if frozen is not None else count_keys_of(raw, accounts, model)
         shared = raw.sparkSession.sparkContext.broadcast((counts.keys, counts.uses, counts.accounts))
-        keyed = key_accounts(raw, shared, model, parts, only_shared=frozen is None).persist(StorageLevel.DISK_ONLY)
+        keyed = key_accounts(raw, shared, model, parts, only_shared=frozen is None).persist(KEPT)
         try:
             kept = frozen or _drawn(ctx.lake, raw, keyed, counts, model, parts)
             ctx.lake.replace(BLOCKING, index_of(keyed))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from lakehouse.contracts.tables import BRONZE_PROFILES, OBSERVATIONS
@@ -18,6 +17,7 @@ from lakehouse.silver import bronze_rows, rows
 from lakehouse.silver.erased import erased_subjects
 from lakehouse.silver.rejected import SourceCounts, conserved_report, has_rejects, write_rejects
 from lakehouse.silver.seen import Seen
+from lakehouse.storage.kept import KEPT
 from lakehouse.storage.keys import Keys, frame_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def build_observations(ctx: StepContext) -> Report:
     parsed = bronze_rows.parse(
         fresh, rows.parse_profiles, columns=rows.PROFILE_COLUMNS, pepper=ctx.settings.pepper(), erased=erased
     )
-    parsed = parsed.persist(StorageLevel.DISK_ONLY)
+    parsed = parsed.persist(KEPT)
     try:
         counts = _counts(parsed, rows_in)
         if seen.is_nothing or has_rejects(counts):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from lakehouse.contracts.tables import BRONZE_POSTS, POSTS
@@ -18,6 +17,7 @@ from lakehouse.silver.erased import erased_subjects
 from lakehouse.silver.newest import ORDER
 from lakehouse.silver.rejected import SourceCounts, conserved_report, has_rejects, write_rejects
 from lakehouse.silver.seen import Seen
+from lakehouse.storage.kept import KEPT
 from lakehouse.storage.keys import Keys
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def build_posts(ctx: StepContext) -> Report:
     parsed = bronze_rows.parse(
         records, rows.parse_posts, columns=rows.POST_COLUMNS, pepper=ctx.settings.pepper(), erased=erased
     )
-    parsed = parsed.persist(StorageLevel.DISK_ONLY)
-    winners = _winners(ctx.lake, parsed, seen=seen).persist(StorageLevel.DISK_ONLY)
+    parsed = parsed.persist(KEPT)
+    winners = _winners(ctx.lake, parsed, seen=seen).persist(KEPT)
     try:
         counts = _counts(parsed, winners, rows_in)
         if seen.is_nothing or has_rejects(counts):
