@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.identity_clusters import CLUSTERS, clusters
 from benchmarks.identity_crowd import CROWD, PEER, PEERS_PYTHON, by_threshold, crowd, or_null
+from benchmarks.identity_lake import LAKE, lake_figures
 from benchmarks.identity_limit import LIMIT, limits
 from benchmarks.identity_records import RECORDS, records
 from benchmarks.identity_scale import ABLATION, DELTA, SKEW, SYNTHETIC, ablation, deltas, skew, synthetic
@@ -253,6 +254,7 @@ PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     CLUSTERS: clusters,
     CROWD: crowd,
     LIMIT: limits,
+    LAKE: lake_figures,
 }
 """What can be measured alone by `PART=`."""
 

@@ -103,10 +103,10 @@ def _draw(size: int, folder: Path) -> int:
     """Write accounts and edges; how many edges."""
     draw = np.random.default_rng(size)
     for at, start in enumerate(range(0, size, BLOCK)):
-        _write(folder, ACCOUNTS, at, _accounts(np.arange(start, min(start + BLOCK, size)), draw))
+        write_rows(folder, ACCOUNTS, at, _accounts(np.arange(start, min(start + BLOCK, size)), draw))
     ends = _ends(size, draw)
     for at, start in enumerate(range(0, len(ends), BLOCK)):
-        _write(folder, EDGES, at, _edges(ends[start : start + BLOCK], draw))
+        write_rows(folder, EDGES, at, _edges(ends[start : start + BLOCK], draw))
     return len(ends)
 
 
@@ -138,7 +138,7 @@ def _named(node: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return PLATFORMS[node % len(PLATFORMS)], np.char.mod("%012x", (node * 0x9E3779B1) & 0xFFFFFFFFFFFF)
 
 
-def _write(folder: Path, spec: TableSpec, at: int, given: Mapping[str, Any]) -> None:
+def write_rows(folder: Path, spec: TableSpec, at: int, given: Mapping[str, Any]) -> None:
     """A file of rows; required columns that are not given hold something of their type, others nothing."""
     (folder / spec.name).mkdir(parents=True, exist_ok=True)
     schema, count = spec.arrow_schema(), len(given[next(iter(given))])

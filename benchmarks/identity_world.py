@@ -42,14 +42,14 @@ class People:
 
 def people(accounts: int) -> People:
     """About that many accounts of a world: twins, shared names, fan pages, wrong links and squatted handles are in it."""
-    parts = [(raw_rows(given, pepper=PEPPER), persons) for given, persons in _chunks(accounts)]
-    return People(pa.concat_tables([raw for raw, _ in parts]).combine_chunks(), _numbers(part for _, part in parts))
+    parts = [(raw_rows(given, pepper=PEPPER), persons) for given, persons in chunks(accounts)]
+    return People(pa.concat_tables([raw for raw, _ in parts]).combinechunks(), _numbers(part for _, part in parts))
 
 
 def write_people(accounts: int, path: Path) -> np.ndarray:
     """The same accounts as a file that `creatorlake resolve` reads; the person of each row, as a number."""
     persons, writer = [], None
-    for given, part in _chunks(accounts):
+    for given, part in chunks(accounts):
         writer = writer or pq.ParquetWriter(path, given.schema)
         writer.write_table(given)
         persons.append(part)
@@ -62,7 +62,7 @@ def _numbers(persons: Iterable[pa.Array]) -> np.ndarray:
     return pa.concat_arrays(list(persons)).dictionary_encode().indices.to_numpy()
 
 
-def _chunks(accounts: int) -> Iterator[tuple[pa.Table, pa.Array]]:
+def chunks(accounts: int) -> Iterator[tuple[pa.Table, pa.Array]]:
     """Accounts as a file has them, and the person of each."""
     world = World(creators_count=max(1, round(accounts / ACCOUNTS_PER_CREATOR)))
     taken = find_taken(world, world.creators_count)
@@ -74,4 +74,4 @@ def _chunks(accounts: int) -> Iterator[tuple[pa.Table, pa.Array]]:
             given = given.append_column("followers_count", profiles.column("followers"))
             truth = truth_of(world, made, is_ranked=False)
             given = given.set_column(1, READ[1], truth.column("platform_account_id"))
-            yield given, truth.column("person_id").combine_chunks()
+            yield given, truth.column("person_id").combinechunks()

@@ -127,12 +127,12 @@ def passes(accounts: int, folder: Path) -> Iterator[Stage]:
 
 
 def _stage(kind: str, step: Step, lake: Lake, folder: Path) -> Stage:
-    bytes_before, shuffle_before = _bytes(folder / "lake"), _shuffled(lake)
+    bytes_before, shuffle_before = _bytes(folder / "lake"), shuffled(lake)
     started = time.monotonic()
     with PeakMemory() as peak:
         report = run_step(step, lake, lake.settings, lambda _text: None)
     seconds = time.monotonic() - started
-    written, shuffled = _bytes(folder / "lake") - bytes_before, _shuffled(lake) - shuffle_before
+    written, moved = _bytes(folder / "lake") - bytes_before, shuffled(lake) - shuffle_before
     plain = _plain(step, lake, folder) if kind == FULL else 0.0
     return Stage(
         kind,
@@ -143,7 +143,7 @@ def _stage(kind: str, step: Step, lake: Lake, folder: Path) -> Stage:
         round(seconds, 2),
         round(plain, 2),
         written,
-        shuffled,
+        moved,
         round(peak.gib, 2),
     )
 
@@ -165,7 +165,7 @@ def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _shuffled(lake: Lake) -> int:
+def shuffled(lake: Lake) -> int:
     """Bytes of shuffle written so far by all executors."""
     java: Any = lake.spark.sparkContext._jsc  # noqa: SLF001  (the only door to the status store without the page)
     executors = java.sc().statusStore().executorList(False)

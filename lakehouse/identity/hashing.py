@@ -71,7 +71,7 @@ def account_digests(platforms: pa.Array, ids: pa.Array) -> np.ndarray:
 
 
 def among(values: np.ndarray, listed: np.ndarray) -> np.ndarray:
-    """Which values are in a list of distinct ones in ascending order."""
+    """Which values are in a list in ascending order."""
     if not len(listed):
         return np.zeros(values.shape, dtype=bool)
     return np.asarray(listed[np.minimum(np.searchsorted(listed, values), len(listed) - 1)] == values)
@@ -102,7 +102,7 @@ def gram_hashes(texts: pa.Array, *, chars: int, length_max: int) -> np.ndarray:
     filled = np.array(texts.fill_null("").to_pylist(), dtype=f"U{length_max}")
     points = filled.view(np.uint32).reshape(len(texts), length_max).astype(np.uint64)
     columns = length_max - chars + 1
-    hashes = np.zeros((len(texts), columns), dtype=np.uint64)
+    mixed, hashes = mix(points + np.uint64(1)), np.zeros((len(texts), columns), dtype=np.uint64)
     for step in range(chars):
-        hashes = hashes * np.uint64(0x100000001B3) + mix(points[:, step : step + columns] + np.uint64(1))
+        hashes = hashes * np.uint64(0x100000001B3) + mixed[:, step : step + columns]
     return np.where(points[:, chars - 1 :] == 0, ABSENT, hashes)

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from lakehouse.identity.counts import Counts
 from lakehouse.identity.fields import field_keys
-from lakehouse.identity.hashing import ABSENT, Kind, as_key, combine, gram_hashes, hash_strings, kind_of, mix
+from lakehouse.identity.hashing import ABSENT, KIND_BITS, Kind, as_key, combine, gram_hashes, hash_strings, mix
 from lakehouse.identity.model import Blocking, Model
 from lakehouse.identity.nodes import lengths
 from lakehouse.identity.text import within
@@ -37,12 +37,15 @@ LISTED_MAX = 8
 """E-mails and domains of an account that are looked at."""
 WEAK_KINDS = (Kind.TOKEN, Kind.GRAM)
 """Kinds whose agreement says little: they get what the others leave of the budget."""
+_IS_WEAK = np.array([kind in WEAK_KINDS for kind in Kind])
 PREFIX_CHARS = 2
 """Letters of the account's text that refine an oversized key."""
 FORMAT = "6"
 """Of keys and of what is learned beside them: another means that both have to be drawn anew."""
 SIZE_BITS = 8
 """Of `COUNT_MAX`."""
+COLUMN_BITS = np.uint32(16)
+"""Of the place of a key in its row."""
 SMALLEST = 3
 """Accounts that the rarest key has room for."""
 
@@ -149,26 +152,33 @@ def _ranked(keys: np.ndarray, counts: Counts, rules: Blocking) -> tuple[np.ndarr
     """The rarest keys of each kind in the order in which they are taken, and their sizes.
 
     Weak kinds come last, and of them those last that nobody else had when the counts were drawn: they are many, and only serve
-    accounts that came since. Ranks are packed into one number of 14 bits, the first weighing most; of equal ones the smaller key
-    comes first, as it does in what is given.
+    accounts that came since. Of equal ranks the smaller key comes first, as it does in what is given.
     """
-    is_there = keys != ABSENT
-    uses = np.ones(keys.shape, dtype=np.int64)
+    is_there, kinds = keys != ABSENT, (keys & KIND_BITS).astype(np.uint8)
+    uses = np.ones(keys.shape, dtype=np.uint8)
     uses[is_there] = counts.of(keys[is_there])
-    is_lone, sizes = _is_weak(kind_of(keys)) & (uses <= 1), np.maximum(uses, SMALLEST)
-    rank = _packed((~is_there, 1), (kind_of(keys), 3), (is_lone, 1), (sizes, SIZE_BITS))
-    keys, sizes, is_lone, is_there = _by_rank(rank, keys, sizes, is_lone, is_there)
-    kinds = kind_of(keys)
+    is_lone, sizes = _IS_WEAK[kinds] & (uses <= 1), np.maximum(uses, np.uint8(SMALLEST))
+    column, (is_not, kinds, is_lone, sizes) = _by_rank((~is_there, 1), (kinds, 3), (is_lone, 1), (sizes, SIZE_BITS))
     limits = np.array([rules.limits.get(kind.name.lower(), rules.grams_max) for kind in Kind])
-    is_there &= _ordinal(np.where(is_there, kinds, len(Kind))) < limits[kinds]
-    rank = _packed((~is_there, 1), (_is_weak(kinds), 1), (is_lone, 1), (sizes, SIZE_BITS), (kinds, 3))
-    width = max(int(is_there.sum(axis=1).max(initial=0)), 1)
-    keys, sizes, is_there = (matrix[:, :width] for matrix in _by_rank(rank, keys, sizes, is_there))
-    return np.where(is_there, keys, ABSENT), sizes
+    is_not |= _ordinal(np.where(is_not, np.uint8(len(Kind)), kinds)) >= limits[kinds]
+    width = max(int((is_not == 0).sum(axis=1).max(initial=0)), 1)
+    place, ranks = _by_rank((is_not, 1), (_IS_WEAK[kinds], 1), (is_lone, 1), (sizes, SIZE_BITS), (kinds, 3))
+    keys = np.take_along_axis(keys, np.take_along_axis(column, place[:, :width], axis=1), axis=1)
+    return np.where(ranks[0][:, :width] == 0, keys, ABSENT), ranks[3][:, :width].astype(np.int64)
 
 
-def _is_weak(kinds: np.ndarray) -> np.ndarray:
-    return np.isin(kinds, [int(kind) for kind in WEAK_KINDS])
+def _by_rank(*ranks: tuple[np.ndarray, int]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Columns of each row ordered by several ranks, the first weighing most, and the ranks in that order; each comes with its bits.
+
+    Equal ones stay as they are: what is sorted is one number, ranks above the column.
+    """
+    columns = ranks[0][0].shape[1]
+    packed = np.sort((_packed(*ranks).astype(np.uint32) << COLUMN_BITS) | np.arange(columns, dtype=np.uint32), axis=1)
+    left, ordered = packed >> COLUMN_BITS, []
+    for _, bits in reversed(ranks):
+        ordered.append((left & np.uint32((1 << bits) - 1)).astype(np.uint8))
+        left >>= np.uint32(bits)
+    return (packed & np.uint32((1 << int(COLUMN_BITS)) - 1)).astype(np.int64), ordered[::-1]
 
 
 def _packed(*ranks: tuple[np.ndarray, int]) -> np.ndarray:
@@ -179,18 +189,12 @@ def _packed(*ranks: tuple[np.ndarray, int]) -> np.ndarray:
     return packed
 
 
-def _by_rank(rank: np.ndarray, *matrices: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The matrices with each row ordered by rank, equal ranks as they are."""
-    order = np.argsort(rank, axis=1, kind="stable")
-    return tuple(np.take_along_axis(matrix, order, axis=1) for matrix in matrices)
-
-
 def _ordinal(kinds: np.ndarray) -> np.ndarray:
     """Position of each entry among the entries of its kind in its row; rows are grouped by kind."""
-    columns = np.broadcast_to(np.arange(kinds.shape[1]), kinds.shape)
+    columns = np.broadcast_to(np.arange(kinds.shape[1], dtype=np.int16), kinds.shape)
     is_first = np.ones(kinds.shape, dtype=bool)
     is_first[:, 1:] = kinds[:, 1:] != kinds[:, :-1]
-    return np.asarray(columns - np.maximum.accumulate(np.where(is_first, columns, 0), axis=1))
+    return np.asarray(columns - np.maximum.accumulate(np.where(is_first, columns, np.int16(0)), axis=1))
 
 
 def _within_budget(keys: np.ndarray, costs: np.ndarray, is_large: np.ndarray, rules: Blocking) -> np.ndarray:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cpdist
 
+from lakehouse.identity.hashing import among
 from lakehouse.identity.likeness import LEVELS, STEPS
 from lakehouse.identity.nodes import lengths
 
@@ -104,7 +105,7 @@ def intersection(left: pa.ListArray, right: pa.ListArray) -> np.ndarray:
     parents = np.concatenate([np.repeat(np.arange(len(side)), lengths(side)) for side in (left, right)])
     entries = parents * (len(values.dictionary) + 1) + codes
     cut = len(left.flatten())
-    return np.isin(entries[:cut], entries[cut:])
+    return among(entries[:cut], np.sort(entries[cut:]))
 
 
 def _sides(left: pa.Table, right: pa.Table, name: str) -> Sides:
