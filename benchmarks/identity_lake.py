@@ -103,10 +103,9 @@ def run(accounts: int, folder: Path, drawn: Path) -> dict[str, Any]:
 
 
 def _labels(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Creator and person of each account, as numbers."""
+    """Creator and person of each account, as hashes."""
     rows, truth = (f"read_parquet('{folder}/{name}/*.parquet')" for name in ("run/rows", f"drawn/{TRUTH}"))
-    code = "dense_rank() OVER (ORDER BY hash(creator_id), creator_id)"
-    asked = f"SELECT {code} AS creator, person FROM {truth} JOIN {rows} USING ({', '.join(OWNER)})"
+    asked = f"SELECT hash(creator_id) AS creator, hash(person) AS person FROM {truth} JOIN {rows} USING ({', '.join(OWNER)})"
     with duckdb.connect() as session:
         found = session.execute(asked).fetchnumpy()
     return found["creator"], found["person"]
@@ -117,13 +116,11 @@ def _labels(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _draw(size: int, folder: Path) -> int:
     """Write accounts, their links and the person of each; how many accounts."""
-    count, draw, numbers = 0, np.random.default_rng(size), 0
+    count, draw = 0, np.random.default_rng(size)
     (folder / TRUTH).mkdir(parents=True)
     for at, (given, persons) in enumerate(chunks(size)):
-        raw, codes = raw_rows(given, pepper=PEPPER), persons.dictionary_encode()
-        numbered = pc.add(codes.indices.cast(pa.int64()), numbers)
-        numbers += len(codes.dictionary)
-        pq.write_table(raw.select(list(OWNER)).append_column("person", numbered), folder / TRUTH / f"{at:05}.parquet")
+        raw = raw_rows(given, pepper=PEPPER)
+        pq.write_table(raw.select(list(OWNER)).append_column("person", persons), folder / TRUTH / f"{at:05}.parquet")
         write_rows(folder, ACCOUNTS, at, _accounts(raw, draw))
         write_rows(folder, LINKS, at, _links(raw, count))
         count += raw.num_rows

@@ -43,7 +43,7 @@ class People:
 def people(accounts: int) -> People:
     """About that many accounts of a world: twins, shared names, fan pages, wrong links and squatted handles are in it."""
     parts = [(raw_rows(given, pepper=PEPPER), persons) for given, persons in chunks(accounts)]
-    return People(pa.concat_tables([raw for raw, _ in parts]).combinechunks(), _numbers(part for _, part in parts))
+    return People(pa.concat_tables([raw for raw, _ in parts]).combine_chunks(), _numbers(part for _, part in parts))
 
 
 def write_people(accounts: int, path: Path) -> np.ndarray:
@@ -74,4 +74,4 @@ def chunks(accounts: int) -> Iterator[tuple[pa.Table, pa.Array]]:
             given = given.append_column("followers_count", profiles.column("followers"))
             truth = truth_of(world, made, is_ranked=False)
             given = given.set_column(1, READ[1], truth.column("platform_account_id"))
-            yield given, truth.column("person_id").combinechunks()
+            yield given, truth.column("person_id").combine_chunks()

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 COUNT_MAX = 255
 """Counts saturate here (one byte); every cap lies far below."""
+KEY_BITS = 64
 _ACCOUNTS = "accounts"
 
 
@@ -77,6 +78,12 @@ def summed(partials: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, n
     keys, places = np.unique(np.concatenate([keys for keys, _ in partials] or none[0]), return_inverse=True)
     uses = np.concatenate([uses for _, uses in partials] or none[1])
     return keys, np.bincount(places, weights=uses, minlength=len(keys))
+
+
+def ranges(keys: np.ndarray, parts: int) -> np.ndarray:
+    """Where each of so many equal ranges of all keys begins among some in ascending order, and where the last one ends."""
+    begins = np.array([(bound << KEY_BITS) // parts for bound in range(parts)], dtype=np.uint64)
+    return np.r_[np.searchsorted(keys, begins), len(keys)]
 
 
 def listed(keys: np.ndarray, uses: np.ndarray, accounts: int) -> Counts:

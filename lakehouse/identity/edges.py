@@ -22,7 +22,7 @@ from lakehouse.contracts.layout import IDENTITY_COUNTS
 from lakehouse.contracts.tables import ACCOUNTS, BLOCKING, EDGES, LINKS, TableSpec
 from lakehouse.errors import NotFoundError
 from lakehouse.identity.calibration import PAIR, Calibration, shared_platform
-from lakehouse.identity.counts import Counts, digest_of, listed
+from lakehouse.identity.counts import Counts, digest_of, listed, ranges, summed
 from lakehouse.identity.delta import (
     ENDS,
     Changed,
@@ -32,7 +32,7 @@ from lakehouse.identity.delta import (
     ordered,
     score_pairs,
 )
-from lakehouse.identity.engine import count_keys, fitted, prepare_all, tallied_parts
+from lakehouse.identity.engine import count_keys, fitted, prepare_all, slices, tallied_parts
 from lakehouse.identity.ids import names_of
 from lakehouse.identity.keys import FORMAT
 from lakehouse.identity.model import Model, default_model
@@ -179,7 +179,7 @@ def _build(ctx: StepContext, frozen: _Frozen | None, accounts: int, model: Model
     if frozen is None:
         raw = raw.persist(KEPT)
     try:
-        counts = frozen.counts if frozen is not None else count_keys_of(raw, accounts, model)
+        counts = frozen.counts if frozen is not None else count_keys_of(raw, accounts, model, parts)
         shared = raw.sparkSession.sparkContext.broadcast((counts.keys, counts.uses, counts.accounts))
         keyed = key_accounts(raw, shared, model, parts, only_shared=frozen is None).persist(KEPT)
         try:
@@ -235,16 +235,18 @@ def told_by_parts(keyed: DataFrame, parts: int, model: Model, known: np.ndarray)
     return pa.concat_tables([PAIR.empty_table(), *map(unpack, bodies)])
 
 
-def count_keys_of(raw: DataFrame, accounts: int, model: Model) -> Counts:
-    """Frequencies of all keys, collected as those that more than one account has."""
+def count_keys_of(raw: DataFrame, accounts: int, model: Model, parts: int) -> Counts:
+    """Frequencies of all keys: summed in the tasks before they move, then by range of keys, and collected where more than one account has a key."""
 
-    def count(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        for table in tables:
-            keys, uses = count_keys(table, model)
-            yield pa.table({"key": pa.array(keys.view(np.int64)), "uses": pa.array(uses, pa.int64())})
+    def count(batches: Batches) -> Batches:
+        for table in _gathered(batches, lambda batch: pa.Table.from_batches([batch]).cast(RAW)):
+            yield _packed(_by_range(*summed([count_keys(some, model) for some in slices(table)]), parts))
 
-    partial = raw.mapInArrow(_over_tables(count, RAW), "key long, uses long")
-    shared = partial.groupBy("key").agg(F.sum("uses").alias("uses")).where("uses > 1").toArrow()
+    def add(_part: int, table: pa.Table) -> Iterator[pa.Table]:
+        keys, uses = summed([(table.column("key").to_numpy(), table.column("uses").to_numpy())])
+        yield _counted(keys[uses > 1], uses[uses > 1])
+
+    shared = _by_part(raw.mapInArrow(count, _PACKED), parts, add, "key long, uses long").toArrow()
     keys = shared.column("key").to_numpy().view(np.uint64)
     order = np.argsort(keys)
     return listed(keys[order], shared.column("uses").to_numpy()[order], accounts)
@@ -455,6 +457,16 @@ def _parted(table: pa.Table, parts: int) -> Iterator[tuple[int, pa.Table]]:
     row, begin = by_part(table, parts)
     for number in np.flatnonzero(np.diff(begin)).tolist():
         yield number, table.take(pa.array(row[begin[number] : begin[number + 1]]))
+
+
+def _by_range(keys: np.ndarray, uses: np.ndarray, parts: int) -> list[tuple[int, pa.Table]]:
+    """Counts of keys in ascending order, by range of the keys."""
+    counts, begin = _counted(keys.view(np.int64), uses), ranges(keys, parts)
+    return [(part, counts.slice(begin[part], begin[part + 1] - begin[part])) for part in range(parts)]
+
+
+def _counted(keys: np.ndarray, uses: np.ndarray) -> pa.Table:
+    return pa.table({"key": pa.array(keys, pa.int64()), "uses": pa.array(uses.astype(np.int64))})
 
 
 def _packed(parted: Sequence[tuple[int, pa.Table]]) -> pa.RecordBatch:

@@ -8,7 +8,7 @@ negative control in the place of the unlabelled. What the result is worth in bit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -160,24 +160,38 @@ def learn(looks: np.ndarray, is_one: np.ndarray, weights: np.ndarray, *, is_blin
     if min(is_one.sum(), (~is_one).sum()) < PAIRS_MIN:
         return None
     from sklearn.ensemble import HistGradientBoostingClassifier  # here: it takes seconds, and few who import this learn
+    from threadpoolctl import threadpool_limits
 
     seen = blinded if is_blind else np.asarray
-    trees = HistGradientBoostingClassifier(**_TREES).fit(seen(looks), is_one, sample_weight=weights)
+    grids = [{}, *({place: np.arange(size)} for place, size in enumerate(SIZES)), *_grids()]
+    with threadpool_limits(
+        1, user_api="openmp"
+    ):  # its threads wait by spinning: minutes instead of seconds beside other work
+        trees = HistGradientBoostingClassifier(**_TREES).fit(seen(looks), is_one, sample_weight=weights)
+        bits = trees.decision_function(seen(np.concatenate([_asked(grid) for grid in grids]))) / np.log(2)
+    ends = np.cumsum([len(_asked(grid)) for grid in grids])[:-1]
+    start, *tables = np.split(bits, ends)
+    alone = [table - start for table in tables[: len(SIZES)]]
+    together = [
+        table - start - sum(alone[place][steps] for place, steps in grid.items())
+        for table, grid in zip(tables[len(SIZES) :], _grids(), strict=True)
+    ]
+    return Likeness(_whole(start)[0], tuple(map(_whole, alone)), tuple(map(_whole, together)))
 
-    def bits(steps: dict[int, np.ndarray]) -> np.ndarray:
-        """Of pairs of which nothing else is known."""
-        asked = np.zeros((max(map(len, steps.values()), default=1), len(SIZES)), dtype=np.uint8)
-        for place, column in steps.items():
-            asked[:, place] = column
-        return np.asarray(trees.decision_function(seen(asked)) / np.log(2))
 
-    start = bits({})
-    alone = [bits({place: np.arange(size)}) - start for place, size in enumerate(SIZES)]
-    together = []
+def _grids() -> Iterator[dict[int, np.ndarray]]:
+    """All steps of each two, in the order of `Likeness.together`."""
     for one, other in combinations(range(len(SIZES)), 2):
         first, second = (grid.ravel() for grid in np.mgrid[: SIZES[one], : SIZES[other]])
-        together.append(bits({one: first, other: second}) - start - alone[one][first] - alone[other][second])
-    return Likeness(_whole(start)[0], tuple(map(_whole, alone)), tuple(map(_whole, together)))
+        yield {one: first, other: second}
+
+
+def _asked(steps: dict[int, np.ndarray]) -> np.ndarray:
+    """Looks of which some steps are given and nothing else is known; one without any."""
+    asked = np.zeros((max(map(len, steps.values()), default=1), len(SIZES)), dtype=np.uint8)
+    for place, column in steps.items():
+        asked[:, place] = column
+    return asked
 
 
 def _whole(bits: np.ndarray) -> tuple[int, ...]:
