@@ -25,8 +25,8 @@ from lakehouse.identity.mutual import links_of, owned
 from lakehouse.identity.nodes import NO_HANDLE, counted_peer_keys, forms
 from lakehouse.identity.pairs import edges, prepare, telling_pairs
 
-TALLIED = 500_000
-"""Accounts whose pairs are enough to learn what a score is worth."""
+TALLIED = 250_000
+"""Accounts whose pairs are enough to learn what a score is worth: among a million twice as many found as much (docs/identity.md)."""
 BATCH_ROWS = 20_000
 """Accounts prepared at once: their key matrices take about 20 MB."""
 

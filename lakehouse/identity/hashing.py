@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 KIND_BITS = np.uint64(7)
 ABSENT = np.uint64(0)
 """Stands for "no key" in a key matrix."""
+MANY_MORE = 8
+"""Times as many values as are listed: then most are told by a table of some bits. It has as many slots at least for each that is listed."""
 
 
 class Kind(IntEnum):
@@ -71,10 +73,21 @@ def account_digests(platforms: pa.Array, ids: pa.Array) -> np.ndarray:
 
 
 def among(values: np.ndarray, listed: np.ndarray) -> np.ndarray:
-    """Which values are in a list in ascending order."""
+    """Which values are in a list in ascending order; quick where the values are many more and hashes, or nearly in order."""
     if not len(listed):
         return np.zeros(values.shape, dtype=bool)
-    return np.asarray(listed[np.minimum(np.searchsorted(listed, values), len(listed) - 1)] == values)
+    if len(values) < MANY_MORE * len(listed):
+        return np.asarray(listed[np.minimum(np.searchsorted(listed, values), len(listed) - 1)] == values)
+    is_listed = np.zeros(1 << (len(listed) * MANY_MORE).bit_length(), dtype=bool)
+    is_listed[_slots(listed, is_listed)] = True
+    found = is_listed[_slots(values, is_listed)]
+    found[found] = np.isin(values[found], listed)
+    return found
+
+
+def _slots(hashes: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Place of each hash in a table whose length is a power of two."""
+    return (hashes.view(np.uint64) >> np.uint64(int(KIND_BITS).bit_length())) & np.uint64(len(table) - 1)
 
 
 def row_digests(columns: list[pa.Array]) -> np.ndarray:

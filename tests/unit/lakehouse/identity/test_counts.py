@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lakehouse.identity.counts import COUNT_MAX, Counts, digest_of, partial_counts, total
+from lakehouse.identity.counts import COUNT_MAX, Counts, digest_of, listed, partial_counts, ranges, summed, total
 
 
 def _keys(accounts: int) -> np.ndarray:
@@ -20,6 +20,36 @@ def test_counts_are_exact_and_saturate():
     distinct, true = np.unique(keys, return_counts=True)
     assert counts.of(distinct).tolist() == np.minimum(true, COUNT_MAX).tolist()
     assert counts.of(np.array([123_456_789], dtype=np.uint64)).tolist() == [1]
+
+
+def test_counts_are_found_in_any_order_and_shape():
+    counts = total([partial_counts(_keys(300))], 300)
+    distinct, true = np.unique(_keys(300), return_counts=True)
+    order = np.random.default_rng(1).permutation(len(distinct) // 2 * 2).reshape(2, -1)
+    assert (counts.of(distinct[order]) == np.minimum(true, COUNT_MAX)[order]).all()
+
+
+def test_ranges_of_keys_add_up_to_the_whole():
+    keys = np.random.default_rng(2).integers(0, 2**64, 5_000, dtype=np.uint64) // np.uint64(7) * np.uint64(7)
+    keys = np.concatenate([keys, keys[:500], np.array([0, 0, 2**64 - 1, 2**64 - 1], dtype=np.uint64)])
+    whole = total([partial_counts(keys)], 1)
+    for parts in (1, 2, 17):
+        halves = [partial_counts(half) for half in np.array_split(keys, 2)]
+        found = []
+        for part in range(parts):
+            pieces = [
+                (some[begin:end], uses[begin:end])
+                for some, uses in halves
+                for begin, end in [_bounds(some, parts, part)]
+            ]
+            found.append(listed(*summed(pieces), 1))
+        assert (np.concatenate([some.keys for some in found]) == whole.keys).all()
+        assert (np.concatenate([some.uses for some in found]) == whole.uses).all()
+
+
+def _bounds(keys: np.ndarray, parts: int, part: int) -> tuple[int, int]:
+    begin, end = ranges(keys, parts)[part : part + 2]
+    return int(begin), int(end)
 
 
 def test_only_shared_keys_are_listed():
