@@ -88,7 +88,13 @@ def main() -> None:
     asked = os.environ.get("PART")
     for part, measure in PARTS.items():
         if asked in {None, "", part}:
-            publish("identity", list(measure()), command="make bench-identity", replaces=(part,))
+            publish("identity", list(measure()), command="make bench-identity", replaces=_replaced(part))
+
+
+def _replaced(part: str) -> tuple[str, ...]:
+    """First words of the figures that a part measures: all of the part, or those of the sizes that are asked for."""
+    asked = os.environ.get("SIZES") if part in SIZED else None
+    return tuple(f"{part} {int(size):,}" for size in asked.split(",")) if asked else (part,)
 
 
 def _real() -> Iterator[Figure]:
@@ -257,6 +263,8 @@ PARTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     LAKE: lake_figures,
 }
 """What can be measured alone by `PART=`."""
+SIZED = frozenset({CLUSTERS, CROWD, LIMIT, LAKE})
+"""Parts that measure the numbers of accounts that `SIZES` names; figures of others stay."""
 
 if __name__ == "__main__":
     main()

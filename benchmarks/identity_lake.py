@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def lake_figures() -> Iterator[Figure]:
         yield Figure(f"{LAKE} {size:,}: cost per account, of {before:,}", growth, "", IDENTITY_GROWTH)
 
 
-def _of_size(size: int, folder: Path) -> Iterator[Figure]:
+def _of_size(size: int, folder: Path) -> Generator[Figure, None, float]:
     accounts, head = _draw(size, folder / "drawn"), f"{LAKE} {size:,}"
     command = [
         sys.executable,
@@ -80,7 +80,7 @@ def _of_size(size: int, folder: Path) -> Iterator[Figure]:
     yield Figure(f"{head}: most memory of all processes", told["gib"], "GiB", PEAK_GIB)
     yield Figure(f"{head}: bytes of shuffle an account", round(told["shuffled"] / accounts), "bytes")
     yield from quality_figures(head, *_labels(folder))
-    return seconds / accounts
+    return float(seconds / accounts)
 
 
 def run(accounts: int, folder: Path, drawn: Path) -> dict[str, Any]:

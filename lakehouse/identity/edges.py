@@ -222,7 +222,7 @@ def owned_of(raw: DataFrame, accounts: int, parts: int) -> np.ndarray:
 
 
 def told_by_parts(keyed: DataFrame, parts: int, model: Model, known: np.ndarray) -> pa.Table:
-    """What the pairs of what `key_accounts` gives tell (`calibration.PAIR`), with what `owned_of` found: of 500,000 accounts about 40 MB."""
+    """What the pairs of what `key_accounts` gives tell (`calibration.PAIR`), with what `owned_of` found: of 250,000 accounts about 20 MB."""
     shared = keyed.sparkSession.sparkContext.broadcast(known)
 
     def ask(part: int, table: pa.Table) -> Iterator[pa.Table]:
