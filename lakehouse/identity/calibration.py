@@ -288,11 +288,11 @@ def _learned(told: _Told, control: _Control) -> Calibration | None:
 
     halves = (half, ~half)
     with ThreadPoolExecutor(len(halves)) as pool:
-        learned = list(pool.map(taught, halves))
+        learned = [likeness for likeness in pool.map(taught, halves) if likeness is not None]
+    if len(learned) < len(halves):
+        return None
     scores = np.zeros(len(half))
     for is_other, likeness in zip(halves, learned, strict=True):
-        if likeness is None:
-            return None
         scores[is_other] = likeness.log_odds(told.looks[is_other])
     asked = control.asked & is_comparable
     share = control.share or _known_share(scores[asked], control.known[asked])

@@ -80,7 +80,7 @@ def among(values: np.ndarray, listed: np.ndarray) -> np.ndarray:
         return np.asarray(listed[np.minimum(np.searchsorted(listed, values), len(listed) - 1)] == values)
     is_listed = np.zeros(1 << (len(listed) * MANY_MORE).bit_length(), dtype=bool)
     is_listed[_slots(listed, is_listed)] = True
-    found = is_listed[_slots(values, is_listed)]
+    found = np.asarray(is_listed[_slots(values, is_listed)], dtype=bool)
     found[found] = np.isin(values[found], listed)
     return found
 
