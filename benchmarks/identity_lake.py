@@ -79,7 +79,7 @@ def _of_size(size: int, folder: Path) -> Generator[Figure, None, float]:
     yield Figure(f"{head}: silver to creator ids", round(seconds, 1), "s", SECONDS_PER_MILLION * size / 1e6, peer=steps)
     yield Figure(f"{head}: most memory of all processes", told["gib"], "GiB", PEAK_GIB)
     yield Figure(f"{head}: bytes of shuffle an account", round(told["shuffled"] / accounts), "bytes")
-    yield from quality_figures(head, *_labels(folder))
+    yield from quality_figures(head, *_labels(folder, accounts))
     return float(seconds / accounts)
 
 
@@ -102,12 +102,15 @@ def run(accounts: int, folder: Path, drawn: Path) -> dict[str, Any]:
     return {"seconds": seconds, "gib": round(gib, 2), "shuffled": moved}
 
 
-def _labels(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def _labels(folder: Path, accounts: int) -> tuple[np.ndarray, np.ndarray]:
     """Creator and person of each account, as hashes."""
     rows, truth = (f"read_parquet('{folder}/{name}/*.parquet')" for name in ("run/rows", f"drawn/{TRUTH}"))
     asked = f"SELECT hash(creator_id) AS creator, hash(person) AS person FROM {truth} JOIN {rows} USING ({', '.join(OWNER)})"
     with duckdb.connect() as session:
         found = session.execute(asked).fetchnumpy()
+    if len(found["person"]) != accounts:
+        message = f"{accounts - len(found['person'])} accounts have no creator"
+        raise RuntimeError(message)
     return found["creator"], found["person"]
 
 

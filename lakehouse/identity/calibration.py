@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -281,18 +280,13 @@ def _learned(told: _Told, control: _Control) -> Calibration | None:
     is_comparable = told.kind != INCOMPARABLE
     is_one, strangers = told.is_linked & is_comparable, control.teaching & is_comparable
     half = (told.digest % np.uint64(2)).astype(bool)
-
-    def taught(is_other: np.ndarray) -> Likeness | None:
+    learned, scores = [], np.zeros(len(half))
+    for is_other in (half, ~half):
         teaches = is_one | (strangers & ~is_other)
-        return learn(told.looks[teaches], is_one[teaches], control.weights[teaches], is_blind=control.is_blind)
-
-    halves = (half, ~half)
-    with ThreadPoolExecutor(len(halves)) as pool:
-        learned = [likeness for likeness in pool.map(taught, halves) if likeness is not None]
-    if len(learned) < len(halves):
-        return None
-    scores = np.zeros(len(half))
-    for is_other, likeness in zip(halves, learned, strict=True):
+        likeness = learn(told.looks[teaches], is_one[teaches], control.weights[teaches], is_blind=control.is_blind)
+        if likeness is None:
+            return None
+        learned.append(likeness)
         scores[is_other] = likeness.log_odds(told.looks[is_other])
     asked = control.asked & is_comparable
     share = control.share or _known_share(scores[asked], control.known[asked])

@@ -80,10 +80,9 @@ def summed(partials: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, n
     return keys, np.bincount(places, weights=uses, minlength=len(keys))
 
 
-def ranges(keys: np.ndarray, parts: int) -> np.ndarray:
-    """Where each of so many equal ranges of all keys begins among some in ascending order, and where the last one ends."""
-    begins = np.array([(bound << KEY_BITS) // parts for bound in range(parts)], dtype=np.uint64)
-    return np.asarray(np.r_[np.searchsorted(keys, begins), len(keys)], dtype=np.int64)
+def range_begins(parts: int) -> np.ndarray:
+    """The first key of each of so many equal ranges of all keys."""
+    return np.array([(bound << KEY_BITS) // parts for bound in range(parts)], dtype=np.uint64)
 
 
 def listed(keys: np.ndarray, uses: np.ndarray, accounts: int) -> Counts:

@@ -22,7 +22,7 @@ from lakehouse.contracts.layout import IDENTITY_COUNTS
 from lakehouse.contracts.tables import ACCOUNTS, BLOCKING, EDGES, LINKS, TableSpec
 from lakehouse.errors import NotFoundError
 from lakehouse.identity.calibration import PAIR, Calibration, shared_platform
-from lakehouse.identity.counts import Counts, digest_of, listed, ranges, summed
+from lakehouse.identity.counts import Counts, digest_of, listed, range_begins, summed
 from lakehouse.identity.delta import (
     ENDS,
     Changed,
@@ -460,9 +460,10 @@ def _parted(table: pa.Table, parts: int) -> Iterator[tuple[int, pa.Table]]:
 
 
 def _by_range(keys: np.ndarray, uses: np.ndarray, parts: int) -> list[tuple[int, pa.Table]]:
-    """Counts of keys in ascending order, by range of the keys."""
-    counts, begin = _counted(keys.view(np.int64), uses), ranges(keys, parts)
-    return [(part, counts.slice(begin[part], begin[part + 1] - begin[part])) for part in range(parts)]
+    """Counts of keys in ascending order, by range of the keys, but for ranges without any."""
+    counts, begin = _counted(keys.view(np.int64), uses), np.searchsorted(keys, range_begins(parts))
+    sizes = np.diff(begin, append=len(keys))
+    return [(part, counts.slice(begin[part], sizes[part])) for part in np.flatnonzero(sizes).tolist()]
 
 
 def _counted(keys: np.ndarray, uses: np.ndarray) -> pa.Table:

@@ -73,7 +73,7 @@ def account_digests(platforms: pa.Array, ids: pa.Array) -> np.ndarray:
 
 
 def among(values: np.ndarray, listed: np.ndarray) -> np.ndarray:
-    """Which values are in a list in ascending order; quick where the values are many more and hashes, or nearly in order."""
+    """Which values are in a list in ascending order, both of 64 bits; quick where they are hashes and many more, or nearly in order."""
     if not len(listed):
         return np.zeros(values.shape, dtype=bool)
     if len(values) < MANY_MORE * len(listed):

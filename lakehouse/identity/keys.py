@@ -45,7 +45,7 @@ FORMAT = "6"
 SIZE_BITS = 8
 """Of `COUNT_MAX`."""
 COLUMN_BITS = np.uint32(16)
-"""Of the place of a key in its row."""
+"""Of the place of a key in its row, which has fewer than 32,768."""
 SMALLEST = 3
 """Accounts that the rarest key has room for."""
 

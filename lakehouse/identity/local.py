@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from lakehouse.errors import PermanentError
 from lakehouse.identity import engine
-from lakehouse.identity.counts import COUNT_MAX, Counts, listed, ranges, summed
+from lakehouse.identity.counts import COUNT_MAX, Counts, listed, range_begins, summed
 from lakehouse.identity.ids import names_of
 from lakehouse.identity.model import Model
 from lakehouse.identity.mutual import LINKED, links_of, owned
@@ -193,10 +193,10 @@ def _parse(scratch: Scratch, parse: Parse, task: tuple[int, pa.Table], *, is_tra
 
 def _count(scratch: Scratch, chunks: int, part: int) -> Counts:
     """Counts of one of as many ranges of keys as there are parts, over all chunks."""
-    partials = []
+    partials, bounds = [], range_begins(scratch.parts)[part : part + 2]
     for chunk in range(chunks):
         keys, uses = (np.asarray(np.load(path, mmap_mode="r")) for path in scratch.counted(chunk))
-        begin, end = ranges(keys, scratch.parts)[part : part + 2]
+        begin, end, *_ = [*np.searchsorted(keys, bounds), len(keys)]
         partials.append((keys[begin:end], uses[begin:end]))
     return listed(*summed(partials), scratch.accounts)
 

@@ -14,8 +14,8 @@ from lakehouse.identity.hashing import among
 )
 def test_values_are_found_by_either_way(values: int, listed: int, dtype: type):
     draw = np.random.default_rng(values + listed)
-    names = np.sort(draw.integers(0, 2**63, listed, dtype=np.int64).astype(dtype))
-    asked = draw.integers(0, 2**63, values, dtype=np.int64).astype(dtype)
+    names = np.sort(draw.integers(0, 2**64, listed, dtype=np.uint64).view(dtype))
+    asked = draw.integers(0, 2**64, values, dtype=np.uint64).view(dtype)
     near = asked[::3]
     near[:] = (
         names[draw.integers(0, listed, len(near))] + draw.integers(0, 3, len(near)).astype(dtype) if listed else near
