@@ -16,6 +16,7 @@ import pyarrow as pa
 COUNT_MAX = 255
 """Counts saturate here (one byte); every cap lies far below."""
 KEY_BITS = 64
+"""Of a key; keys are hashes, so that equal ranges of them hold about as many."""
 _ACCOUNTS = "accounts"
 
 

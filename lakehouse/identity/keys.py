@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from lakehouse.identity.counts import Counts
 from lakehouse.identity.fields import field_keys
-from lakehouse.identity.hashing import ABSENT, KIND_BITS, Kind, as_key, combine, gram_hashes, hash_strings, mix
+from lakehouse.identity.hashing import ABSENT, Kind, as_key, combine, gram_hashes, hash_strings, kind_of, mix
 from lakehouse.identity.model import Blocking, Model
 from lakehouse.identity.nodes import lengths
 from lakehouse.identity.text import within
@@ -154,7 +154,7 @@ def _ranked(keys: np.ndarray, counts: Counts, rules: Blocking) -> tuple[np.ndarr
     Weak kinds come last, and of them those last that nobody else had when the counts were drawn: they are many, and only serve
     accounts that came since. Of equal ranks the smaller key comes first, as it does in what is given.
     """
-    is_there, kinds = keys != ABSENT, (keys & KIND_BITS).astype(np.uint8)
+    is_there, kinds = keys != ABSENT, kind_of(keys).astype(np.uint8)
     uses = np.ones(keys.shape, dtype=np.uint8)
     uses[is_there] = counts.of(keys[is_there])
     is_lone, sizes = _IS_WEAK[kinds] & (uses <= 1), np.maximum(uses, np.uint8(SMALLEST))

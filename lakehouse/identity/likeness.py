@@ -163,18 +163,17 @@ def learn(looks: np.ndarray, is_one: np.ndarray, weights: np.ndarray, *, is_blin
     from threadpoolctl import threadpool_limits
 
     seen = blinded if is_blind else np.asarray
-    grids = [{}, *({place: np.arange(size)} for place, size in enumerate(SIZES)), *_grids()]
-    with threadpool_limits(
-        1, user_api="openmp"
-    ):  # its threads wait by spinning: minutes instead of seconds beside other work
+    alone_steps, both_steps = [{place: np.arange(size)} for place, size in enumerate(SIZES)], list(_grids())
+    asked = [_asked(steps) for steps in ({}, *alone_steps, *both_steps)]
+    # One thread: those of OpenMP wait by spinning, so that beside other work seconds become minutes.
+    with threadpool_limits(1, user_api="openmp"):
         trees = HistGradientBoostingClassifier(**_TREES).fit(seen(looks), is_one, sample_weight=weights)
-        bits = trees.decision_function(seen(np.concatenate([_asked(grid) for grid in grids]))) / np.log(2)
-    ends = np.cumsum([len(_asked(grid)) for grid in grids])[:-1]
-    start, *tables = np.split(bits, ends)
+        bits = trees.decision_function(seen(np.concatenate(asked))) / np.log(2)
+    start, *tables = np.split(bits, np.cumsum([len(rows) for rows in asked])[:-1])
     alone = [table - start for table in tables[: len(SIZES)]]
     together = [
-        table - start - sum(alone[place][steps] for place, steps in grid.items())
-        for table, grid in zip(tables[len(SIZES) :], _grids(), strict=True)
+        table - start - sum(alone[place][of] for place, of in steps.items())
+        for table, steps in zip(tables[len(SIZES) :], both_steps, strict=True)
     ]
     return Likeness(_whole(start)[0], tuple(map(_whole, alone)), tuple(map(_whole, together)))
 
