@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 import pytest
@@ -58,6 +59,18 @@ def real_data() -> Path:
     if not (folder / "creators").is_dir():
         pytest.skip(f"no real data: set {DATA_VARIABLE} to a folder with creators/ and identity/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def _no_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("no-home")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(_no_home: Path) -> Iterator[None]:
+    """No test works on the lake of the caller's last run, and none leaves a variable to the next."""
+    with patch.dict(os.environ, {"CREATORLAKE_HOME": str(_no_home)}):
+        yield
 
 
 @pytest.fixture

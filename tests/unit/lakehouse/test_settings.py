@@ -37,8 +37,10 @@ def test_missing_jars_say_what_to_do(tmp_path):
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_an_empty_variable_is_not_set(monkeypatch, name):
+    variable = f"CREATORLAKE_{name.upper()}"
+    monkeypatch.delenv(variable, raising=False)
     unset = getattr(load_settings(), name)
-    monkeypatch.setenv(f"CREATORLAKE_{name.upper()}", "")
+    monkeypatch.setenv(variable, "")
     assert getattr(load_settings(), name) == unset
 
 
