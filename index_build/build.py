@@ -267,7 +267,7 @@ def make_empty(*folders: Path) -> None:
 
 
 def _write_shared(trained: Trained, folder: Path) -> tuple[Path, ...]:
-    """Write what all shards share: the coarse quantizer of an IVF snapshot, the scale of SQ8 rows."""
+    """Write what all shards share: the coarse quantizer of an IVF snapshot, the scale of stored bytes."""
     written: list[Path] = []
     if trained.coarse is not None:
         written.extend(trained.coarse.save(folder))
@@ -303,7 +303,7 @@ def _evidence(encoded: list[EncodedShard], trained: Trained, cells: _Cells, *, s
 
 def _open_shard(shard: EncodedShard, trained: Trained) -> ShardIndex:
     shape = trained.shape
-    refine = RefineRows.open(shard.refine, code=shape.refine, dimensions=shape.dimensions, scale=trained.scale)
+    refine = RefineRows.open(shard.refine, dimensions=shape.dimensions, scale=trained.scale)
     return ShardIndex(
         shape=shape,
         index=faiss.read_index(str(shard.index), faiss.IO_FLAG_MMAP_IFC),

@@ -10,7 +10,6 @@ on the way, as nobody sees all exact rows again.
 from __future__ import annotations
 
 import shutil
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from index_build.codes import add_coded, packed
 from index_build.export import KEY, VECTOR, Batch, RowSource
 from index_build.hashing import creator_hashes
 from index_build.queries import Cell, Truth, Truths
-from index_build.refine import FloatArray, IdArray, decode_rows, encode_rows
+from index_build.refine import FloatArray, IdArray, RefineRows
 from index_build.spec import IndexSpec
 from index_build.train import Trained, has_gpu
 from lakehouse.errors import SchemaError
@@ -50,7 +49,7 @@ ADDED = (
 class EncodedShard:
     """Files of one written shard, and the exact answers in it of the cells that were asked for.
 
-    `stored_similarity` is the least inner product of a row with its stored form: SQ8 clips what is outside its scale.
+    `stored_similarity` is the least inner product of a row with its stored form: bytes clip what is outside their scale.
     """
 
     shard: int
@@ -135,6 +134,7 @@ class Spill:
         self._count = max(1, -(-source.rows_count // (share.of * BUCKET_ROWS)))
         vector = pa.field(VECTOR, pa.list_(pa.float32(), source.dimensions))
         self.docs_schema = source.schema
+        self.rows = 0
         self._schema = pa.schema([*source.schema, pa.field(LIST, pa.int32()), vector])
         self._folder = folder
         self.remove()
@@ -150,6 +150,7 @@ class Spill:
                 rows = batch.vectors if own is None else batch.vectors[own]
                 if not len(rows):
                     continue
+                self.rows += len(rows)
                 lists = assign(rows)
                 vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
                 table = pa.table([*docs.columns, pa.array(lists, pa.int32()), vectors], schema=self._schema)
@@ -173,9 +174,10 @@ class _ShardWriter:
     """Appends ordered rows to the files of one shard."""
 
     def __init__(
-        self, trained: Trained, spec: IndexSpec, files: EncodedShard, *, schema: pa.Schema, stack: ExitStack
+        self, trained: Trained, spec: IndexSpec, files: EncodedShard, *, rows: int, schema: pa.Schema, stack: ExitStack
     ) -> None:
         self._trained = trained
+        self._rows = rows
         self._row_group_rows = spec.docs_row_group_rows
         self._index = _empty_index(trained)
         self._counts = np.zeros(trained.shape.lists_count, np.int64)
@@ -188,12 +190,13 @@ class _ShardWriter:
         """Write one sorted bucket."""
         first = int(self._counts.sum())
         row_ids = np.arange(first, first + len(lists), dtype=np.int64)
-        stored = encode_rows(vectors, self._trained.scale)
-        self._refine.write(stored.data)
-        if self._trained.scale is not None:
-            kept = np.vecdot(decode_rows(stored, self._trained.scale), vectors)
+        stored = RefineRows.of(vectors, self._trained.scale)
+        self._refine.write(stored.stored.data)
+        if stored.residuals is not None:
+            _write_at(self._refine, (self._rows + first) * stored.residuals.shape[1], stored.residuals)
+            kept = np.vecdot(stored.vectors(np.arange(len(lists))), vectors)
             self.stored_similarity = min(self.stored_similarity, float(kept.min()))
-        added = [pa.array(row_ids), pa.array(lists, pa.int32()), pa.array(row_checks(stored))]
+        added = [pa.array(row_ids), pa.array(lists, pa.int32()), pa.array(stored.checks())]
         table = pa.table([*added, *docs.columns], schema=self._schema)
         self._docs.write_table(table, row_group_size=self._row_group_rows)
         self._add(vectors, row_ids, lists)
@@ -214,9 +217,12 @@ class _ShardWriter:
         return int(offsets[-1])
 
 
-def row_checks(stored: np.ndarray) -> IdArray:
-    """CRC-32 of each stored refine row, int64 (n,): ties a document to its vector."""
-    return np.fromiter((zlib.crc32(row) for row in stored), dtype=np.int64, count=len(stored))
+def _write_at(file: BinaryIO, offset: int, rows: np.ndarray) -> None:
+    """Write further on in a file and come back."""
+    place = file.tell()
+    file.seek(offset)
+    file.write(rows.data)
+    file.seek(place)
 
 
 def _write_shard(
@@ -225,7 +231,7 @@ def _write_shard(
     files.docs.parent.mkdir(parents=True)
     truths = Truths(cells, k=spec.recall_k)
     with ExitStack() as stack:
-        writer = _ShardWriter(trained, spec, files, schema=spill.docs_schema, stack=stack)
+        writer = _ShardWriter(trained, spec, files, rows=spill.rows, schema=spill.docs_schema, stack=stack)
         for docs, lists, vectors in spill.sorted_buckets():
             writer.append(docs, lists, vectors)
             truths.add(vectors)

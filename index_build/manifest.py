@@ -7,11 +7,12 @@ A snapshot folder::
 
     manifest.json                   written last; a folder without one does not exist
     coarse/*                        ivf only: the coarse quantizer that all shards share
-    scale.npy                       sq8 only: float32 (2, d), rows are minimum and step of each dimension
+    scale.npy                       ivf only: float32 (2, d), rows are minimum and step of each dimension
     shards/0000/docs.parquet        rows in row_id order: row_id int64 0..n-1, list_id int32, row_check int64, input columns;
                                     a row without creator_id is one that was removed: nothing finds it
     shards/0000/index.faiss         inner product; ids are row_ids (ivf: IVFPQFastScan by differences from centroids, flat: IndexFlatIP over f32 rows)
-    shards/0000/refine.bin          n x d row-major, uint8 (sq8) or little-endian float16 (f16), no header
+    shards/0000/refine.bin          row-major, no header. sq16: uint8 n x d, then the residuals of all rows, uint8 n x d; f16: little-endian
+                                    float16 n x d
     shards/0000/lists.npy           int64 (nlist + 1,): rows lists[l]:lists[l+1] are inverted list l (flat: [0, n])
     side/{name}/00000.parquet       optional side tables: accounts, history, aliases, posts, evidence
     domains/{name}/...              optional: the same again for vectors of one kind of content; docs are creator_ids alone. Its
@@ -32,7 +33,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from index_build.spec import IndexSpec
 from lakehouse.errors import IntegrityError, SchemaError
 
-FORMAT_VERSION: Literal[5] = 5
+FORMAT_VERSION: Literal[6] = 6
 """Raised when an older reader would misread a snapshot."""
 
 MANIFEST_NAME = "manifest.json"
@@ -47,6 +48,9 @@ DOMAINS = "domains"
 """Folder of the domains of a snapshot."""
 
 DOMAIN_NAME = r"[a-z][a-z0-9]{0,30}"
+
+REFINE_BYTES = 2
+"""Of a dimension of a stored row, in either form."""
 
 MADE_AT = ("created_at", "input_at")
 """Times of a build, by the clock of who made it."""
@@ -109,7 +113,7 @@ class ShardEntry(_Model):
 
 
 class IndexShape(_Model):
-    """How to read the index: `refine` says how a stored row is decoded (sq8: minimum + step * code; f16: as is)."""
+    """How to read the index: `refine` says how a stored row is decoded (sq16: minimum + step * (code + (residual + .5) / 256 - .5); f16: as is)."""
 
     kind: Literal["flat", "ivf"]
     metric: Literal["inner_product"] = "inner_product"
@@ -119,7 +123,7 @@ class IndexShape(_Model):
         1.0
     )
     subquantizers_count: Count = 0
-    refine: Literal["sq8", "f16"]
+    refine: Literal["sq16", "f16"]
 
 
 class SideTable(_Model):
@@ -236,7 +240,7 @@ class Current(_Model):
 class Manifest(_Model):
     """A published snapshot. `snapshot_id` is derived from everything but itself and the times of its making."""
 
-    format_version: Literal[5] = FORMAT_VERSION
+    format_version: Literal[6] = FORMAT_VERSION
     snapshot_id: SnapshotId
     created_at: Annotated[str, Field(description="ISO time, UTC; not part of the id")]
     input_at: Annotated[
@@ -428,7 +432,7 @@ def _file_problems(manifest: Manifest) -> list[str]:
     shared = {file.path for file in manifest.shared}
     needed = set(COARSE_FILES) if manifest.shape.kind == "ivf" else set()
     optional = {CENTROID_CODES} if needed else set()
-    needed |= {"scale.npy"} if manifest.shape.refine == "sq8" else set()
+    needed |= {"scale.npy"} if manifest.shape.refine == "sq16" else set()
     names = [domain.name for domain in manifest.domains]
     checks = {
         "a domain occurs twice": len(names) == len(set(names)),
@@ -446,5 +450,4 @@ def _origin(manifest: Manifest) -> tuple[str, str, IndexSpec]:
 
 
 def _refine_bytes(manifest: Manifest, shard: ShardEntry) -> int:
-    item_bytes = 1 if manifest.shape.refine == "sq8" else 2
-    return shard.rows * manifest.shape.dimensions * item_bytes
+    return shard.rows * manifest.shape.dimensions * REFINE_BYTES

@@ -20,7 +20,7 @@ from index_build.bitmaps import WordArray, count_ranges, unpack_ids
 from index_build.coarse import Coarse, Ranking, selector_of
 from index_build.codes import scan
 from index_build.manifest import CENTROID_CODES, Band, IndexShape, Manifest, ShardEntry
-from index_build.refine import FloatArray, IdArray, RefineRows
+from index_build.refine import FloatArray, IdArray, RefineRows, reaching
 from lakehouse.errors import IntegrityError
 
 CALIBRATED_K = 10
@@ -112,12 +112,8 @@ class ShardIndex:
         try:
             index = faiss.read_index(str(folder / shard.index.path), faiss.IO_FLAG_MMAP_IFC)
             lists = np.load(folder / shard.lists.path, allow_pickle=False)
-            refine = RefineRows.open(
-                folder / shard.refine.path,
-                code=manifest.shape.refine,
-                dimensions=manifest.shape.dimensions,
-                scale=scale,
-            )
+            path = folder / shard.refine.path
+            refine = RefineRows.open(path, dimensions=manifest.shape.dimensions, scale=scale)
         except (RuntimeError, ValueError, OSError) as error:
             raise IntegrityError(
                 f"Shard {shard.shard} of snapshot {manifest.snapshot_id} cannot be opened: {error}"
@@ -219,9 +215,9 @@ class ShardIndex:
         return self._refined(query, found, k=k, work=Work(1, lists_probed=1, codes_scanned=self.rows))
 
     def _refined(self, query: FloatArray, row_ids: IdArray, *, k: int, work: Work) -> Candidates:
-        similarities = self.refine.similarities(query, row_ids)
-        best = best_order(similarities, row_ids, k=k)
-        return Candidates(row_ids[best], similarities[best], len(row_ids), work)
+        near, similarities = self.refine.best(query, row_ids, k=k)
+        best = best_order(similarities, near, k=k)
+        return Candidates(near[best], similarities[best], len(row_ids), work)
 
 
 def scan_cost(lists: float, codes: float) -> float:
@@ -274,12 +270,12 @@ def open_coarse(folder: Path, manifest: Manifest) -> Coarse | None:
 
 
 def open_scale(folder: Path, manifest: Manifest) -> FloatArray | None:
-    """SQ8 scale (2, d), None for float16 rows.
+    """Scale of stored bytes (2, d), None for float16 rows.
 
     Raises:
         IntegrityError: it cannot be read or has another shape.
     """
-    if manifest.shape.refine != "sq8":
+    if manifest.shape.refine == "f16":
         return None
     try:
         scale = np.load(folder / "scale.npy", allow_pickle=False)
@@ -292,11 +288,7 @@ def open_scale(folder: Path, manifest: Manifest) -> FloatArray | None:
 
 def best_order(similarities: FloatArray, row_ids: IdArray, *, k: int) -> npt.NDArray[np.int64]:
     """Positions of the `k` best by (similarity descending, row_id ascending)."""
-    if len(similarities) > k > 0:
-        least = np.partition(similarities, len(similarities) - k)[len(similarities) - k]
-        kept = np.flatnonzero(similarities >= least)
-    else:
-        kept = np.arange(len(similarities))
+    kept = reaching(similarities, k)
     return np.asarray(kept[np.lexsort((row_ids[kept], -similarities[kept]))][:k], dtype=np.int64)
 
 

@@ -27,11 +27,11 @@ import pyarrow.parquet as pq
 from index_build.buckets import Buckets
 from index_build.build import build_domains, copy_side, file_entry, make_empty, shard_entry, source_tables
 from index_build.codes import emptied
-from index_build.encode import ADDED, BUCKET_ROWS, encode, row_checks, shard_files
+from index_build.encode import ADDED, BUCKET_ROWS, encode, shard_files
 from index_build.export import KEY, Batch, DomainVectors, Export
 from index_build.manifest import MANIFEST_NAME, Domain, Manifest, ShardEntry, seal, vectors_at
 from index_build.probe import open_coarse, open_scale
-from index_build.refine import IdArray, encode_rows
+from index_build.refine import IdArray, RefineRows
 from index_build.spec import IndexSpec
 from index_build.train import Trained
 from index_build.verify import JOIN_MEMORY
@@ -45,7 +45,7 @@ MOVED_SHARE = 0.1
 shard is searched beside the others."""
 
 LEAST_STORED = 0.9
-"""Similarity of a new row with its stored form: SQ8 clips less of rows like those that its scale was fitted on."""
+"""Similarity of a new row with its stored form: bytes clip less of rows like those that its scale was fitted on."""
 
 REPEATED = "SELECT creator_id FROM fresh GROUP BY creator_id HAVING count(*) > 1 LIMIT 1"
 STAYING = "SELECT fresh.file_row_number AS row, row_id FROM fresh JOIN stored USING (creator_id, row_check)"
@@ -294,7 +294,7 @@ def _write_keys(export: Export, trained: Trained, path: Path) -> None:
     schema = pa.schema([(KEY, pa.string()), ("row_check", pa.int64())])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in export.batches():
-            checks = row_checks(encode_rows(batch.vectors, trained.scale))
+            checks = RefineRows.of(batch.vectors, trained.scale).checks()
             writer.write_table(pa.table([batch.docs[KEY], pa.array(checks)], schema=schema))
 
 

@@ -13,7 +13,7 @@ FLAT_MAX_ROWS = 50_000
 """Rows per shard up to which exact scan over f16 rows costs about as much as probing (a few ms on one core)."""
 
 SHARD_MAX_ROWS = 25_000_000
-"""Rows per shard: 1.4 GB of codes and 9.6 GB of SQ8 rows at 384 dimensions; one shard is built at a time."""
+"""Rows per shard: 1.4 GB of codes and 19 GB of stored rows at 384 dimensions; one shard is built at a time."""
 
 ROWS_PER_LIST = 64
 """Target rows per inverted list: two blocks of 32 codes. Of a million real texts, 8,192 rows in the nearest of 16,384 lists hold

@@ -1,4 +1,4 @@
-"""Learns what all shards share: the coarse quantizer, the 4-bit codebook and the SQ8 scale.
+"""Learns what all shards share: the coarse quantizer, the 4-bit codebook and the scale of stored bytes.
 
 k-means runs on a GPU where one is there; codes are packed on the CPU, since fast-scan has no GPU form. One sample and
 one seed give the same result.
@@ -18,29 +18,23 @@ import numpy as np
 from index_build.coarse import Coarse, train_coarse
 from index_build.codes import learnt_codes
 from index_build.manifest import IndexShape
-from index_build.queries import hits_count, make_queries, top_scores
-from index_build.refine import FloatArray, decode_rows, encode_rows, fit_scale
+from index_build.refine import FloatArray, fit_scale
 from index_build.spec import IndexSpec, subquantizers_count
 from lakehouse.errors import SettingsError
 
 CODE_TRAIN_ROWS = 65_536
 """Rows that the codebook is learnt from: sixteen codes a sub-quantizer need no more."""
 
+SCALE_ROOM = 0.25
+"""Of the range of a dimension, on either side: vectors of a night on other topics clip less, and what it takes of two bytes is half a bit."""
+
 LEAST_CLOSENESS = 0.1
 """Of rows to their centroids, where they have nothing in common: it divides."""
-
-SQ8_MIN_RECALL = 0.98
-"""Least recall of SQ8 rows alone, on the sample; below it rows are stored as float16. The rest of the allowed loss is
-left to the codes. Short vectors and crowded neighbourhoods need the longer rows."""
-
-SQ8_CHECK_ROWS = 20_000
-SQ8_CHECK_QUERIES = 200
-"""Size of that check: 2,000 answers, a second of one core at 384 dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What every shard is encoded with. Flat snapshots have neither coarse quantizer nor template; `scale` is for SQ8."""
+    """What every shard is encoded with. Flat snapshots have neither coarse quantizer nor template nor `scale` of stored bytes."""
 
     shape: IndexShape
     coarse: Coarse | None = None
@@ -72,7 +66,6 @@ def train(sample: FloatArray, *, rows: int, spec: IndexSpec) -> Trained:
     if spec.kind(rows) == "flat":
         return Trained(IndexShape(kind="flat", dimensions=dimensions, lists_count=1, refine="f16"))
     lists_count = min(spec.lists_count(rows), len(sample))
-    scale = fit_sq8(sample, spec=spec)
     coarse = train_coarse(sample, lists_count, iterations=spec.kmeans_iterations, seed=spec.seed, on_gpu=has_gpu())
     some = sample[:CODE_TRAIN_ROWS]
     lists = coarse.assign(some)
@@ -82,29 +75,15 @@ def train(sample: FloatArray, *, rows: int, spec: IndexSpec) -> Trained:
         lists_count=lists_count,
         closeness=_closeness(some, coarse.centroids[lists]),
         subquantizers_count=subquantizers_count(dimensions),
-        refine="f16" if scale is None else "sq8",
+        refine="sq16",
     )
     codes = learnt_codes(coarse.differences(some, lists), lists_count=lists_count, parts=shape.subquantizers_count)
-    return Trained(shape, coarse, codes, scale)
+    return Trained(shape, coarse, codes, fit_scale(sample, room=SCALE_ROOM))
 
 
 def _closeness(rows: FloatArray, centroids: FloatArray) -> float:
     """Mean cosine of rows (n, d) with their centroids (n, d), in hundredths."""
     return round(max(LEAST_CLOSENESS, float(np.einsum("nd,nd->n", rows, centroids).mean())), 2)
-
-
-def fit_sq8(sample: FloatArray, *, spec: IndexSpec) -> FloatArray | None:
-    """SQ8 scale of `sample` (n, d), None where eight bits lose too many neighbours."""
-    rows = sample[:SQ8_CHECK_ROWS]
-    scale = fit_scale(sample)
-    queries = make_queries(rows, SQ8_CHECK_QUERIES, rng=np.random.default_rng(spec.seed))
-    exact = rows @ queries.T
-    stored = decode_rows(encode_rows(rows, scale), scale) @ queries.T
-    k = min(spec.recall_k, len(rows))
-    found = np.argpartition(-stored, k - 1, axis=0)[:k]
-    truth = top_scores(np.ascontiguousarray(exact.T), k=k)
-    hits = sum(hits_count(exact[found[:, query], query], truth[query]) for query in range(len(queries)))
-    return scale if hits >= SQ8_MIN_RECALL * k * len(queries) else None
 
 
 @contextmanager

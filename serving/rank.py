@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from index_build.refine import reaching
 from serving.catalog import Ids
 from serving.columns import Columns, audience_size
 from serving.lexical import NO_HITS, LexicalHits
@@ -234,18 +235,30 @@ def size_fit(followers: Values, wanted: CountRange | None) -> Values:
 
 def rank_all(shards: ShardSet, matches: Matches, scorer: Scorer, *, window: int | None = None) -> Ranking:
     """Score every match and order them, or the best `window`."""
-    gids = matches.gids
+    count = matches.total if window is None else window
+    gids = _contenders(shards, matches, scorer, count=count)
     similarities = _similarities(shards, gids, scorer)
-    scores = np.concatenate(
-        [
-            scorer.scores(gids[start : start + BLOCK_ROWS], similarities[start : start + BLOCK_ROWS])
-            for start in range(0, max(1, len(gids)), BLOCK_ROWS)
-        ]
-    )
-    best = _reaching(scores, len(scores) if window is None else window)
+    scores = _scores(scorer, gids, similarities)
+    best = reaching(scores, count)
     order = best[scorer.order(gids[best], scores[best])][:window]
-    is_complete = len(order) == len(gids)
-    return Ranking(gids[order], similarities[order], "exhausted", len(gids), is_complete=is_complete)
+    is_complete = len(order) == matches.total
+    return Ranking(gids[order], similarities[order], "exhausted", matches.total, is_complete=is_complete)
+
+
+def _contenders(shards: ShardSet, matches: Matches, scorer: Scorer, *, count: int) -> Ids:
+    """Matches that may be among the best `count`: all, or those that come near to them by what is quickly read of their vectors."""
+    vector = scorer.question.vector
+    slack = 0.0 if vector is None or matches.total <= count else shards.slack(vector)
+    if vector is None or not slack:
+        return matches.gids
+    scores = _scores(scorer, matches.gids, shards.rough(vector, matches.gids))
+    return matches.gids[reaching(scores, count, slack * scorer.question.weights.similarity * MICRO + ROUNDING)]
+
+
+def _scores(scorer: Scorer, gids: Ids, similarities: Similarities) -> Micros:
+    starts = range(0, max(1, len(gids)), BLOCK_ROWS)
+    blocks = (slice(start, start + BLOCK_ROWS) for start in starts)
+    return np.concatenate([scorer.scores(gids[block], similarities[block]) for block in blocks])
 
 
 def rank_static(shards: ShardSet, matches: Matches, scorer: Scorer, *, window: int) -> Ranking:
@@ -258,13 +271,6 @@ def rank_static(shards: ShardSet, matches: Matches, scorer: Scorer, *, window: i
     if not is_complete and (len(order) < window or (seen.bound or 0) + ROUNDING > scores[order[-1]]):
         return rank_all(shards, matches, scorer, window=window)
     return Ranking(seen.gids[order], nothing[order], "proven", len(seen.gids), is_complete=is_complete)
-
-
-def _reaching(scores: Micros, count: int) -> npt.NDArray[np.int64]:
-    """Positions of the highest `count` scores, and of those that equal the last of them."""
-    if len(scores) <= count:
-        return np.arange(len(scores))
-    return np.flatnonzero(scores >= np.partition(scores, len(scores) - count)[len(scores) - count])
 
 
 def rank_streams(shards: ShardSet, matches: Matches, scorer: Scorer, *, window: int = WINDOWS[-1]) -> Ranking:

@@ -158,10 +158,15 @@ class ShardSet:
 
     def similarities(self, query: FloatArray, gids: Ids) -> FloatArray:
         """Cosine of `query` (d,) with rows, float32 (len(gids),)."""
-        out = np.empty(len(gids), dtype=np.float32)
-        for number, places, row_ids in self._by_shard(self.rows_of(gids)):
-            out[places] = self._shard_similarities(number, query, row_ids)
-        return out
+        return self._of_rows(gids, lambda number, row_ids: self._shard_similarities(number, query, row_ids))
+
+    def rough(self, query: FloatArray, gids: Ids) -> FloatArray:
+        """The same by half of what is stored of a row, where there is `slack`."""
+        return self._of_rows(gids, lambda number, row_ids: self.shards[number].refine.rough(query, row_ids))
+
+    def slack(self, query: FloatArray) -> float:
+        """How far a row may lie behind another by `rough` and be before it in truth."""
+        return self.shards[0].refine.slack(query)
 
     def best(self, query: FloatArray, matches: Matches, *, k: int) -> list[ShardResult]:
         """Best `k` matching rows of every shard, each found by the branch that its number of matches asks for."""
@@ -209,6 +214,12 @@ class ShardSet:
             faiss.swig_ptr(scanned), faiss.swig_ptr(vector), shard.index.get_xb(), self.dimensions, shard.rows
         )
         return scanned[row_ids]
+
+    def _of_rows(self, gids: Ids, similarities: Callable[[int, Ids], FloatArray]) -> FloatArray:
+        out = np.empty(len(gids), dtype=np.float32)
+        for number, places, row_ids in self._by_shard(self.rows_of(gids)):
+            out[places] = similarities(number, row_ids)
+        return out
 
     def _by_shard(self, rows: Ids) -> list[tuple[int, Ids, Ids]]:
         """Shard, places in `rows` and row_ids of every shard that holds some of them."""

@@ -26,7 +26,7 @@ from index_build.export import Batch
 from index_build.manifest import Band, IndexShape, safe_path, shard_of
 from index_build.probe import ShardIndex, best_order
 from index_build.queries import TIE_TOLERANCE, TIES_KEPT, Best, Cell, Truths, are_right, right_rows
-from index_build.refine import RefineRows, decode_rows, encode_rows, fit_scale
+from index_build.refine import CELLS, RefineRows, decode_rows, fit_scale
 from index_build.sample import draw_sample
 
 pytestmark = pytest.mark.properties
@@ -184,8 +184,11 @@ def test_two_levels_cover_all_lists_and_assign_near_the_best(monkeypatch):
 def test_eight_bits_err_by_half_a_step_at_most(seed, rows, dimensions):
     vectors = np.random.default_rng(seed).normal(size=(rows, dimensions)).astype(np.float32)
     scale = fit_scale(vectors)
-    error = np.abs(decode_rows(encode_rows(vectors, scale), scale) - vectors)
+    rows_ids = np.arange(rows)
+    refine = RefineRows.of(vectors, scale)
+    error = np.abs(decode_rows(refine.stored, scale) - vectors)
     assert (error <= scale[1] * 0.501 + 1e-5).all()
+    assert (np.abs(refine.vectors(rows_ids) - vectors) <= scale[1] / CELLS + 1e-5).all()
 
 
 @QUICK
@@ -195,9 +198,26 @@ def test_scores_of_stored_rows_are_scores_of_decoded_rows(seed, rows, dimensions
     vectors = rng.normal(size=(rows, dimensions)).astype(np.float32)
     query = rng.normal(size=dimensions).astype(np.float32)
     for scale in (None, fit_scale(vectors)):
-        refine = RefineRows(encode_rows(vectors, scale), scale)
+        refine = RefineRows.of(vectors, scale)
         picks = rng.integers(0, rows, 10)
         assert refine.similarities(query, picks) == pytest.approx(refine.vectors(picks) @ query, rel=1e-3, abs=1e-3)
+
+
+@QUICK
+@given(SEEDS, st.integers(1, 3_000), st.sampled_from([2, 32, 384]), st.integers(0, 40))
+def test_the_best_by_both_bytes_are_among_those_found_by_the_first(seed, rows, dimensions, k):
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(rows, dimensions)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    query = vectors[0] + np.float32(0.1)
+    refine = RefineRows.of(vectors, fit_scale(vectors))
+    picks = np.flatnonzero(rng.random(rows) < 0.7)
+    every = refine.similarities(query, picks)
+    found, similarities = refine.best(query, picks, k=k)
+    best = np.sort(every)[::-1][:k]
+    assert np.sort(similarities)[::-1][:k].tolist() == best.tolist()
+    assert (similarities == every[np.searchsorted(picks, found)]).all()
+    assert len(found) >= min(k, len(picks))
 
 
 @QUICK
@@ -212,7 +232,7 @@ def test_a_flat_shard_answers_as_brute_force_does(seed, rows, share):
         shape=IndexShape(kind="flat", dimensions=8, lists_count=1, refine="f16"),
         index=index,
         coarse=None,
-        refine=RefineRows(encode_rows(vectors, None), None),
+        refine=RefineRows.of(vectors, None),
         lists=np.array([0, rows], np.int64),
     )
     mask = rng.random(rows) < share

@@ -98,22 +98,13 @@ def flat(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture(scope="session")
 def ivf(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Two IVF shards of about 10,000 rows, kept as float16 since eight bits are too few for 32 dimensions."""
+    """Two IVF shards of about 10,000 rows."""
     return build(tmp_path_factory.mktemp("ivf"), IVF_SPEC, rows=20_000)
 
 
-@pytest.fixture(scope="session")
-def ivf_sq8(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """One IVF shard whose rows are stored in eight bits whatever they lose."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("index_build.train.SQ8_MIN_RECALL", 0.0)
-        spec = IVF_SPEC.model_copy(update={"shard_max_rows": 20_000, "recall_target": 0.9})
-        return build(tmp_path_factory.mktemp("sq8"), spec, rows=5_000)
-
-
-@pytest.fixture(params=["flat", "ivf", "ivf_sq8"])
+@pytest.fixture(params=["flat", "ivf"])
 def built(request: pytest.FixtureRequest) -> Built:
-    """Flat float16, two shards of IVF float16, IVF SQ8."""
+    """A flat shard, two of IVF."""
     return request.getfixturevalue(request.param)
 
 

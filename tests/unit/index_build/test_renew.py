@@ -101,10 +101,10 @@ def completed(out: Path, base: Path, manifest: Manifest) -> None:
             (out / entry.path).hardlink_to(base / entry.path)
 
 
-@pytest.fixture(params=["ivf", "ivf_sq8"])
-def base(request: pytest.FixtureRequest) -> Built:
-    """Two shards of float16 rows, one of SQ8 rows."""
-    return request.getfixturevalue(request.param)
+@pytest.fixture
+def base(ivf: Built) -> Built:
+    """Two shards."""
+    return ivf
 
 
 def test_rows_stay_go_and_come(base, tmp_path):
@@ -194,8 +194,8 @@ def test_too_many_changes_ask_for_a_full_build(ivf, tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
-def test_vectors_outside_the_scale_of_stored_rows_ask_for_a_full_build(ivf_sq8, tmp_path):
-    passed = night(tmp_path / "export", ivf_sq8)
+def test_vectors_outside_the_scale_of_stored_rows_ask_for_a_full_build(ivf, tmp_path):
+    passed = night(tmp_path / "export", ivf)
     path = passed.export / "docs" / "part-0.parquet"
     table = pq.read_table(path)
     row = table["creator_id"].to_pylist().index(min(passed.new))
@@ -204,9 +204,7 @@ def test_vectors_outside_the_scale_of_stored_rows_ask_for_a_full_build(ivf_sq8, 
     place = table.schema.get_field_index("vector")
     pq.write_table(table.set_column(place, "vector", pa.array(vectors, pa.list_(pa.float32()))), path)
     said: list[str] = []
-    assert (
-        renew(open_export(passed.export), ivf_sq8.folder, ivf_sq8.manifest, tmp_path / "out", log=said.append) is None
-    )
+    assert renew(open_export(passed.export), ivf.folder, ivf.manifest, tmp_path / "out", log=said.append) is None
     assert "outside the scale" in said[-1]
     assert not list(tmp_path.glob("out*"))
 
