@@ -131,8 +131,11 @@ def test_docs_and_vectors_of_anyone(tmp_path, capsys):
     assert table["colour"].type == pa.string()
 
 
-def test_a_missed_target_is_said(tmp_path):
-    """Noise has no near rows, and lists of it tell nothing."""
+def test_a_missed_target_is_said(tmp_path, monkeypatch):
+    """Noise, of which too little is looked at and no more allowed."""
+    monkeypatch.setattr("index_build.calibrate.FIRST_MATCHES", 16)
+    monkeypatch.setattr("index_build.calibrate.MARGINS", (-2.0,))
+    monkeypatch.setattr("index_build.validate.MAX_RAISES", 0)
     impossible = IVF_SPEC.model_copy(update={"recall_target": 1.0})
     np.save(tmp_path / "v.npy", np.random.default_rng(0).normal(size=(4_000, 64)).astype(np.float32))
     pq.write_table(pa.table({"creator_id": [f"{number}" for number in range(4_000)]}), tmp_path / "d.parquet")
