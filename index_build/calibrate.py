@@ -55,7 +55,7 @@ RAISED_MARGIN = 0.025
 MAX_K_FACTOR = 1024
 """By how much validation raises a margin, and the limit of what it may raise a k_factor to."""
 
-SAFETY_MARGIN = 0.02
+SAFETY_MARGIN = 0.03
 """Asked above the target while fitting: more than two standard errors of recall over some 600 answers near 0.95."""
 
 EXACT_MAX_MATCHES = 40_000
