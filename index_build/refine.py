@@ -123,7 +123,7 @@ class RefineRows:
         Raises:
             IndexError: one of them is no row of this shard.
         """
-        return self._finer(query, row_ids, self.rough(query, row_ids))
+        return self.finer(query, row_ids, self.rough(query, row_ids))
 
     def rough(self, query: FloatArray, row_ids: IdArray) -> FloatArray:
         """The same by first bytes alone, where there are residuals: off by less than `slack` among millions.
@@ -138,6 +138,18 @@ class RefineRows:
             return np.concatenate([*parts, np.empty(0, np.float32)])
         return dots(self.stored.view(np.uint8), query * self.scale[1], row_ids) + np.float32(query @ self.scale[0])
 
+    def finer(self, query: FloatArray, row_ids: IdArray, rough: FloatArray) -> FloatArray:
+        """`similarities` of rows (m,) whose `rough` ones (m,) are known.
+
+        Raises:
+            IndexError: one of them is no row of this shard.
+        """
+        if self.residuals is None or self.scale is None:
+            return rough
+        weights = query * self.scale[1]
+        shift = np.float32(weights.sum() * RESIDUAL_ZERO)
+        return rough + dots(self.residuals, weights / np.float32(CELLS), row_ids) + shift
+
     def slack(self, query: FloatArray) -> float:
         """How far a row may lie behind another by `rough` and be before it in truth; 0 where there are no residuals.
 
@@ -145,7 +157,8 @@ class RefineRows:
         """
         if self.residuals is None or self.scale is None:
             return 0.0
-        return SLACK_DEVIATIONS * float(np.linalg.norm(query * self.scale[1])) / math.sqrt(12)
+        weights = query * self.scale[1]
+        return SLACK_DEVIATIONS * math.sqrt(float(weights @ weights) / 12)
 
     def best(self, query: FloatArray, row_ids: IdArray, *, k: int) -> tuple[IdArray, FloatArray]:
         """Rows that may be among the `k` of `row_ids` most similar to `query`, at least so many where there are, and their similarities.
@@ -157,15 +170,7 @@ class RefineRows:
         if self.residuals is None:
             return row_ids, rough
         near = reaching(rough, k, self.slack(query))
-        return row_ids[near], self._finer(query, row_ids[near], rough[near])
-
-    def _finer(self, query: FloatArray, row_ids: IdArray, rough: FloatArray) -> FloatArray:
-        """Similarities by both bytes, of those by the first."""
-        if self.residuals is None or self.scale is None:
-            return rough
-        weights = query * self.scale[1]
-        finer: FloatArray = rough + dots(self.residuals, weights / np.float32(CELLS), row_ids)
-        return finer + weights.sum() * RESIDUAL_ZERO
+        return row_ids[near], self.finer(query, row_ids[near], rough[near])
 
 
 def decode_rows(stored: StoredArray, scale: FloatArray | None) -> FloatArray:
@@ -176,8 +181,8 @@ def decode_rows(stored: StoredArray, scale: FloatArray | None) -> FloatArray:
 
 def decode_residuals(residuals: ByteRows, scale: FloatArray) -> FloatArray:
     """What is to be added to rows (n, d) decoded from first bytes."""
-    steps: FloatArray = residuals.astype(np.float32) / np.float32(CELLS) + RESIDUAL_ZERO
-    return steps * scale[1]
+    steps = np.asarray(residuals, np.float32) / np.float32(CELLS) + RESIDUAL_ZERO
+    return np.asarray(steps * scale[1], np.float32)
 
 
 def reaching(values: npt.NDArray[Any], count: int, slack: float = 0) -> IdArray:

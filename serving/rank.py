@@ -128,8 +128,10 @@ class Scorer:
             weight = self.question.weights.of(name)
             if weight:
                 is_similarity = name == "similarity"
-                values = self._similarity(gids, similarities) if is_similarity else self._value(name, gids)
-                total += np.rint(np.nan_to_num(values.astype(np.float64)) * weight * MICRO).astype(np.int64)
+                values = (
+                    self._similarity(gids, similarities) if is_similarity else np.nan_to_num(self._value(name, gids))
+                )
+                total += np.rint(values.astype(np.float64) * weight * MICRO).astype(np.int64)
         return total
 
     @property
@@ -236,8 +238,7 @@ def size_fit(followers: Values, wanted: CountRange | None) -> Values:
 def rank_all(shards: ShardSet, matches: Matches, scorer: Scorer, *, window: int | None = None) -> Ranking:
     """Score every match and order them, or the best `window`."""
     count = matches.total if window is None else window
-    gids = _contenders(shards, matches, scorer, count=count)
-    similarities = _similarities(shards, gids, scorer)
+    gids, similarities = _contenders(shards, matches, scorer, count=count)
     scores = _scores(scorer, gids, similarities)
     best = reaching(scores, count)
     order = best[scorer.order(gids[best], scores[best])][:window]
@@ -245,14 +246,18 @@ def rank_all(shards: ShardSet, matches: Matches, scorer: Scorer, *, window: int 
     return Ranking(gids[order], similarities[order], "exhausted", matches.total, is_complete=is_complete)
 
 
-def _contenders(shards: ShardSet, matches: Matches, scorer: Scorer, *, count: int) -> Ids:
+def _contenders(shards: ShardSet, matches: Matches, scorer: Scorer, *, count: int) -> tuple[Ids, Similarities]:
     """Matches that may be among the best `count`: all, or those that come near to them by what is quickly read of their vectors."""
-    vector = scorer.question.vector
-    slack = 0.0 if vector is None or matches.total <= count else shards.slack(vector)
-    if vector is None or not slack:
-        return matches.gids
-    scores = _scores(scorer, matches.gids, shards.rough(vector, matches.gids))
-    return matches.gids[reaching(scores, count, slack * scorer.question.weights.similarity * MICRO + ROUNDING)]
+    gids, vector = matches.gids, scorer.question.vector
+    if vector is None:
+        return gids, np.zeros(len(gids), np.float32)
+    slack = shards.slack(vector) if count < len(gids) else 0.0
+    if not slack:
+        return gids, shards.similarities(vector, gids)
+    rough = shards.rough(vector, gids)
+    least = slack * scorer.question.weights.similarity * MICRO + ROUNDING
+    near = reaching(_scores(scorer, gids, rough), count, least)
+    return gids[near], shards.finer(vector, gids[near], rough[near])
 
 
 def _scores(scorer: Scorer, gids: Ids, similarities: Similarities) -> Micros:
@@ -353,11 +358,6 @@ def continued(window: Ranking, longer: Ranking) -> Ranking:
         shards=window.shards,
         streams=window.streams,
     )
-
-
-def _similarities(shards: ShardSet, gids: Ids, scorer: Scorer) -> Similarities:
-    vector = scorer.question.vector
-    return np.zeros(len(gids), np.float32) if vector is None else shards.similarities(vector, gids)
 
 
 def _top(values: Micros, count: int) -> tuple[npt.NDArray[np.int64], int]:

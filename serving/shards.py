@@ -164,6 +164,13 @@ class ShardSet:
         """The same by half of what is stored of a row, where there is `slack`."""
         return self._of_rows(gids, lambda number, row_ids: self.shards[number].refine.rough(query, row_ids))
 
+    def finer(self, query: FloatArray, gids: Ids, rough: FloatArray) -> FloatArray:
+        """`similarities` of rows whose `rough` ones are known."""
+        out = np.empty(len(gids), dtype=np.float32)
+        for number, places, row_ids in self._by_shard(self.rows_of(gids)):
+            out[places] = self.shards[number].refine.finer(query, row_ids, rough[places])
+        return out
+
     def slack(self, query: FloatArray) -> float:
         """How far a row may lie behind another by `rough` and be before it in truth."""
         return self.shards[0].refine.slack(query)
