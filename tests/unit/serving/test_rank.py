@@ -76,6 +76,22 @@ def test_static_weight_alone_is_found_by_the_static_stream(ivf_searcher: Searche
     assert scorer.scores(found.gids, found.similarities).tolist() == best.tolist()
 
 
+@pytest.mark.parametrize("weights", [{}, {"niche": 0.0, "lexical": 0.0}, {"similarity": 0.2, "size": 3.0}])
+@pytest.mark.parametrize("window", [1, 20, 100])
+def test_a_window_holds_the_head_of_all_with_the_same_similarities(
+    ivf_searcher: Searcher, window: int, weights: dict[str, float]
+) -> None:
+    snapshot = ivf_searcher.snapshot
+    matches = snapshot.matching(compile_filters(Filters(), snapshot.vocabulary))
+    for query in QUERIES:
+        scorer = _scorer(ivf_searcher, query, **weights)
+        every = rank_all(snapshot.shards, matches, scorer)
+        found = rank_all(snapshot.shards, matches, scorer, window=window)
+        assert found.gids.tolist() == every.gids[:window].tolist()
+        assert found.similarities.tolist() == every.similarities[:window].tolist()
+        assert (found.candidates, found.is_complete) == (matches.total, False)
+
+
 def test_few_matches_are_all_scored_and_many_take_streams(ivf_searcher: Searcher) -> None:
     answer = ivf_searcher.search({"query": "vegan", "filters": {"followers": {"min": 10**6}}})
     assert (answer.plan.name, answer.plan.stop) == ("exhaustive", "exhausted")
