@@ -135,6 +135,18 @@ def test_vectors_in_another_order_are_refused(copied):
         verify_folder(copied.folder)
 
 
+def test_residuals_in_another_order_are_refused(ivf, tmp_path):
+    shutil.copytree(ivf.folder, tmp_path / "copy")
+    shard = ivf.manifest.shards[0]
+    path = tmp_path / "copy" / shard.refine.path
+    rows = np.frombuffer(path.read_bytes(), np.uint8).reshape(2, shard.rows, -1).copy()
+    rows[1, [0, 1]] = rows[1, [1, 0]]
+    path.write_bytes(rows.tobytes())
+    reseal(tmp_path / "copy", ivf.manifest)
+    with pytest.raises(IntegrityError, match="different order"):
+        verify_folder(tmp_path / "copy")
+
+
 @pytest.mark.parametrize("dimensions", [31, 64])
 def test_an_index_of_other_dimensions_is_refused(copied, dimensions):
     path = copied.folder / copied.manifest.shards[0].index.path
