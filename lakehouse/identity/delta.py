@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.identity.counts import Counts
-from lakehouse.identity.engine import prepare_all
+from lakehouse.identity.engine import slices
 from lakehouse.identity.hashing import among
 from lakehouse.identity.ids import SEPARATOR, names_of
 from lakehouse.identity.model import Model
-from lakehouse.identity.nodes import lengths
+from lakehouse.identity.nodes import forms, lengths, nodes
 from lakehouse.identity.pairs import INDEX, SCORED_AT_ONCE, Meetings, first_meetings, near, scored
 
 ENDS = ("left_platform", "left_id", "right_platform", "right_id")
@@ -128,7 +128,7 @@ def score_pairs(raw: pa.Table, pairs: pa.Table, counts: Counts, model: Model) ->
         counts: the frozen counts.
         model: the model.
     """
-    table = prepare_all(raw, counts, model)
+    table = pa.concat_tables([nodes(forms(some, model), counts, model) for some in slices(raw)]).combine_chunks()
     names = names_of(table)
     ends = [pc.index_in(_end_names(pairs, side), names).to_numpy() for side in ("left", "right")]
     nowhere = np.zeros(pairs.num_rows, dtype=np.int64)

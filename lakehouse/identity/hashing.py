@@ -16,7 +16,9 @@ KIND_BITS = np.uint64(7)
 ABSENT = np.uint64(0)
 """Stands for "no key" in a key matrix."""
 MANY_MORE = 8
-"""Times as many values as are listed: then most are told by a table of some bits. It has as many slots at least for each that is listed."""
+"""Times as many values as are listed: then most are told by a table."""
+SLOTS = 32
+"""Slots of that table, at least, for each hash that is listed: of those that are not, one in 32 or fewer is looked up."""
 
 
 class Kind(IntEnum):
@@ -77,12 +79,17 @@ def among(values: np.ndarray, listed: np.ndarray) -> np.ndarray:
     if not len(listed):
         return np.zeros(values.shape, dtype=bool)
     if len(values) < MANY_MORE * len(listed):
-        return np.asarray(listed[np.minimum(np.searchsorted(listed, values), len(listed) - 1)] == values)
-    is_listed = np.zeros(1 << (len(listed) * MANY_MORE).bit_length(), dtype=bool)
+        return _looked_up(values, listed)
+    is_listed = np.zeros(1 << (len(listed) * SLOTS).bit_length(), dtype=bool)
     is_listed[_slots(listed, is_listed)] = True
-    found = np.asarray(is_listed[_slots(values, is_listed)], dtype=bool)
-    found[found] = np.isin(values[found], listed)
+    likely = np.flatnonzero(is_listed[_slots(values, is_listed)])
+    found = np.zeros(values.shape, dtype=bool)
+    found[likely] = _looked_up(values[likely], listed)
     return found
+
+
+def _looked_up(values: np.ndarray, listed: np.ndarray) -> np.ndarray:
+    return np.asarray(listed[np.minimum(np.searchsorted(listed, values), len(listed) - 1)] == values)
 
 
 def _slots(hashes: np.ndarray, table: np.ndarray) -> np.ndarray:
