@@ -22,7 +22,10 @@ from lakehouse.silver.erased import last_erasure
 from lakehouse.storage.lake import Lake
 from lakehouse.storage.objects import ObjectStore
 
-SPEC = IndexSpec()
+
+def spec_of(settings: Settings) -> IndexSpec:
+    """What is built."""
+    return IndexSpec(shard_max_rows=settings.index_shard_rows)
 
 
 def newest_export(objects: ObjectStore) -> str:
@@ -44,7 +47,9 @@ def build_snapshot(ctx: StepContext) -> Report:
     rules = Rules(
         settings.snapshots_kept, outdated, timedelta(days=settings.index_full_days), is_apart=settings.index_apart
     )
-    manifest = publish_export(objects, export_id, scratch=scratch_of(settings), spec=SPEC, rules=rules, log=ctx.log)
+    manifest = publish_export(
+        objects, export_id, scratch=scratch_of(settings), spec=spec_of(settings), rules=rules, log=ctx.log
+    )
     plan = read_plan(objects)
     collect_exports(objects, current=export_id, kept=None if plan is None else plan.export_id, outdated=outdated)
     rows = exported_rows(objects, export_id)
@@ -70,7 +75,8 @@ def build_shard(
 ) -> bool:
     """Build a shard of the full build that is under way; whether it is there then."""
     outdated = last_erasure(objects)
-    return build_apart(objects, build_id, name, scratch=scratch_of(settings), spec=SPEC, outdated=outdated, log=log)
+    scratch, spec = scratch_of(settings), spec_of(settings)
+    return build_apart(objects, build_id, name, scratch=scratch, spec=spec, outdated=outdated, log=log)
 
 
 def scratch_of(settings: Settings) -> Path:
@@ -90,6 +96,6 @@ def is_snapshot_there(lake: Lake, cursor: Cursor) -> bool:
     return current.snapshot_id != cursor["version"] or plan is None or not is_built(lake.objects, plan)
 
 
-def snapshot_fingerprint(_lake: Lake, _settings: Settings) -> str:
+def snapshot_fingerprint(_lake: Lake, settings: Settings) -> str:
     """What a snapshot depends on besides its export. A rollback is a decision and is not undone by the next run."""
-    return fingerprint(SPEC)
+    return fingerprint(spec_of(settings))

@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         ge=0,
         description="Days after which a snapshot's index is built anew instead of renewed; 0 builds it every time",
     )
+    index_shard_rows: int = Field(
+        25_000_000,
+        ge=1,
+        description="Most rows of a shard of the index: fewer take less memory and disk to build, and each query longer",
+    )
     index_apart: bool = Field(
         False,
         description="Whether a full build of an index of several shards is left to Dagster runs of its own, one a shard",

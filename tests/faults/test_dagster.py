@@ -16,11 +16,15 @@ from typing import Any
 import psutil
 import pytest
 
+from index_build.apart import read_plan
+from index_build.publish import read_current, read_stored_manifest
 from tests.faults.dagster_home import FINISHED, Operated, operated, until
 from tests.support import WORLD, Home, free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(1500)]
 SMALL = WORLD | {"CREATORLAKE_SIMULATE_CREATORS": "60"}
+SHARD_ROWS = 25
+"""Makes several shards of 60 creators."""
 SLOT_SECONDS = 60
 RUN_SECONDS = 900
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -76,6 +80,27 @@ def test_a_backfill_never_takes_the_live_runs_slot_and_live_runs_never_overlap(d
     assert _overlaps([runs[run] for run in fills]) == 0
     assert _overlaps([runs[run] for run in live]) == 0
     assert runs[live[0]]["startTime"] < max(runs[run]["startTime"] for run in fills)
+
+
+def test_shards_of_an_index_are_runs_of_their_own_and_one_more_publishes_them(tmp_path):
+    apart = {"CREATORLAKE_INDEX_APART": "1", "CREATORLAKE_INDEX_SHARD_ROWS": str(SHARD_ROWS)}
+    home = Home(tmp_path, str(tmp_path / "lake"), SMALL | apart)
+    with operated(home) as running:
+        night = running.launch("nightly")
+        until(lambda: running.runs()[night]["status"] in FINISHED, RUN_SECONDS, every=2)
+        assert running.runs()[night]["status"] == "SUCCESS"
+        assert read_current(home.objects) is None
+        until(lambda: read_current(home.objects), RUN_SECONDS, every=2)
+        until(lambda: all(run["status"] in FINISHED for run in running.runs().values()), RUN_SECONDS, every=2)
+        runs = list(running.runs().values())
+    manifest = read_stored_manifest(home.objects, read_current(home.objects).snapshot_id)
+    assert {run["status"] for run in runs} == {"SUCCESS"}
+    shards = [run for run in runs if run["jobName"] == "shards"]
+    assert len(manifest.shards) > 1
+    assert len(shards) == len({run["tags"]["dagster/partition"] for run in shards}) >= len(manifest.shards)
+    assert [run["jobName"] for run in runs if run["jobName"] not in {"shards", "nightly"}] == ["snapshot"]
+    assert _overlaps(shards) == 0
+    assert read_plan(home.objects) is None
 
 
 def _overlaps(runs: list[dict[str, Any]]) -> int:

@@ -7,10 +7,10 @@ import json
 import pytest
 from dagster import AddDynamicPartitionsRequest, DagsterInstance, build_sensor_context
 
-from assets import snapshot
 from assets.names import EXPORT, SHARDS, SNAPSHOT
 from assets.resources import LakeResource
 from assets.shards import partition_keys
+from assets.snapshot import spec_of
 from index_build.apart import read_plan
 from index_build.lake import Rules, publish_export
 from index_build.publish import read_current
@@ -18,10 +18,10 @@ from jobs.definitions import build_defs
 from jobs.sensors import shards_of_full_build
 from lakehouse.contracts.layout import export_key, progress_key
 from lakehouse.storage.objects import ObjectStore
-from tests.unit.index_build.conftest import FLAT_SPEC, write_export
+from tests.unit.index_build.conftest import write_export
 
-SPEC = FLAT_SPEC.model_copy(update={"shard_max_rows": 200})
-"""Three flat shards of 500 rows."""
+SHARD_ROWS = 200
+"""Makes three flat shards of 500 rows."""
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def lake(tmp_path, monkeypatch) -> LakeResource:
     """A lake whose newest export has a plan, and no snapshot."""
     monkeypatch.setenv("CREATORLAKE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CREATORLAKE_INDEX_APART", "1")
-    monkeypatch.setattr(snapshot, "SPEC", SPEC)
+    monkeypatch.setenv("CREATORLAKE_INDEX_SHARD_ROWS", str(SHARD_ROWS))
     resource = LakeResource(lake=str(tmp_path / "lake"))
     store = resource.objects()
     export = write_export(tmp_path / "export", rows=500)
@@ -38,7 +38,9 @@ def lake(tmp_path, monkeypatch) -> LakeResource:
     for path in sorted(path for path in export.rglob("*") if path.is_file()):
         store.put_once(export_key("e1", path.relative_to(export).as_posix()), path)
     store.replace(progress_key(EXPORT), json.dumps({"cursor": {"version": "e1"}}).encode())
-    begun = publish_export(store, "e1", scratch=tmp_path / "step", spec=SPEC, rules=Rules(is_apart=True))
+    begun = publish_export(
+        store, "e1", scratch=tmp_path / "step", spec=spec_of(resource.settings), rules=Rules(is_apart=True)
+    )
     assert begun is None
     return resource
 
