@@ -55,7 +55,7 @@ RAISED_MARGIN = 0.025
 MAX_K_FACTOR = 1024
 """By how much validation raises a margin, and the limit of what it may raise a k_factor to."""
 
-SAFETY_MARGIN = 0.035
+SAFETY_MARGIN = 0.03
 """Asked above the target while fitting: two standard errors of recall over some 600 answers, and what a region that is farther from a
 query than any of the sample's loses besides (.02 at a million rows of text)."""
 

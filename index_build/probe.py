@@ -32,6 +32,10 @@ CODE_COST, LIST_COST, ROW_COST = 1 / 64, 3.0, 0.3
 """Costs of scanning a 4-bit code, of beginning a list and of scoring a row, in units of work: 0.28 microseconds of one core at
 384 dimensions, as long as a row took when the unit was chosen."""
 
+SCANNED_SHARE = 32
+"""Of rows that are ranked by their codes at least one in so many is scored. Of a million texts, under filters that are far from the
+query, .985 of the best ten are found so; .973 where 1,280 of up to 75,000 are (measured once)."""
+
 FLAT_K_FACTOR = 2
 """Flat candidates per result: float32 order and float16 order differ only in near-ties."""
 
@@ -190,7 +194,7 @@ class ShardIndex:
         """Best `k` of the matching rows of some lists: of the best by their codes, or of all where that is no more work."""
         codes = int(self.list_sizes[lists].sum())
         matches = codes if rows is None else int(rows.list_counts[lists].sum())
-        wanted = min(refined_count(k, band.k_factor), matches)
+        wanted = min(max(refined_count(k, band.k_factor), matches // SCANNED_SHARE), matches)
         row_ids = np.empty(0, np.int64)
         if (matches - wanted) * ROW_COST > scan_cost(len(lists), codes):
             near = self.require_coarse().similarities(query, lists)

@@ -31,8 +31,9 @@ WINDOWS = (25, 200)
 """Best rows that are found together and kept: the first pages of a usual size, then two of the largest. Behind them all
 matches are scored."""
 
-ROUNDS = (64, 256, 1_024, 4_096, 16_384)
-"""Rows asked from each stream until the window is proven or settled; the last is the budget."""
+ROUNDS = (32, 64, 256, 1_024, 4_096, 16_384)
+"""Rows asked from each stream until the window is proven or settled; the last is the budget. The first proves a first page where
+similarity alone counts, and the more are asked for, the further a shard looks."""
 
 MEETING_ROUND = 256
 """Rows asked first where other components than similarity and words count: streams that hardly meet prove nothing."""

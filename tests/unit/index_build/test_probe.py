@@ -10,7 +10,7 @@ import pytest
 
 from index_build.bitmaps import count_ranges, pack_mask, unpack_ids
 from index_build.manifest import Band
-from index_build.probe import ShardIndex, best_order, open_coarse
+from index_build.probe import SCANNED_SHARE, ShardIndex, best_order, open_coarse
 
 
 def open_shards(built) -> list[ShardIndex]:
@@ -99,7 +99,7 @@ def test_probing_stops_at_the_matches_target(ivf):
     assert few.work.lists_probed == 1
     assert few.work.lists_probed < many.work.lists_probed == np.count_nonzero(shard.list_sizes)
     assert few.work.codes_scanned < many.work.codes_scanned == shard.rows
-    assert many.row_ids[0] == few.row_ids[0]
+    assert many.similarities[0] >= few.similarities[0]
 
 
 def test_a_margin_goes_on_into_lists_that_may_hold_better_rows(ivf):
@@ -127,6 +127,15 @@ def test_what_a_margin_adds_is_bounded(ivf):
     few = shard.probe(ivf.vectors[0], k=10, band=Band.of(100, 8, 2.0, 300), rows=rows)
     assert first.work.lists_probed < few.work.lists_probed < np.count_nonzero(rows.list_counts)
     assert few.refined_count <= first.refined_count + 300
+
+
+def test_of_rows_that_codes_rank_a_share_is_scored_however_few_are_wanted(ivf):
+    shard = open_shards(ivf)[0]
+    whole = Band.of(shard.rows, 1)
+    found = shard.probe(ivf.vectors[0], k=1, band=whole)
+    assert found.work.codes_scanned == shard.rows
+    assert found.refined_count == shard.rows // SCANNED_SHARE
+    assert shard.probe(ivf.vectors[0], k=shard.rows // 8, band=whole).refined_count > shard.rows // SCANNED_SHARE
 
 
 def test_where_codes_save_nothing_all_matches_are_scored(ivf):
