@@ -44,11 +44,12 @@ StoredArray = npt.NDArray[np.uint8] | npt.NDArray[np.float16]
 def fit_scale(vectors: FloatArray, *, room: float = 0.0) -> FloatArray:
     """Scale of bytes by training rows (n, d): float32 (2, d), minimum and step; a constant dimension gets step 0.
 
-    `room` is left on either side, as a part of the range, for rows that are like none of these.
+    `room` is left on either side, about, as a part of the range, for rows that are like none of these. The least value is a code: it is
+    zero in most dimensions of sparse vectors, and half a step between two codes would be lost in one row and won in the next.
     """
-    low = vectors.min(axis=0)
-    width = vectors.max(axis=0) - low
-    return np.stack([low - room * width, width * (1 + 2 * room) / LEVELS]).astype(np.float32)
+    least = vectors.min(axis=0)
+    step = (vectors.max(axis=0) - least) * ((1 + 2 * room) / LEVELS)
+    return np.stack([least - math.floor(LEVELS * room / (1 + 2 * room)) * step, step]).astype(np.float32)
 
 
 def encode_rows(vectors: FloatArray, scale: FloatArray) -> ByteRows:

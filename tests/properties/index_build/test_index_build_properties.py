@@ -28,6 +28,7 @@ from index_build.probe import ShardIndex, best_order
 from index_build.queries import TIE_TOLERANCE, TIES_KEPT, Best, Cell, Truths, are_right, right_rows
 from index_build.refine import CELLS, RefineRows, decode_rows, fit_scale
 from index_build.sample import draw_sample
+from index_build.train import SCALE_ROOM
 
 pytestmark = pytest.mark.properties
 
@@ -179,6 +180,25 @@ def test_two_levels_cover_all_lists_and_assign_near_the_best(monkeypatch):
     assert loss[1] > 0.95 * loss[0]
 
 
+DRAWN = {
+    "dense": lambda rng, shape: rng.normal(size=shape),
+    "signs": lambda rng, shape: rng.choice([-1, 1], size=shape),
+    "nearly all zero": lambda rng, shape: rng.random(shape) * (rng.random(shape) < 0.03) + 1e-6,
+}
+"""What vectors are like whose values are not spread over the steps of a byte."""
+
+
+@QUICK
+@given(SEEDS, st.integers(1, 9), st.sampled_from([0.0, 0.1, SCALE_ROOM, 1.0]))
+def test_the_least_value_is_a_code_with_room_on_either_side(seed, dimensions, room):
+    vectors = np.random.default_rng(seed).normal(size=(30, dimensions)).astype(np.float32)
+    scale = fit_scale(vectors, room=room)
+    codes = (vectors - scale[0]) / scale[1]
+    assert np.abs(codes.min(axis=0) - np.rint(codes.min(axis=0))).max() < 1e-3
+    spare = [codes.min(axis=0), 255 - codes.max(axis=0)]
+    assert all(np.abs(part - 255 * room / (1 + 2 * room)).max() <= 1.001 for part in spare)
+
+
 @QUICK
 @given(SEEDS, st.integers(2, 50), st.integers(1, 16))
 def test_eight_bits_err_by_half_a_step_at_most(seed, rows, dimensions):
@@ -204,13 +224,13 @@ def test_scores_of_stored_rows_are_scores_of_decoded_rows(seed, rows, dimensions
 
 
 @QUICK
-@given(SEEDS, st.integers(1, 3_000), st.sampled_from([2, 32, 384]), st.integers(0, 40))
-def test_the_best_by_both_bytes_are_among_those_found_by_the_first(seed, rows, dimensions, k):
+@given(SEEDS, st.integers(1, 3_000), st.sampled_from([2, 32, 384]), st.integers(0, 40), st.sampled_from(sorted(DRAWN)))
+def test_the_best_by_both_bytes_are_among_those_found_by_the_first(seed, rows, dimensions, k, kind):
     rng = np.random.default_rng(seed)
-    vectors = rng.normal(size=(rows, dimensions)).astype(np.float32)
+    vectors = DRAWN[kind](rng, (rows, dimensions)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     query = vectors[0] + np.float32(0.1)
-    refine = RefineRows.of(vectors, fit_scale(vectors))
+    refine = RefineRows.of(vectors, fit_scale(vectors, room=SCALE_ROOM))
     picks = np.flatnonzero(rng.random(rows) < 0.7)
     every = refine.similarities(query, picks)
     found, similarities = refine.best(query, picks, k=k)
