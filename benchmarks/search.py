@@ -83,11 +83,12 @@ def prepared(rows: int) -> Path:
 
 
 def ours() -> Iterator[Figure]:
-    """Our engine."""
+    """Our engine, and what the peers that were measured are beside it now."""
     store = Store.read()
     for rows in _sizes("SIZES"):
         store.put(OURS, rows, _measured("benchmarks.search_ours", Path(sys.executable), prepared(rows)))
     yield from of_ours(store, OURS)
+    yield from of_peers(store, OURS)
 
 
 def night() -> Iterator[Figure]:

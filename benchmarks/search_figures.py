@@ -132,10 +132,12 @@ def _cells(head: str, found: Mapping[str, float], target: Target | None, place: 
 
 
 def of_peers(store: Store, ours: str) -> Iterator[Figure]:
-    """Each peer beside ours at every size."""
+    """Each peer beside ours at every size that ours was measured at."""
     for rows in store.sizes(ours):
         systems = store.at(rows)
         own = systems.pop(ours)
+        if "failure" in own:
+            continue
         for name, system in systems.items():
             head = f"peers {rows:,} {name}"
             if "failure" in system:

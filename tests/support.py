@@ -40,7 +40,8 @@ SHORT_JVM = {
     "SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
 }
 """For a JVM that sees few rows: quick code instead of good, and no classes made for each query. They take more than they give there
-(half of its processor time). Quick code has 48 MB, unless asked for more; when it is full, Java 17 compiles no more and was seen to end. The main job that is killed and run again by `tests/e2e` has what users have."""
+(half of its processor time). Quick code has 48 MB, unless asked for more; when that is full, Java 17 compiles no more and was seen to end.
+The main job that is killed and run again by `tests/e2e` has what users have."""
 NO_RETENTION = {"spark.databricks.delta.retentionDurationCheck.enabled": "false"}
 """Spark's setting with which VACUUM may remove, at `vacuum_hours` 0, what only versions of a moment ago name."""
 

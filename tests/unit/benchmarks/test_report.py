@@ -7,6 +7,8 @@ import json
 import pytest
 
 from benchmarks import report
+from benchmarks.identity import replaced
+from benchmarks.identity_crowd import CROWD
 from benchmarks.report import Figure, publish
 
 
@@ -29,3 +31,17 @@ def test_only_what_was_measured_again_is_replaced(tmp_path, monkeypatch, replace
     publish("search", [Figure(name, 1.0, "s") for name in known], command="make")
     publish("search", [Figure("new", 2.0, "s")], command="make", replaces=replaces)
     assert _names(tmp_path) == expected
+
+
+def test_a_crowd_beside_one_engine_leaves_the_figures_of_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setenv("SIZES", "1000")
+    spark, duckdb = (f"{CROWD} 1,000, {name} at its best F1: seconds" for name in ("Splink on Spark", "Splink"))
+    publish("search", [Figure(spark, 1.0, "s"), Figure(duckdb, 1.0, "s")], command="make")
+    again = [Figure(duckdb, 2.0, "s")]
+    monkeypatch.setenv("ENGINES", "duckdb")
+    publish("search", again, command="make", replaces=replaced(CROWD, again))
+    assert _names(tmp_path) == [spark, duckdb]
+    monkeypatch.delenv("ENGINES")
+    publish("search", again, command="make", replaces=replaced(CROWD, again))
+    assert _names(tmp_path) == [duckdb]
